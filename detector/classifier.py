@@ -1,0 +1,107 @@
+"""Loads the network and its card, and answers for one input: logits, maps and pooled features in one forward pass."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from detector.card import DEFAULT_MODEL, MODELS, ModelCard, read_card
+from detector.errors import ModelError, NonFiniteError
+from detector.gradcam import class_evidence, closed_form_cam
+from detector.network import FEATURE_LAYER, POOLING_LAYER
+from detector.preprocess import PREPROCESSING_ID
+from detector.schema import TASKS, NetworkInput, NetworkOutput
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_LOG = logging.getLogger(__name__)
+
+
+class Classifier:
+    """A loaded network.
+
+    Thread-safe. The network always runs on one image at a time, in one compiled function of one shape, so that the
+    same input gives the same bits whatever else is being analysed.
+    """
+
+    def __init__(self, network: keras.Model, card: ModelCard) -> None:
+        self.card = card
+        self.network = network
+        self._kernels = {t.name: network.get_layer(t.name).get_weights()[0] for t in TASKS}
+        self._lock = threading.Semaphore()
+        self._passes = 0
+        self._run = _compile(network, card.input_size)
+        self._run(tf.zeros((1, card.input_size, card.input_size, 1)))  # the first run compiles: seconds, once
+
+    @classmethod
+    def load(cls, name: str = DEFAULT_MODEL, folder: Path = MODELS) -> Classifier:
+        """Load ``<folder>/<name>.keras``, after checking it against its card.
+
+        Raises:
+            ModelError: if a file is missing, the weights are not those of the card, or the card asks for another
+                preprocessing than this version's.
+        """
+        card = read_card(folder / f"{name}.json")
+        if card.preprocessing != PREPROCESSING_ID:
+            raise ModelError(f"{name} was trained with {card.preprocessing!r}. This is {PREPROCESSING_ID!r}.")
+        path = folder / f"{name}.keras"
+        _check_weights(path, card.sha256)
+        try:
+            network = keras.saving.load_model(path, compile=False, safe_mode=True)
+        except (ValueError, OSError, TypeError, KeyError) as error:
+            raise ModelError(f"{path} cannot be loaded: {error}.") from error
+        return cls(network, card)
+
+    @property
+    def forward_passes(self) -> int:
+        """How many images the network has run on since it was loaded."""
+        return self._passes
+
+    def __call__(self, network_input: NetworkInput) -> NetworkOutput:
+        """Run the network once.
+
+        Raises:
+            NonFiniteError: if it answers with NaN or infinity.
+        """
+        batch = tf.convert_to_tensor(network_input.pixels[np.newaxis])
+        with self._lock:
+            tensors = self._run(batch)
+            self._passes += 1
+            _LOG.info("forward pass %d", self._passes)
+        features, pooled, *logits = (tensor.numpy()[0] for tensor in tensors)
+        output = NetworkOutput(
+            logits={task.name: values for task, values in zip(TASKS, logits, strict=True)},
+            cams={t.name: class_evidence(t, closed_form_cam(features, self._kernels[t.name])) for t in TASKS},
+            pooled_features=pooled,
+        )
+        _check_finite([*output.logits.values(), *output.cams.values(), pooled])
+        return output
+
+
+def _compile(network: keras.Model, size: int) -> tf.types.experimental.ConcreteFunction:
+    layers = [network.get_layer(FEATURE_LAYER), network.get_layer(POOLING_LAYER)]
+    view = keras.Model(network.inputs, [*(layer.output for layer in layers), *(network.output[t.name] for t in TASKS)])
+    signature = tf.TensorSpec((1, size, size, 1), tf.float32)
+    return tf.function(lambda x: view(x, training=False)).get_concrete_function(signature)
+
+
+def _check_weights(path: Path, sha256: str) -> None:
+    try:
+        found = hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise ModelError(f"The weights {path} cannot be read: {error}.") from error
+    if found != sha256:
+        raise ModelError(f"The weights {path} are not those of the card: SHA-256 {found}, expected {sha256}.")
+
+
+def _check_finite(arrays: Sequence[np.ndarray]) -> None:
+    if not all(np.isfinite(array).all() for array in arrays):
+        raise NonFiniteError("The network's answer holds NaN or infinity.")

@@ -1,0 +1,327 @@
+"""DICOM files -> pixels as a radiologist's screen would show them.
+
+The order is the standard's (PS3.4 N.2): modality LUT, VOI LUT or window, presentation LUT. All three are pydicom's;
+what is ours is refusing what is no single greyscale radiograph, and believing no value that is not a number.
+"""
+
+from __future__ import annotations
+
+import warnings
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pydicom
+from pydicom.filereader import read_dataset
+from pydicom.multival import MultiValue
+from pydicom.pixels import apply_modality_lut, apply_voi_lut, pixel_array
+from pydicom.uid import (
+    UID,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEG2000,
+    JPEG2000Lossless,
+    JPEGBaseline8Bit,
+    JPEGLSLossless,
+    JPEGLSNearLossless,
+    RLELossless,
+)
+
+from detector.errors import (
+    DetectorError,
+    NoContrastError,
+    UnreadableError,
+    UnsupportedDicomError,
+    UnsupportedTransferSyntaxError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pydicom.dataset import FileDataset
+
+_PREAMBLE_BYTES = 128  # PS3.10 section 7.1, followed by "DICM"
+_EXECUTABLE_MAGIC = (b"MZ", b"\x7fELF", b"#!", b"\xca\xfe\xba\xbe", b"\xcf\xfa\xed\xfe", b"\xce\xfa\xed\xfe")
+_RADIOGRAPHY = frozenset({"CR", "DX", "RG", "OT", ""})  # PS3.3 C.7.3.1.1.1; OT and none occur in exports
+_PERCENTILES = (0.5, 99.5)  # what a viewer shows where the file names no window
+_GREYSCALE = frozenset({"MONOCHROME1", "MONOCHROME2"})
+_FAR_OUTSIDE = 1e9  # beyond every 16-bit value after any sensible rescale
+
+#: JPEG Lossless (…4.57, …4.70) is left out on purpose: its decoders are GPL-3 or a large native library.
+_DECODED_SYNTAXES = frozenset({
+    ImplicitVRLittleEndian,
+    ExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    RLELossless,
+    JPEGBaseline8Bit,
+    JPEGLSLossless,
+    JPEGLSNearLossless,
+    JPEG2000Lossless,
+    JPEG2000,
+})  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class DicomHeader:
+    """A data set that has passed the checks that need no pixels."""
+
+    dataset: FileDataset
+    rows: int
+    columns: int
+
+
+@dataclass(frozen=True, eq=False)
+class DicomImage:
+    """Decoded pixels.
+
+    Attributes:
+        pixels: (rows, columns) float32 in [0, 1], bone white.
+        view_position: (0018,5101), or None.
+        warnings: what was assumed, as sentences.
+    """
+
+    pixels: np.ndarray
+    view_position: str | None
+    warnings: tuple[str, ...]
+
+
+def is_dicom(data: bytes) -> bool:
+    """Say whether the bytes are a DICOM file: a preamble of 128 bytes, then "DICM" (PS3.10 section 7.1)."""
+    return data[_PREAMBLE_BYTES : _PREAMBLE_BYTES + 4] == b"DICM"
+
+
+def read_header(data: bytes) -> DicomHeader:
+    """Read and check everything but the pixels.
+
+    Raises:
+        UnreadableError: if the data set is damaged or its values contradict each other.
+        UnsupportedDicomError: if it is something else than one greyscale radiograph.
+        UnsupportedTransferSyntaxError: if its compression is not decoded here.
+    """
+    if data.startswith(_EXECUTABLE_MAGIC):
+        raise UnsupportedDicomError("The preamble begins like a program.")
+    _check_transfer_syntax(data)
+    with _reading():
+        dataset = pydicom.dcmread(BytesIO(data))
+    _check_kind(dataset)
+    rows, columns = _integer(dataset, "Rows"), _integer(dataset, "Columns")
+    _check_pixel_description(dataset)
+    return DicomHeader(dataset, rows, columns)
+
+
+def decode(header: DicomHeader) -> DicomImage:
+    """Decode the pixels and bring them to the screen's grey values.
+
+    Raises:
+        UnreadableError: if the pixels are incomplete or can't be decoded.
+        NoContrastError: if they hold no two different numbers.
+    """
+    dataset = header.dataset
+    stored = _stored_values(dataset)
+    if stored.shape != (header.rows, header.columns):
+        raise UnreadableError(f"Rows and Columns say {header.rows} x {header.columns}. Decoded {stored.shape}.")
+    notes = _notes(dataset)
+    padding = _padding_mask(dataset, stored)
+    values = _modality_values(dataset, stored)
+    valid = values[~padding]
+    if valid.size == 0 or not np.isfinite(valid).all() or np.ptp(valid) == 0:
+        raise NoContrastError("The DICOM pixels hold no contrast.")
+    shown, window_notes = _voi_values(dataset, values, valid)
+    if _is_inverted(dataset):
+        shown = 1 - shown
+    shown[padding] = 0  # padding is background, whichever way the grey scale runs
+    return DicomImage(shown, _text(dataset, "ViewPosition") or None, notes + window_notes)
+
+
+def _check_transfer_syntax(data: bytes) -> None:
+    """Look at the file meta alone: a deflated data set can unpack to a thousand times its size."""
+    file = BytesIO(data)
+    file.seek(_PREAMBLE_BYTES + len("DICM"))
+    with _reading():
+        meta = read_dataset(
+            file, is_implicit_VR=False, is_little_endian=True, stop_when=lambda tag, _vr, _length: tag.group != 2
+        )
+        syntax = UID(str(meta.get("TransferSyntaxUID", "")))
+    if not syntax:
+        raise UnreadableError("The file meta information has no transfer syntax.")
+    if syntax not in _DECODED_SYNTAXES:
+        raise UnsupportedTransferSyntaxError(f"Transfer syntax {syntax} ({syntax.name}) is not decoded.")
+
+
+@contextmanager
+def _reading() -> Iterator[None]:
+    """Turn what pydicom raises over damaged data into our error, and keep its advice to developers quiet."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except DetectorError:
+        raise
+    except (MemoryError, RecursionError) as error:
+        raise UnreadableError(f"The DICOM file cannot be read: {type(error).__name__}.") from error
+    except Exception as error:  # a parser of a format this wide raises whatever its damaged values lead to
+        raise UnreadableError(f"The DICOM file cannot be read: {error}.") from error
+
+
+def _check_kind(dataset: FileDataset) -> None:
+    modality = _text(dataset, "Modality")
+    if modality not in _RADIOGRAPHY:
+        raise UnsupportedDicomError(f"(0008,0060) Modality is {modality!r}, not one of radiography.")
+    if "PixelData" not in dataset:
+        raise UnsupportedDicomError("(7FE0,0010) Pixel Data is missing.")
+    frames = _text(dataset, "NumberOfFrames") or "1"
+    if frames != "1":
+        raise UnsupportedDicomError(f"(0028,0008) Number of Frames is {frames}.")
+    samples = _integer(dataset, "SamplesPerPixel")
+    interpretation = _text(dataset, "PhotometricInterpretation")
+    if samples != 1 or interpretation not in _GREYSCALE:
+        raise UnsupportedDicomError(
+            f"(0028,0004) Photometric Interpretation is {interpretation!r} with {samples} samples a pixel."
+        )
+
+
+def _check_pixel_description(dataset: FileDataset) -> None:
+    allocated, stored = _integer(dataset, "BitsAllocated"), _integer(dataset, "BitsStored")
+    if allocated not in {8, 16} or not 1 <= stored <= allocated:
+        raise UnreadableError(f"(0028,0101) Bits Stored is {stored} of {allocated} allocated.")
+
+
+def _stored_values(dataset: FileDataset) -> np.ndarray:
+    with _reading():
+        return pixel_array(dataset)
+
+
+def _padding_mask(dataset: FileDataset, stored: np.ndarray) -> np.ndarray:
+    """Pixels outside the exposed field (PS3.3 C.7.5.1.1.2), as (rows, columns) bool."""
+    first = _integer_or_none(dataset, "PixelPaddingValue")
+    if first is None:
+        return np.zeros(stored.shape, bool)
+    last = _integer_or_none(dataset, "PixelPaddingRangeLimit")
+    low, high = sorted((first, first if last is None else last))
+    return (stored >= low) & (stored <= high)
+
+
+def _modality_values(dataset: FileDataset, stored: np.ndarray) -> np.ndarray:
+    """Apply the modality LUT or the rescale slope and intercept (PS3.3 C.11.1)."""
+    slope = dataset.get("RescaleSlope")
+    if slope is not None and (not _is_number(slope) or float(slope) == 0):
+        raise UnreadableError(f"(0028,1053) Rescale Slope is {slope}.")
+    with _reading():
+        return np.asarray(apply_modality_lut(stored, dataset), np.float64)
+
+
+def _voi_values(
+    dataset: FileDataset, values: np.ndarray, valid: np.ndarray
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Apply the first VOI LUT or window (PS3.3 C.11.2); without a usable one, the range of the values.
+
+    Returns:
+        (rows, columns) float32 in [0, 1], and what was assumed.
+    """
+    notes: tuple[str, ...] = ()
+    if dataset.get("VOILUTSequence"):
+        return _in_range(_apply_voi(dataset, values), _apply_voi(dataset, _extremes(valid))), notes
+    window = _window(dataset)
+    if window.usable:
+        if window.count > 1:
+            notes = ("The file has several windows; the first was used.",)
+        # pydicom's output range depends on bits and rescale; two values far outside any window measure it.
+        limits = _apply_voi(dataset, np.array([-_FAR_OUTSIDE, _FAR_OUTSIDE]))
+        return _in_range(_apply_voi(dataset, values), limits), notes
+    if window.count:
+        notes = ("The file's display window is not usable; the range of its values was used.",)
+    return _in_range(values, np.percentile(valid, _PERCENTILES)), notes
+
+
+@dataclass(frozen=True)
+class _Window:
+    """How many windows the file names, and whether the first one can be applied."""
+
+    count: int
+    usable: bool
+
+
+def _window(dataset: FileDataset) -> _Window:
+    centers, widths = _numbers(dataset, "WindowCenter"), _numbers(dataset, "WindowWidth")
+    count = max(len(centers), len(widths))
+    if not centers or not widths or not np.isfinite([centers[0], widths[0]]).all():
+        return _Window(count, usable=False)
+    linear = _text(dataset, "VOILUTFunction") in {"", "LINEAR"}
+    return _Window(count, usable=widths[0] >= 1 if linear else widths[0] > 0)  # PS3.3 C.11.2.1.2
+
+
+def _apply_voi(dataset: FileDataset, values: np.ndarray) -> np.ndarray:
+    with _reading():
+        return np.asarray(apply_voi_lut(values.copy(), dataset, index=0), np.float64)
+
+
+def _extremes(valid: np.ndarray) -> np.ndarray:
+    return np.array([valid.min(), valid.max()])
+
+
+def _in_range(values: np.ndarray, limits: np.ndarray) -> np.ndarray:
+    """Scale values to float32 in [0, 1] between two limits."""
+    low, high = float(limits.min()), float(limits.max())
+    if high <= low or not np.isfinite(values).all():
+        raise NoContrastError("The display values hold no contrast.")
+    return np.clip((values - low) / (high - low), 0, 1).astype(np.float32)
+
+
+def _is_inverted(dataset: FileDataset) -> bool:
+    """Whether large values are dark: MONOCHROME1, or an inverse presentation LUT (PS3.3 C.8.11.3.1.2).
+
+    The two say the same thing twice in a MONOCHROME1 file, so they invert once.
+    """
+    return (
+        _text(dataset, "PhotometricInterpretation") == "MONOCHROME1"
+        or _text(dataset, "PresentationLUTShape") == "INVERSE"
+    )
+
+
+def _notes(dataset: FileDataset) -> tuple[str, ...]:
+    notes = []
+    if _text(dataset, "BurnedInAnnotation") == "YES":
+        notes.append("The file says that text is burned into the picture; it may name the patient.")
+    if _text(dataset, "PresentationIntentType") == "FOR PROCESSING":
+        notes.append("The file holds raw detector values (FOR PROCESSING), not the picture meant for reading.")
+    return tuple(notes)
+
+
+def _text(dataset: FileDataset, keyword: str) -> str:
+    with _reading():
+        return str(dataset.get(keyword, "") or "").strip()
+
+
+def _integer(dataset: FileDataset, keyword: str) -> int:
+    value = _integer_or_none(dataset, keyword)
+    if value is None:
+        raise UnreadableError(f"{keyword} is missing or no number.")
+    return value
+
+
+def _integer_or_none(dataset: FileDataset, keyword: str) -> int | None:
+    with _reading():
+        value = dataset.get(keyword)
+    return int(value) if isinstance(value, int) else None
+
+
+def _numbers(dataset: FileDataset, keyword: str) -> list[float]:
+    """Read a decimal string of any multiplicity; what is no number becomes NaN instead of an error."""
+    try:
+        value = dataset.get(keyword)
+    except (ValueError, TypeError, OverflowError):  # "abc" fails when pydicom converts it
+        return [np.nan]
+    if value is None or value == "":
+        return []
+    several = value if isinstance(value, MultiValue) else [value]
+    return [float(item) if _is_number(item) else np.nan for item in several]
+
+
+def _is_number(value: Any) -> bool:
+    try:
+        return bool(np.isfinite(float(value)))
+    except (ValueError, TypeError):
+        return False

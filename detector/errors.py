@@ -1,0 +1,160 @@
+"""Every error that the program raises on purpose.
+
+Two audiences: ``str(error)`` and the log are for us; ``user_message`` is for the clinician and says what
+happened and what to do. ``code`` is stable and stands in JSON results.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class DetectorError(Exception):
+    """Base of all errors raised on purpose.
+
+    Attributes:
+        code: stable identifier of the reason.
+        user_message: what happened and what to do, in one or two sentences.
+    """
+
+    code: ClassVar[str] = "failed"
+    user_message: ClassVar[str] = "The analysis failed. Try the file again, or another copy of it."
+
+
+class RejectedError(DetectorError):
+    """An input that is refused for a stated reason; the program is fine."""
+
+    code = "rejected"
+
+
+class EmptyFileError(RejectedError):
+    """The file has no bytes."""
+
+    code = "empty_file"
+    user_message = "The file is empty. Export the image again and upload the new file."
+
+
+class UnsupportedFormatError(RejectedError):
+    """The bytes are neither PNG, JPEG nor DICOM."""
+
+    code = "unsupported_format"
+    user_message = "This is not a PNG, JPEG or DICOM file. Export the X-ray in one of these formats."
+
+
+class UnreadableError(RejectedError):
+    """The format is known, but the bytes are damaged or incomplete."""
+
+    code = "unreadable"
+    user_message = "The file is damaged or incomplete. Export the image again and upload the new file."
+
+
+class TooLargeError(RejectedError):
+    """More bytes or pixels than a radiograph has."""
+
+    code = "too_large"
+    user_message = (
+        "The image is larger than a radiograph can be (25 MB a picture, 64 MB a DICOM file, 50 megapixels). "
+        "Export it at its original size."
+    )
+
+
+class TooSmallError(RejectedError):
+    """Too few pixels to show a lung."""
+
+    code = "too_small"
+    user_message = "The image is too small to be read: both sides need at least 64 pixels. Upload the original."
+
+
+class AspectRatioError(RejectedError):
+    """Far longer than wide, or the other way round."""
+
+    code = "aspect_ratio"
+    user_message = "The image is too long and narrow for a chest X-ray. Upload the whole picture."
+
+
+class TransparentError(RejectedError):
+    """Every pixel is fully transparent."""
+
+    code = "transparent"
+    user_message = "The picture is fully transparent. Export the X-ray without transparency."
+
+
+class NoContrastError(RejectedError):
+    """All pixels have one value, or none is a number."""
+
+    code = "no_contrast"
+    user_message = "The image is blank: all of its pixels have the same value. Upload another copy."
+
+
+class AnimatedError(RejectedError):
+    """A picture of several frames."""
+
+    code = "several_frames"
+    user_message = "The file holds several frames. Export the one frontal X-ray as a single image."
+
+
+class UnsupportedDicomError(RejectedError):
+    """A sound DICOM file that is no single-frame greyscale radiograph."""
+
+    code = "unsupported_dicom"
+    user_message = (
+        "This DICOM file does not hold a single greyscale X-ray image. Export the frontal chest X-ray itself."
+    )
+
+
+class UnsupportedTransferSyntaxError(RejectedError):
+    """A DICOM compression that is not decoded here."""
+
+    code = "unsupported_transfer_syntax"
+    user_message = (
+        "This DICOM file is compressed in a way that is not supported. Export it uncompressed or as JPEG 2000."
+    )
+
+
+class NotAChestXrayError(RejectedError):
+    """The gate does not recognise one frontal chest X-ray."""
+
+    code = "not_a_chest_xray"
+    user_message = "This does not look like one frontal chest X-ray. Upload a PA or AP chest image."
+
+
+class UnreadablePathError(RejectedError):
+    """A path that is no regular file or may not be read."""
+
+    code = "unreadable_path"
+    user_message = "The file cannot be opened. Check that it exists and that you may read it."
+
+
+class NonFiniteError(DetectorError):
+    """The network answered with NaN or infinity, so there is no answer."""
+
+    code = "non_finite"
+    user_message = "The network gave no valid number for this image. Nothing can be said about it."
+
+
+class ModelError(DetectorError):
+    """The model is missing, damaged or not the one that its card describes."""
+
+    code = "model"
+    user_message = "The network's files are missing or damaged. Install the app again."
+
+
+class ManifestError(DetectorError):
+    """A manifest or an image that it names can't be used."""
+
+    code = "manifest"
+    user_message = "The manifest cannot be used. Check its path, its columns and its labels."
+
+
+class OutputError(DetectorError):
+    """Results cannot be written."""
+
+    code = "output"
+    user_message = "The results cannot be written. Check that the folder exists and that the disk is not full."
+
+
+class SampleDownloadError(DetectorError):
+    """A sample X-ray could not be fetched."""
+
+    code = "sample_download"
+    user_message = "The sample X-rays cannot be fetched: there is no connection to the internet."

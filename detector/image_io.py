@@ -1,0 +1,152 @@
+"""Bytes -> Radiograph: PNG, JPEG or DICOM, recognised by content and never by name.
+
+Headers are checked before pixels, so that a small file cannot ask for a large decode. What can't be decoded
+completely is refused: half a radiograph would still get a confident answer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import cv2
+import numpy as np
+
+from detector import dicom
+from detector.errors import (
+    AspectRatioError,
+    EmptyFileError,
+    NoContrastError,
+    TooLargeError,
+    TooSmallError,
+    TransparentError,
+    UnreadableError,
+)
+from detector.picture_header import PictureHeader, read_picture_header
+from detector.schema import Radiograph
+
+MAX_PIXELS = 50_000_000  # the largest detectors have 4280 x 3520 = 15 million
+MAX_PICTURE_BYTES = 25 * 2**20
+MAX_DICOM_BYTES = 64 * 2**20  # a 4280 x 3520 16-bit radiograph is 30 MB
+MIN_SIDE = 64
+MAX_ASPECT_RATIO = 4.0
+
+_COLOUR_TOLERANCE = 12 / 255  # JPEG's chroma rounding stays below it in grey pictures
+_COLOURED_SHARE = 0.001  # a coloured pixel in a thousand is a stain of compression, not a colour picture
+_FULL_RANGE_SHARE = 0.5  # a 16-bit picture whose maximum lies below half of full scale holds fewer bits
+
+
+def read_radiograph(data: bytes) -> Radiograph:
+    """Decode one file.
+
+    Args:
+        data: the file's bytes.
+
+    Returns:
+        The image as displayed: orientation applied, bone white, (rows, columns) float32 in [0, 1].
+
+    Raises:
+        RejectedError: one of its children for every input that is not one sound radiograph; see
+            `detector.errors`.
+    """
+    if not data:
+        raise EmptyFileError("The file has no bytes.")
+    if dicom.is_dicom(data):
+        return _read_dicom(data)
+    return _read_picture(data)
+
+
+def _read_dicom(data: bytes) -> Radiograph:
+    _check_bytes(data, MAX_DICOM_BYTES)
+    header = dicom.read_header(data)
+    _check_size(header.rows, header.columns)
+    image = dicom.decode(header)
+    return _radiograph(data, image.pixels, "DICOM", image.warnings, view_position=image.view_position)
+
+
+def _read_picture(data: bytes) -> Radiograph:
+    _check_bytes(data, MAX_PICTURE_BYTES)
+    header = read_picture_header(data)
+    _check_size(header.rows, header.columns)
+    encoded = np.frombuffer(data, np.uint8)
+    if header.has_alpha:
+        _check_transparency(_imdecode(encoded, cv2.IMREAD_UNCHANGED))
+    # These flags apply the EXIF orientation, which IMREAD_UNCHANGED does not.
+    stored = _imdecode(encoded, cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR)
+    grey, colour_warnings = _to_grey(stored)
+    pixels, range_warnings = _to_unit_range(grey)
+    return _radiograph(data, pixels, header.file_format, _joined(header, colour_warnings, range_warnings))
+
+
+def _joined(header: PictureHeader, *more: tuple[str, ...]) -> tuple[str, ...]:
+    return header.warnings + tuple(warning for warnings in more for warning in warnings)
+
+
+def _radiograph(
+    data: bytes, pixels: np.ndarray, file_format: str, warnings: tuple[str, ...], view_position: str | None = None
+) -> Radiograph:
+    if np.ptp(pixels) == 0:
+        raise NoContrastError("All pixels have the same value.")
+    shape = np.array(pixels.shape, "<u4").tobytes()
+    return Radiograph(
+        pixels=pixels,
+        file_format=file_format,
+        sha256=hashlib.sha256(data).hexdigest(),
+        pixel_sha256=hashlib.sha256(shape + pixels.tobytes()).hexdigest(),
+        view_position=view_position,
+        warnings=warnings,
+    )
+
+
+def _check_bytes(data: bytes, limit: int) -> None:
+    if len(data) > limit:
+        raise TooLargeError(f"The file has {len(data)} bytes; the limit is {limit}.")
+
+
+def _check_size(rows: int, columns: int) -> None:
+    if rows * columns > MAX_PIXELS:
+        raise TooLargeError(f"The image has {rows} x {columns} pixels; the limit is {MAX_PIXELS} in all.")
+    if min(rows, columns) < MIN_SIDE:
+        raise TooSmallError(f"The image has {rows} x {columns} pixels; each side needs {MIN_SIDE}.")
+    if max(rows, columns) > MAX_ASPECT_RATIO * min(rows, columns):
+        raise AspectRatioError(f"The image has {rows} x {columns} pixels; the sides' ratio may be {MAX_ASPECT_RATIO}.")
+
+
+def _imdecode(encoded: np.ndarray, flags: int) -> np.ndarray:
+    try:
+        image = cv2.imdecode(encoded, flags)
+    except cv2.error as error:
+        raise UnreadableError(f"The picture cannot be decoded: {error.err}.") from error
+    if image is None:
+        raise UnreadableError("The picture cannot be decoded.")
+    return image
+
+
+def _check_transparency(image: np.ndarray) -> None:
+    """Refuse a picture of nothing; `image` is (rows, columns) or (rows, columns, channels)."""
+    if image.ndim == 3 and image.shape[2] in {2, 4} and not image[..., -1].any():
+        raise TransparentError("Every pixel is fully transparent.")
+
+
+def _to_grey(image: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Turn (rows, columns[, 3]) into (rows, columns) of the same dtype, saying whether there was colour."""
+    if image.ndim == 2:
+        return image, ()
+    tolerance = _COLOUR_TOLERANCE * np.iinfo(image.dtype).max
+    blue, green, red = (image[..., channel].astype(np.int32) for channel in range(3))
+    coloured = (np.abs(blue - green) > tolerance) | (np.abs(green - red) > tolerance)
+    grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
+    if coloured.mean() > _COLOURED_SHARE:
+        return grey, ("The picture contains colour; a radiograph does not.",)
+    return grey, ()
+
+
+def _to_unit_range(grey: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Scale (rows, columns) uint8 or uint16 to float32 in [0, 1]; 16 bits by the range that they hold."""
+    if grey.dtype == np.uint8:
+        return grey.astype(np.float32) / np.float32(255), ()
+    low, high = int(grey.min()), int(grey.max())
+    full_scale = np.iinfo(grey.dtype).max
+    if high >= full_scale * _FULL_RANGE_SHARE:
+        return grey.astype(np.float32) / np.float32(full_scale), ()
+    scaled = (grey.astype(np.float32) - low) / np.float32(max(high - low, 1))
+    return scaled, (f"The picture holds {high.bit_length()} of 16 bits; its own range was used.",)

@@ -1,0 +1,95 @@
+"""Lung fields: a small segmentation network on the classifier's own input.
+
+It tells how much of the evidence lies in a lung. Like the classifier it is trained through `detector.preprocess`, so
+one preprocessed picture serves both.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import layers
+
+from detector.card import MODELS
+from detector.errors import ModelError
+from detector.preprocess import PREPROCESSING_ID
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from detector.schema import NetworkInput
+
+LUNG_MODEL = "lungs"
+
+_WIDTHS = (16, 24, 40, 64)  # channels at a half, a quarter, an eighth and a sixteenth of the input
+_THRESHOLD = 0.5
+
+
+class LungFields:
+    """A loaded segmentation network. Thread-safe; always one image in one compiled function."""
+
+    def __init__(self, network: keras.Model) -> None:
+        self._lock = threading.Semaphore()
+        signature = tf.TensorSpec((1, *network.input_shape[1:]), tf.float32)
+        self._run = tf.function(lambda x: network(x, training=False)).get_concrete_function(signature)
+
+    @classmethod
+    def load(cls, folder: Path = MODELS) -> LungFields:
+        """Load ``<folder>/lungs.keras``, after checking it against ``lungs.json``.
+
+        Raises:
+            ModelError: if a file is missing or damaged, or asks for another preprocessing.
+        """
+        path = folder / f"{LUNG_MODEL}.keras"
+        try:
+            card = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+            found = hashlib.sha256(path.read_bytes()).hexdigest()
+        except (OSError, ValueError) as error:
+            raise ModelError(f"The lung model in {folder} cannot be read: {error}.") from error
+        _check_card(card, found, path)
+        return cls(keras.saving.load_model(path, compile=False, safe_mode=True))
+
+    def __call__(self, network_input: NetworkInput) -> np.ndarray:
+        """Segment one image: (size, size) bool on the network's input, true in a lung."""
+        with self._lock:
+            logits = self._run(tf.convert_to_tensor(network_input.pixels[np.newaxis]))
+        return logits.numpy()[0, ..., 0] > np.log(_THRESHOLD / (1 - _THRESHOLD))
+
+
+def build_lung_network(input_size: int) -> keras.Model:
+    """Build a U-Net (Ronneberger et al. 2015, arXiv:1505.04597) of depthwise-separable convolutions.
+
+    Returns:
+        A functional model from (N, input_size, input_size, 1) float32, standardised, to logits of the same shape.
+    """
+    image = keras.Input((input_size, input_size, 1), name="image")
+    x, kept = image, []
+    for depth, width in enumerate(_WIDTHS):
+        x = _block(x, width, stride=2, name=f"down{depth}")
+        x = _block(x, width, stride=1, name=f"same{depth}")
+        kept.append(x)
+    for depth, width in reversed(list(enumerate(_WIDTHS[:-1]))):
+        x = layers.UpSampling2D(interpolation="bilinear", name=f"up{depth}")(x)
+        x = layers.Concatenate(name=f"join{depth}")([x, kept[depth]])
+        x = _block(x, width, stride=1, name=f"merge{depth}")
+    x = layers.Conv2D(1, 1, name="lung", dtype="float32")(x)
+    return keras.Model(image, layers.UpSampling2D(interpolation="bilinear", name="logits")(x), name=LUNG_MODEL)
+
+
+def _block(x: Any, width: int, *, stride: int, name: str) -> Any:
+    x = layers.SeparableConv2D(width, 3, strides=stride, padding="same", use_bias=False, name=name)(x)
+    x = layers.BatchNormalization(momentum=0.9, name=f"{name}_bn")(x)  # a run of hundreds of batches, not thousands
+    return layers.ReLU(name=f"{name}_relu")(x)
+
+
+def _check_card(card: dict[str, Any], found: str, path: Path) -> None:
+    if card.get("sha256") != found:
+        raise ModelError(f"The weights {path} are not those of the card: SHA-256 {found}.")
+    if card.get("preprocessing") != PREPROCESSING_ID:
+        raise ModelError(f"{path} was trained with {card.get('preprocessing')!r}. This is {PREPROCESSING_ID!r}.")

@@ -1,0 +1,133 @@
+"""The network: depthwise-separable units, global average pooling, one dense layer per task.
+
+Every unit is a convolution, a depthwise convolution and a convolution, which is the idea of the project
+that this one re-creates (cheap features, then each channel looks at its neighbourhood, then features again)
+in the form that has since become standard: the inverted residual of MobileNetV2 (Sandler et al., 2018,
+arXiv:1801.04381). Widths and kernels of the units are EfficientNet-Lite0's, so that ImageNet weights fit;
+what differs is the end. The last stage keeps its resolution (stride 1), because the saliency map is drawn on
+its grid, and the 1,280-channel ImageNet head is a free width.
+
+Keras 3, backend-neutral: the same file trains with TensorFlow, JAX or torch and serves with TensorFlow.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import keras
+from keras import layers
+
+from detector.schema import TASKS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+FEATURE_LAYER = "features"  # (N, h, w, C): the layer whose spatial mean the dense layers read
+POOLING_LAYER = "pooled_features"
+
+_BATCH_NORM_EPSILON = 1e-3  # EfficientNet's; the ImageNet weights were trained with it
+_BATCH_NORM_MOMENTUM = 0.97  # 0.99 lags hundreds of batches behind at our learning rate
+_RELU_MAX = 6.0  # ReLU6, as in MobileNetV2 and EfficientNet-Lite
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Several units of one width; the first one may halve the grid."""
+
+    kernel: int
+    stride: int
+    expansion: int
+    channels: int
+    repeats: int
+
+
+#: EfficientNet-Lite0 (Tan and Le 2019, arXiv:1905.11946, and its "lite" release), last stage at stride 1.
+LITE0_STAGES = (
+    Stage(kernel=3, stride=1, expansion=1, channels=16, repeats=1),
+    Stage(kernel=3, stride=2, expansion=6, channels=24, repeats=2),
+    Stage(kernel=5, stride=2, expansion=6, channels=40, repeats=2),
+    Stage(kernel=3, stride=2, expansion=6, channels=80, repeats=3),
+    Stage(kernel=5, stride=1, expansion=6, channels=112, repeats=3),
+    Stage(kernel=5, stride=1, expansion=6, channels=192, repeats=4),
+    Stage(kernel=3, stride=1, expansion=6, channels=320, repeats=1),
+)
+
+
+def build_network(
+    *,
+    input_size: int,
+    stages: Sequence[Stage] = LITE0_STAGES,
+    stem_channels: int = 32,
+    feature_channels: int = 640,
+    dropout: float = 0.2,
+    name: str = "detector",
+) -> keras.Model:
+    """Build the classifier.
+
+    Args:
+        input_size: side of the square input in pixels; a multiple of 16.
+        stages: the units, in order.
+        stem_channels: channels of the first convolution, which halves the grid.
+        feature_channels: channels of the last feature map, and so of the pooled features.
+        dropout: rate on the pooled features while training.
+        name: name of the model.
+
+    Returns:
+        A functional model. Input ``(N, input_size, input_size, 1)`` float32, standardised by
+        `detector.preprocess`. Output a dict: one logit array per task of `detector.schema.TASKS`,
+        ``"binary": (N, 1)`` and ``"three_class": (N, 3)``.
+
+    Raises:
+        ValueError: if `input_size` is not a multiple of 16.
+    """
+    if input_size <= 0 or input_size % 16:
+        msg = f"input_size must be a positive multiple of 16. Received {input_size}."
+        raise ValueError(msg)
+    image = keras.Input((input_size, input_size, 1), name="image")
+    x = _convolution(image, stem_channels, kernel=3, stride=2, name="stem")
+    index = 0
+    for stage in stages:
+        for repeat in range(stage.repeats):
+            stride = stage.stride if repeat == 0 else 1
+            x = _unit(x, stage, stride=stride, name=f"unit{index:02d}")
+            index += 1
+    x = _convolution(x, feature_channels, kernel=1, name="head")
+    x = layers.Activation("linear", dtype="float32", name=FEATURE_LAYER)(x)
+    x = layers.GlobalAveragePooling2D(name=POOLING_LAYER, dtype="float32")(x)
+    x = layers.Dropout(dropout, name="dropout")(x)
+    logits = {
+        task.name: layers.Dense(task.logits, name=task.name, dtype="float32", kernel_initializer="zeros")(x)
+        for task in TASKS
+    }
+    return keras.Model(image, logits, name=name)
+
+
+def _unit(x, stage: Stage, *, stride: int, name: str):  # noqa: ANN001, ANN202 - Keras tensors
+    """Convolution, depthwise convolution, convolution; a shortcut around them where shapes allow."""
+    shortcut = x
+    in_channels = x.shape[-1]
+    if stage.expansion != 1:
+        x = _convolution(x, in_channels * stage.expansion, kernel=1, name=f"{name}_expand")
+    x = layers.DepthwiseConv2D(
+        stage.kernel, strides=stride, padding="same", use_bias=False, name=f"{name}_depthwise"
+    )(x)
+    x = _normalise(x, name=f"{name}_depthwise")
+    x = layers.ReLU(max_value=_RELU_MAX, name=f"{name}_depthwise_relu")(x)
+    x = layers.Conv2D(stage.channels, 1, use_bias=False, name=f"{name}_project")(x)
+    x = _normalise(x, name=f"{name}_project")
+    if stride == 1 and in_channels == stage.channels:
+        x = layers.Add(name=f"{name}_add")([shortcut, x])
+    return x
+
+
+def _convolution(x, channels: int, *, kernel: int, name: str, stride: int = 1):  # noqa: ANN001, ANN202
+    x = layers.Conv2D(channels, kernel, strides=stride, padding="same", use_bias=False, name=name)(x)
+    x = _normalise(x, name=name)
+    return layers.ReLU(max_value=_RELU_MAX, name=f"{name}_relu")(x)
+
+
+def _normalise(x, *, name: str):  # noqa: ANN001, ANN202
+    return layers.BatchNormalization(
+        epsilon=_BATCH_NORM_EPSILON, momentum=_BATCH_NORM_MOMENTUM, name=f"{name}_bn"
+    )(x)

@@ -1,0 +1,94 @@
+"""Saliency on the network's grid -> heatmap on the image's grid -> colours.
+
+A colour means the same number of logit units in every image and for every class. Nothing is rescaled to look busy:
+where there is no evidence, the overlay is clear.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from detector.schema import Geometry
+
+DISPLAY_SIDE = 1024  # pixels of the longer side on the page and in saved overlays
+
+#: Evidence for the class is vermilion, against it sky blue: the pair that Okabe and Ito (2008) made for
+#: colour-blind readers, and that differs in lightness from the grey below. RGB in [0, 1].
+FOR_COLOUR = np.array([0.90, 0.38, 0.0], np.float32)
+AGAINST_COLOUR = np.array([0.34, 0.71, 0.91], np.float32)
+
+
+def to_heatmap(cam: np.ndarray, geometry: Geometry) -> np.ndarray:
+    """Map a cam back to the image that was uploaded.
+
+    Args:
+        cam: (h, w) float32 on the network's grid, in logit units.
+        geometry: of the image.
+
+    Returns:
+        (rows, columns) float32 in the same units, bilinear between the cells' centres, 0 outside the network's box.
+    """
+    top, bottom = round(geometry.top), round(geometry.top + geometry.height)
+    left, right = round(geometry.left), round(geometry.left + geometry.width)
+    heatmap = np.zeros((geometry.rows, geometry.columns), np.float32)
+    size = (max(1, right - left), max(1, bottom - top))
+    inside = cv2.resize(np.asarray(cam, np.float32), size, interpolation=cv2.INTER_LINEAR)
+    heatmap[top:bottom, left:right] = inside[: bottom - top, : right - left]
+    return heatmap
+
+
+def display_size(rows: int, columns: int, *, longer_side: int = DISPLAY_SIDE) -> tuple[int, int]:
+    """Rows and columns of an image when its longer side is at most `longer_side` pixels."""
+    factor = min(1.0, longer_side / max(rows, columns))
+    return max(1, round(rows * factor)), max(1, round(columns * factor))
+
+
+def scaled(geometry: Geometry, rows: int, columns: int) -> Geometry:
+    """Geometry of the same image shown at another size."""
+    down, across = rows / geometry.rows, columns / geometry.columns
+    return Geometry(
+        rows=rows,
+        columns=columns,
+        top=geometry.top * down,
+        left=geometry.left * across,
+        height=geometry.height * down,
+        width=geometry.width * across,
+        size=geometry.size,
+    )
+
+
+def to_display(pixels: np.ndarray, *, longer_side: int = DISPLAY_SIDE) -> np.ndarray:
+    """Shrink (rows, columns) float32 in [0, 1] to uint8 with a longer side of at most `longer_side`."""
+    rows, columns = display_size(*pixels.shape, longer_side=longer_side)
+    if (rows, columns) != pixels.shape:
+        pixels = cv2.resize(pixels, (columns, rows), interpolation=cv2.INTER_AREA)
+    return np.rint(np.clip(pixels, 0, 1) * 255).astype(np.uint8)
+
+
+def blend(image: np.ndarray, heatmap: np.ndarray, *, full_scale: float, opacity: float) -> np.ndarray:
+    """Lay evidence over an image.
+
+    Args:
+        image: (H, W) uint8.
+        heatmap: (H, W) float32 in logit units; positive speaks for the class.
+        full_scale: evidence that is drawn at full opacity; more is drawn the same.
+        opacity: of the strongest colour, in [0, 1].
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+
+    Raises:
+        ValueError: if the shapes differ or the scale is not positive.
+    """
+    if image.shape != heatmap.shape:
+        msg = f"image and heatmap must have one shape. Received {image.shape} and {heatmap.shape}."
+        raise ValueError(msg)
+    if full_scale <= 0:
+        msg = f"full_scale must be positive. Received {full_scale}."
+        raise ValueError(msg)
+    strength = np.clip(heatmap / np.float32(full_scale), -1, 1)[..., np.newaxis]
+    alpha = np.abs(strength) * np.float32(opacity)
+    colour = np.where(strength > 0, FOR_COLOUR, AGAINST_COLOUR)
+    grey = image[..., np.newaxis].astype(np.float32) / 255
+    return np.rint((grey * (1 - alpha) + colour * alpha) * 255).astype(np.uint8)

@@ -1,0 +1,132 @@
+"""What a PNG or JPEG says about itself, read before its pixels are decoded, and whether all of it is there.
+
+Decoders fill what is missing with grey and say nothing; a walk from the first marker to the last one finds it.
+"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+
+from detector.errors import AnimatedError, UnreadableError, UnsupportedFormatError
+
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_PNG_PALETTE, _PNG_ALPHA_BIT = 3, 4  # colour type, PNG specification 11.2.1
+
+_JPEG_SIGNATURE = b"\xff\xd8\xff"
+_JPEG_END = 0xD9
+_JPEG_START_OF_SCAN = 0xDA
+_JPEG_RESTARTS = range(0xD0, 0xD8)
+_JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # without tables and extensions, T.81 table B.1
+_JPEG_CMYK_COMPONENTS = 4
+
+
+@dataclass(frozen=True)
+class PictureHeader:
+    """A sound PNG or JPEG file's own description.
+
+    Attributes:
+        file_format: ``"PNG"`` or ``"JPEG"``.
+        rows: height in pixels, as stored.
+        columns: width in pixels, as stored.
+        has_alpha: whether pixels may be transparent.
+        warnings: what is unusual for a radiograph, as sentences.
+    """
+
+    file_format: str
+    rows: int
+    columns: int
+    has_alpha: bool = False
+    warnings: tuple[str, ...] = ()
+
+
+def read_picture_header(data: bytes) -> PictureHeader:
+    """Recognise and check a picture file.
+
+    Raises:
+        UnsupportedFormatError: if the bytes begin like neither PNG nor JPEG.
+        UnreadableError: if the file is damaged or ends early.
+        AnimatedError: if the PNG holds an animation.
+    """
+    if data.startswith(_PNG_SIGNATURE):
+        return _read_png(data)
+    if data.startswith(_JPEG_SIGNATURE):
+        return _read_jpeg(data)
+    msg = f"The file is neither PNG, JPEG nor DICOM. It begins with {data[:8]!r}."
+    raise UnsupportedFormatError(msg)
+
+
+def _read_png(data: bytes) -> PictureHeader:
+    """Walk the chunks (PNG specification 5): each has a checksum, and the last one is IEND."""
+    position, kinds, header = len(_PNG_SIGNATURE), set(), b""
+    while b"IEND" not in kinds:
+        end = position + 12 + int.from_bytes(data[position : position + 4], "big")
+        kind = data[position + 4 : position + 8]
+        if end > len(data):
+            raise UnreadableError(f"The PNG ends inside its {kind!r} chunk.")
+        if zlib.crc32(data[position + 4 : end - 4]) != int.from_bytes(data[end - 4 : end], "big"):
+            raise UnreadableError(f"The checksum of the PNG's {kind!r} chunk is wrong.")
+        if not kinds:
+            header = data[position + 8 : end - 4]
+            if kind != b"IHDR" or len(header) != 13:
+                raise UnreadableError("The PNG does not begin with its header chunk.")
+        kinds.add(kind)
+        position = end
+    if b"acTL" in kinds:
+        raise AnimatedError("The PNG is animated.")
+    columns, rows = int.from_bytes(header[:4], "big"), int.from_bytes(header[4:8], "big")
+    depth, colour_type = header[8], header[9]
+    warnings = []
+    if depth < 8 and colour_type != _PNG_PALETTE:
+        warnings.append(f"The picture has only {2**depth} grey levels.")
+    if colour_type == _PNG_PALETTE:
+        warnings.append("The picture was stored as a colour palette and was read as grey.")
+    if colour_type & _PNG_ALPHA_BIT:
+        warnings.append("The picture has a transparency layer, which was ignored.")
+    has_alpha = bool(colour_type & _PNG_ALPHA_BIT) or b"tRNS" in kinds
+    return PictureHeader("PNG", rows, columns, has_alpha, tuple(warnings))
+
+
+def _read_jpeg(data: bytes) -> PictureHeader:
+    """Walk the markers (ITU-T T.81 B.1) from the first segment to the end of the image."""
+    position, frame = 2, b""
+    while True:
+        marker = _marker_at(data, position)
+        if marker == _JPEG_END:
+            break
+        if marker == 0xFF:  # a fill byte
+            position += 1
+            continue
+        if marker in _JPEG_RESTARTS or marker == 0x01:  # markers without a segment
+            position += 2
+            continue
+        end = position + 2 + int.from_bytes(data[position + 2 : position + 4], "big")
+        if marker in _JPEG_FRAMES:
+            frame = data[position + 4 : end]
+        position = _end_of_scan(data, end) if marker == _JPEG_START_OF_SCAN else end
+    if len(frame) < 6:
+        raise UnreadableError("The JPEG has no frame header.")
+    cmyk = frame[5] == _JPEG_CMYK_COMPONENTS
+    warnings = ("The picture was stored as CMYK and was read as grey.",) if cmyk else ()
+    rows, columns = int.from_bytes(frame[1:3], "big"), int.from_bytes(frame[3:5], "big")
+    return PictureHeader("JPEG", rows, columns, warnings=warnings)
+
+
+def _marker_at(data: bytes, position: int) -> int:
+    if position + 1 >= len(data):
+        raise UnreadableError("The JPEG ends before its end marker.")
+    if data[position] != 0xFF:
+        raise UnreadableError(f"The JPEG has no marker at byte {position}.")
+    return data[position + 1]
+
+
+def _end_of_scan(data: bytes, position: int) -> int:
+    """Find the marker that ends entropy-coded bytes; in them 0xFF is followed by 0 or by a restart number."""
+    while True:
+        position = data.find(b"\xff", position)
+        if position < 0:
+            raise UnreadableError("The JPEG ends inside its pixels.")
+        marker = _marker_at(data, position)
+        if marker != 0 and marker not in _JPEG_RESTARTS:
+            return position
+        position += 2

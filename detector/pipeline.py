@@ -1,0 +1,42 @@
+"""The one place that composes the steps: bytes in, everything known about the image out."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from detector.gate import check_image
+from detector.image_io import read_radiograph
+from detector.preprocess import preprocess
+from detector.schema import Analysis
+
+if TYPE_CHECKING:
+    from detector.classifier import Classifier
+
+
+def analyse(data: bytes, classifier: Classifier) -> Analysis:
+    """Analyse one chest X-ray.
+
+    Args:
+        data: the bytes of a PNG, JPEG or DICOM file.
+        classifier: a loaded network; it runs once.
+
+    Returns:
+        Logits and maps of both tasks for every class, with where they lie in the image.
+
+    Raises:
+        RejectedError: one of its children if the file is not one sound frontal radiograph.
+        NonFiniteError: if the network gives no number.
+    """
+    radiograph = read_radiograph(data)
+    warnings = check_image(radiograph)
+    network_input = preprocess(radiograph)
+    output = classifier(network_input)
+    return Analysis(
+        radiograph=radiograph,
+        geometry=network_input.geometry,
+        output=output,
+        model=classifier.card.info,
+        analysed_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
+        warnings=radiograph.warnings + warnings,
+    )

@@ -1,0 +1,174 @@
+"""Results as they leave the program: JSON lines, CSV, and the table on the terminal. The fields are a contract."""
+
+from __future__ import annotations
+
+import csv
+import io
+import platform
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from importlib import metadata
+from typing import TYPE_CHECKING, Any
+
+from detector import __version__
+from detector.errors import RejectedError
+from detector.preprocess import PREPROCESSING_ID
+from detector.schema import NOTICE, task_by_mode
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from detector.errors import DetectorError
+    from detector.schema import Analysis, LungShare, ModelInfo, Prediction
+
+_SPREADSHEET_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What was asked of every image of a run.
+
+    Attributes:
+        mode: ``"binary"`` or ``"three-class"``.
+        operating_point: name of the binary operating point.
+        explain: whether saliency was asked for.
+    """
+
+    mode: str
+    operating_point: str
+    explain: bool
+
+
+def analysed_row(
+    path: str,
+    analysis: Analysis,
+    prediction: Prediction,
+    *,
+    lung_share: LungShare | None = None,
+    overlay: str | None = None,
+    explained: bool = False,
+) -> dict[str, Any]:
+    """The result of one analysed image.
+
+    Args:
+        path: as it was given.
+        analysis: of the image.
+        prediction: answer to the task that was asked.
+        lung_share: of the target class's map; None where no lung fields are known.
+        overlay: path of the saved overlay.
+        explained: whether saliency was asked for; without it the row's ``saliency`` is null.
+    """
+    radiograph, point = analysis.radiograph, prediction.operating_point
+    return {
+        "path": path,
+        "status": "ok",
+        "reason": None,
+        "code": None,
+        "mode": prediction.task.mode,
+        "probabilities": dict(prediction.probabilities),
+        "decision": prediction.decision,
+        "operating_point": {"name": point.name, "threshold": point.threshold} if point else None,
+        "warnings": list(analysis.warnings),
+        "saliency": _saliency(prediction, lung_share, overlay) if explained else None,
+        "input": {
+            "sha256": radiograph.sha256,
+            "pixel_sha256": radiograph.pixel_sha256,
+            "format": radiograph.file_format,
+            "rows": radiograph.rows,
+            "columns": radiograph.columns,
+        },
+        **_provenance(analysis.model, analysis.analysed_at),
+    }
+
+
+def failed_row(path: str, error: DetectorError, *, mode: str, model: ModelInfo, sha256: str | None) -> dict[str, Any]:
+    """The result of one image that has no answer: rejected for a stated reason, or an error of ours."""
+    return {
+        "path": path,
+        "status": "rejected" if isinstance(error, RejectedError) else "error",
+        "reason": error.user_message,
+        "code": error.code,
+        "mode": mode,
+        "probabilities": None,
+        "decision": None,
+        "operating_point": None,
+        "warnings": [],
+        "saliency": None,
+        "input": {"sha256": sha256, "pixel_sha256": None, "format": None, "rows": None, "columns": None},
+        **_provenance(model, datetime.now(UTC).isoformat(timespec="milliseconds")),
+    }
+
+
+def csv_line(row: Mapping[str, Any], *, header: bool = False) -> str:
+    """One CSV line of a row, flat; text that a spreadsheet would run as a formula is neutralised."""
+    flat = _flat(row)
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, list(flat), lineterminator="\n")
+    if header:
+        writer.writeheader()
+    writer.writerow({name: _neutral(value) for name, value in flat.items()})
+    return buffer.getvalue()
+
+
+def table_line(row: Mapping[str, Any]) -> str:
+    """One line for a reader: decision, probabilities, file, warnings or reason."""
+    path = row["path"].encode("unicode_escape").decode() if not row["path"].isprintable() else row["path"]
+    if row["status"] != "ok":
+        return f"{row['status']:<20}  {'':<44}  {path}\n{'':<22}{row['reason']}"
+    shares = "  ".join(f"{name} {value:.3f}" for name, value in row["probabilities"].items())
+    lines = [f"{row['decision']:<20}  {shares:<44}  {path}"]
+    return "\n".join(lines + [f"{'':<22}warning: {warning}" for warning in row["warnings"]])
+
+
+def _saliency(prediction: Prediction, lung_share: LungShare | None, overlay: str | None) -> dict[str, Any]:
+    return {
+        "target_class": prediction.target_class,
+        "in_lung_fraction": lung_share.in_lung_fraction if lung_share else None,
+        "lung_area_fraction": lung_share.lung_area_fraction if lung_share else None,
+        "overlay": overlay,
+    }
+
+
+def _provenance(model: ModelInfo, analysed_at: str) -> dict[str, Any]:
+    return {
+        "model": {"name": model.name, "sha256": model.sha256, "version": model.version},
+        "versions": dict(versions()),
+        "analysed_at": analysed_at,
+        "notice": NOTICE,
+    }
+
+
+@cache
+def versions() -> Mapping[str, str]:
+    """Versions of everything that a number may depend on."""
+    packages = ("tensorflow", "keras", "numpy", "opencv-python-headless", "pydicom")
+    return {
+        "detector": __version__,
+        "preprocessing": PREPROCESSING_ID,
+        "python": platform.python_version(),
+        **{package: metadata.version(package) for package in packages},
+    }
+
+
+def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Columns are the same for every row of a mode, whatever its status."""
+    probabilities = row["probabilities"] or {}
+    saliency = row["saliency"] or {}
+    point = row["operating_point"] or {}
+    return {
+        **{name: row[name] for name in ("path", "status", "code", "reason", "mode", "decision")},
+        **{f"probability_{name}": probabilities.get(name) for name in task_by_mode(row["mode"]).classes},
+        "operating_point": point.get("name"),
+        "threshold": point.get("threshold"),
+        "warnings": " | ".join(row["warnings"]),
+        **{name: saliency.get(name) for name in ("target_class", "in_lung_fraction", "lung_area_fraction", "overlay")},
+        **{f"input_{name}": value for name, value in row["input"].items()},
+        **{f"model_{name}": value for name, value in row["model"].items()},
+        "analysed_at": row["analysed_at"],
+        "notice": row["notice"],
+    }
+
+
+def _neutral(value: Any) -> Any:
+    return f"'{value}" if isinstance(value, str) and value.startswith(_SPREADSHEET_FORMULA) else value

@@ -1,0 +1,226 @@
+"""The records that flow through the program, from a file's pixels to an analysis.
+
+All of them are frozen; arrays in them are to be read, not written. Three spaces have three names:
+``cam`` is the network's own grid, ``heatmap`` the grid of the uploaded image, ``overlay`` colours.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy as np
+
+NOTICE = "Research demonstration. Not for diagnosis."
+
+COVID19 = "covid19"
+NOT_COVID19 = "not_covid19"
+NORMAL = "normal"
+BACTERIAL_PNEUMONIA = "bacterial_pneumonia"
+INDETERMINATE = "indeterminate"
+
+
+@dataclass(frozen=True)
+class Task:
+    """One question to the network.
+
+    Attributes:
+        name: key of the network's output and of the card's entries.
+        mode: the user's word for it, on the command line and in JSON.
+        classes: class names, in the order of the probabilities.
+        logits: width of the dense layer. The binary task has one logit, the log-odds of COVID-19.
+    """
+
+    name: str
+    mode: str
+    classes: tuple[str, ...]
+    logits: int
+
+
+BINARY = Task("binary", "binary", (COVID19, NOT_COVID19), 1)
+THREE_CLASS = Task("three_class", "three-class", (NORMAL, BACTERIAL_PNEUMONIA, COVID19), 3)
+TASKS = (BINARY, THREE_CLASS)
+
+
+def task_by_mode(mode: str) -> Task:
+    """Return the task of a mode: ``"binary"`` or ``"three-class"``.
+
+    Raises:
+        ValueError: for any other word.
+    """
+    for task in TASKS:
+        if task.mode == mode:
+            return task
+    msg = f"mode must be one of {[task.mode for task in TASKS]}. Received {mode!r}."
+    raise ValueError(msg)
+
+
+@dataclass(frozen=True, eq=False)
+class Radiograph:
+    """One decoded image, whatever file it came from.
+
+    Attributes:
+        pixels: (rows, columns) float32 in [0, 1]; 0 = black, 1 = white, bone white.
+        file_format: ``"PNG"``, ``"JPEG"`` or ``"DICOM"``.
+        sha256: of the file's bytes, hexadecimal.
+        pixel_sha256: of `pixels` with their shape, so that one picture in two files can be recognised.
+        view_position: ``"PA"``, ``"AP"`` … where a DICOM header says so.
+        warnings: what was assumed or repaired while decoding, as sentences.
+    """
+
+    pixels: np.ndarray
+    file_format: str
+    sha256: str
+    pixel_sha256: str
+    view_position: str | None = None
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def rows(self) -> int:
+        """Height in pixels, as displayed (orientation applied)."""
+        return self.pixels.shape[0]
+
+    @property
+    def columns(self) -> int:
+        """Width in pixels, as displayed (orientation applied)."""
+        return self.pixels.shape[1]
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Where the network's square input lies in the image: a box, stretched to a square.
+
+    Attributes:
+        rows: height of the image in pixels.
+        columns: width of the image in pixels.
+        top: first row of the box; may be fractional.
+        left: first column of the box.
+        height: of the box, in pixels of the image.
+        width: of the box, in pixels of the image.
+        size: side of the network's input in pixels.
+    """
+
+    rows: int
+    columns: int
+    top: float
+    left: float
+    height: float
+    width: float
+    size: int
+
+    def to_network(self, row: float, column: float) -> tuple[float, float]:
+        """Map a point of the image to the network's input; both in pixels, edges at integers."""
+        return ((row - self.top) / self.height * self.size, (column - self.left) / self.width * self.size)
+
+    def to_image(self, row: float, column: float) -> tuple[float, float]:
+        """Map a point of the network's input to the image; the inverse of `to_network`."""
+        return (row / self.size * self.height + self.top, column / self.size * self.width + self.left)
+
+
+@dataclass(frozen=True, eq=False)
+class NetworkInput:
+    """What the network is given.
+
+    Attributes:
+        pixels: (size, size, 1) float32, standardised.
+        geometry: where that square lies in the image.
+    """
+
+    pixels: np.ndarray
+    geometry: Geometry
+
+
+@dataclass(frozen=True, eq=False)
+class NetworkOutput:
+    """Everything that one forward pass says about one image.
+
+    Attributes:
+        logits: task name to (logits,) float32.
+        cams: task name to (classes, h, w) float32, evidence per class in logit units; see `detector.gradcam`.
+        pooled_features: (channels,) float32, what the dense layers read.
+    """
+
+    logits: Mapping[str, np.ndarray]
+    cams: Mapping[str, np.ndarray]
+    pooled_features: np.ndarray
+
+
+@dataclass(frozen=True)
+class OperatingPoint:
+    """A threshold on the binary probability, with what it gave on the cohort that it was chosen on."""
+
+    name: str
+    threshold: float
+    sensitivity: float
+    specificity: float
+    cohort: str
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The answer to one task.
+
+    Attributes:
+        task: which question.
+        probabilities: class name to calibrated probability, in the task's order.
+        decision: a class name or ``"indeterminate"``.
+        operating_point: what turned the binary probability into a decision; None for three-class.
+    """
+
+    task: Task
+    probabilities: Mapping[str, float]
+    decision: str
+    operating_point: OperatingPoint | None = None
+
+    @property
+    def target_class(self) -> str:
+        """The class that a map explains unless the reader chooses another."""
+        return COVID19 if self.decision in (NOT_COVID19, INDETERMINATE) else self.decision
+
+
+@dataclass(frozen=True)
+class LungShare:
+    """How a saliency map lies on the lung fields.
+
+    Attributes:
+        in_lung_fraction: share of the positive evidence that lies in a lung; None if there is none.
+        lung_area_fraction: share of the image that is lung.
+    """
+
+    in_lung_fraction: float | None
+    lung_area_fraction: float
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """Which network answered."""
+
+    name: str
+    sha256: str
+    version: str
+
+
+@dataclass(frozen=True, eq=False)
+class Analysis:
+    """Everything known about one image after one forward pass; both tasks, every class.
+
+    Attributes:
+        radiograph: the decoded image.
+        geometry: where the network looked.
+        output: logits and maps.
+        lung_field: (size, size) bool on the network's input, or None where no lung model is shipped.
+        warnings: of decoding and of the gate, as sentences.
+        model: which network answered.
+        analysed_at: UTC, ISO 8601.
+    """
+
+    radiograph: Radiograph
+    geometry: Geometry
+    output: NetworkOutput
+    model: ModelInfo
+    analysed_at: str
+    lung_field: np.ndarray | None = None
+    warnings: tuple[str, ...] = field(default_factory=tuple)

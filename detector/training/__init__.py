@@ -1,0 +1,1 @@
+"""Training, evaluation and audit. The app never imports this package."""

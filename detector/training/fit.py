@@ -1,0 +1,378 @@
+"""Fits the network: balanced batches, averaged weights, checkpoints that a killed run goes on from.
+
+Step n of a run is a function of the seed and of n alone, whatever was interrupted before it. Nothing here names
+a backend: `keras.Model.train_on_batch` compiles for TensorFlow, JAX or torch, whichever Keras runs on.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import time
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+import keras
+import numpy as np
+from keras import ops
+
+from detector.errors import ModelError
+from detector.network import LITE0_STAGES, Stage, build_network
+from detector.preprocess import INPUT_SIZE, PREPROCESSING_ID, preprocess_pixels
+from detector.schema import BACTERIAL_PNEUMONIA, BINARY, COVID19, NORMAL, THREE_CLASS
+from detector.training.augmentation import augment, cut_out
+from detector.training.imagenet import load_imagenet_weights
+from detector.training.manifest import Example, read_image
+from detector.training.metrics import auroc, log_loss, macro_auroc
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+_LOG = logging.getLogger(__name__)
+
+#: Lite0's units up to its sixth stage, cut after two units: enough for one kind of picture, and fast on a laptop.
+STAGES: tuple[Stage, ...] = (*LITE0_STAGES[:5], Stage(kernel=5, stride=1, expansion=6, channels=192, repeats=2))
+
+#: Which three-class answers a label allows. The network is asked to put its probability on the allowed ones, so
+#: "not normal" can be taught where the picture's truth is none of the three. An adult pneumonia of unknown germ
+#: counts as bacterial: it is never normal, and without it "bacterial" would mean "child".
+ALLOWED_CLASSES: dict[str, tuple[str, ...]] = {
+    NORMAL: (NORMAL,),
+    BACTERIAL_PNEUMONIA: (BACTERIAL_PNEUMONIA,),
+    "pneumonia_unspecified": (BACTERIAL_PNEUMONIA,),
+    "viral_pneumonia": (BACTERIAL_PNEUMONIA, COVID19),
+    "other_pneumonia": (BACTERIAL_PNEUMONIA, COVID19),
+    COVID19: (COVID19,),
+}
+
+_LOADER_THREADS = 2
+_BATCHES_AHEAD = 6
+_FORBIDDEN = -1e9  # added to the logit of a class that a label does not allow
+_PREDICT_BATCH = 32
+
+
+@dataclass(frozen=True)
+class FitConfig:
+    """Everything that a run depends on, besides the manifest.
+
+    Attributes:
+        batches: length of the run.
+        batch_size: pictures a batch.
+        peak_learning_rate: of AdamW, reached after `warmup_batches`, then falling along a cosine.
+        warmup_batches: of rising learning rate.
+        weight_decay: of AdamW.
+        averaging: decay of the exponential moving average of the weights.
+        balance: weight of a source × label group is its size to this power (1: as it comes, 0: all alike).
+        frozen_units: the stem and this many units keep their ImageNet weights: edges and blobs are the same
+            in every hospital, and what is not trained can't learn a scanner.
+        validate_every: batches between checkpoints, each with a validation.
+        seed: of sampling, augmentation, dropout and initial weights.
+    """
+
+    batches: int = 4500
+    batch_size: int = 32
+    peak_learning_rate: float = 7e-4
+    warmup_batches: int = 200
+    weight_decay: float = 0.02
+    averaging: float = 0.998
+    balance: float = 0.5
+    frozen_units: int = 3
+    validate_every: int = 300
+    seed: int = 20261122
+
+
+def fit(
+    train: Sequence[Example],
+    validation: Sequence[Example],
+    images: Path,
+    out: Path,
+    config: FitConfig,
+    *,
+    resume: bool = False,
+) -> keras.Model:
+    """Train the network.
+
+    Args:
+        train: pictures to learn from.
+        validation: pictures to watch; nothing is fitted to them here.
+        images: folder that the examples' paths are relative to.
+        out: folder of ``checkpoint.npz`` and ``training_log.jsonl``.
+        config: the run.
+        resume: go on from the checkpoint in `out`, if there is one.
+
+    Returns:
+        The network with its averaged weights.
+
+    Raises:
+        ModelError: if the checkpoint belongs to another run.
+        ManifestError: if a picture can't be read.
+    """
+    keras.utils.set_random_seed(config.seed)
+    network = build_network(input_size=INPUT_SIZE, stages=STAGES)
+    _LOG.info("%d layers start from ImageNet", load_imagenet_weights(network))
+    freeze(network, units=config.frozen_units)
+    compile_network(network, config)
+    run = _Run(network, config, out)
+    if resume:
+        run.restore()
+    validation_inputs = load_inputs(validation, images)
+    clock = _Clock(run.step, config.batches)
+    for inputs, targets in _batches(train, images, config, start=run.step):
+        losses = run.train(inputs, targets)
+        clock.tick(run.step, losses)
+        if run.step % config.validate_every == 0 or run.step == config.batches:
+            run.save()
+            with run.averaged():
+                report = validate(network, validation, validation_inputs)
+            run.log({"step": run.step, "train_loss": clock.mean_loss(), **report})
+    run.finish()
+    return network
+
+
+def freeze(network: keras.Model, *, units: int) -> None:
+    """Keep the stem and the first units as they are, their batch statistics included."""
+    for layer in network.layers:
+        number = layer.name[4:6] if layer.name.startswith("unit") else ""
+        early = layer.name.startswith("stem") or (number.isdigit() and int(number) < units)
+        layer.trainable = not (early and units > 0)
+
+
+def compile_network(network: keras.Model, config: FitConfig) -> None:
+    """Attach AdamW (Loshchilov and Hutter 2019) and one loss a task."""
+    schedule = keras.optimizers.schedules.CosineDecay(
+        initial_learning_rate=0.0,
+        decay_steps=max(1, config.batches - config.warmup_batches),
+        warmup_target=config.peak_learning_rate,
+        warmup_steps=config.warmup_batches,
+        alpha=0.01,
+    )
+    optimizer = keras.optimizers.AdamW(schedule, weight_decay=config.weight_decay, clipnorm=1.0)
+    losses = {
+        BINARY.name: keras.losses.BinaryCrossentropy(from_logits=True),
+        THREE_CLASS.name: allowed_class_loss,
+    }
+    network.compile(optimizer, losses, jit_compile=False)
+
+
+def allowed_class_loss(allowed, logits):  # noqa: ANN001, ANN201 - tensors of the backend
+    """Negative log of the probability that lies on the allowed classes.
+
+    For one allowed class it is the cross-entropy; where all are allowed it is zero.
+
+    Args:
+        allowed: (N, classes), 1 where the label allows the class and 0 elsewhere.
+        logits: (N, classes).
+
+    Returns:
+        (N,) in nats.
+    """
+    kept = logits + (1.0 - ops.cast(allowed, logits.dtype)) * _FORBIDDEN
+    return ops.logsumexp(logits, axis=-1) - ops.logsumexp(kept, axis=-1)
+
+
+def targets_for(examples: Sequence[Example]) -> dict[str, np.ndarray]:
+    """Targets of both tasks: ``"binary": (N, 1)`` and ``"three_class": (N, 3)``, float32."""
+    allowed = [[name in ALLOWED_CLASSES[e.label] for name in THREE_CLASS.classes] for e in examples]
+    return {
+        BINARY.name: np.array([[e.label == COVID19] for e in examples], np.float32),
+        THREE_CLASS.name: np.array(allowed, np.float32),
+    }
+
+
+def sampling_weights(examples: Sequence[Example], balance: float) -> np.ndarray:
+    """Chance of each example to be drawn, (N,), so that source × label groups weigh their size to `balance`."""
+    groups = [f"{e.source}/{e.label}" for e in examples]
+    _, membership, counts = np.unique(groups, return_inverse=True, return_counts=True)
+    weights = (counts ** (balance - 1.0))[membership]
+    return weights / weights.sum()
+
+
+def load_inputs(examples: Sequence[Example], images: Path) -> np.ndarray:
+    """Network inputs of examples as they are, (N, size, size, 1) float32."""
+    with ThreadPoolExecutor(_LOADER_THREADS) as pool:
+        return np.stack(list(pool.map(lambda e: preprocess_pixels(read_image(images / e.image)).pixels, examples)))
+
+
+def predict_logits(network: keras.Model, inputs: np.ndarray) -> dict[str, np.ndarray]:
+    """Logits of both tasks for inputs (N, size, size, 1), in batches of one shape."""
+    parts = []
+    for start in range(0, len(inputs), _PREDICT_BATCH):
+        batch = inputs[start : start + _PREDICT_BATCH]
+        padded = np.concatenate([batch, np.zeros((_PREDICT_BATCH - len(batch), *batch.shape[1:]), np.float32)])
+        outputs = network.predict_on_batch(padded)
+        parts.append({name: np.asarray(value)[: len(batch)] for name, value in outputs.items()})
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def validate(network: keras.Model, examples: Sequence[Example], inputs: np.ndarray) -> dict:
+    """Measure a network while it trains.
+
+    Returns:
+        Binary AUROC, three-class macro AUROC, and the binary log-loss of each source × label with the worst of them.
+    """
+    logits = predict_logits(network, inputs)
+    labels = np.array([e.label for e in examples])
+    covid = 1 / (1 + np.exp(-logits[BINARY.name][:, 0].astype(float)))
+    three = np.isin(labels, THREE_CLASS.classes)
+    truth = np.array([THREE_CLASS.classes.index(label) for label in labels[three]])
+    groups = np.array([f"{e.source}/{e.label}" for e in examples])
+    losses = {str(g): log_loss(labels[groups == g] == COVID19, covid[groups == g]) for g in np.unique(groups)}
+    return {
+        "binary_auroc": auroc(labels == COVID19, covid),
+        "three_class_auroc": macro_auroc(truth, _softmax(logits[THREE_CLASS.name][three].astype(float))),
+        "worst_log_loss": max(losses.values()),
+        "log_loss": losses,
+    }
+
+
+class _Run:
+    """A network being trained: its averaged weights, its step, its files."""
+
+    def __init__(self, network: keras.Model, config: FitConfig, out: Path) -> None:
+        self.network, self.config, self.out = network, config, out
+        self.step = 0
+        self.average = [np.array(w) for w in network.get_weights()]
+        out.mkdir(parents=True, exist_ok=True)
+
+    def train(self, inputs: np.ndarray, targets: dict[str, np.ndarray]) -> float:
+        """One step; returns the loss of its batch."""
+        _seed_dropout(self.network, self.config.seed, self.step)
+        loss = self.network.train_on_batch(inputs, targets, return_dict=True)["loss"]
+        self.step += 1
+        decay = min(self.config.averaging, (1 + self.step) / (10 + self.step))  # young averages forget faster
+        for kept, new in zip(self.average, self.network.get_weights(), strict=True):
+            kept += (1 - decay) * (new - kept)
+        return float(loss)
+
+    def averaged(self) -> _Averaged:
+        """Use the averaged weights within a ``with`` block."""
+        return _Averaged(self.network, self.average)
+
+    def finish(self) -> None:
+        """Leave the network with its averaged weights."""
+        self.network.set_weights(self.average)
+
+    def save(self) -> None:
+        """Write the checkpoint beside the old one and put it in its place in one move."""
+        arrays = {f"weight{i:04d}": w for i, w in enumerate(self.network.get_weights())}
+        arrays |= {f"average{i:04d}": w for i, w in enumerate(self.average)}
+        variables = self.network.optimizer.variables
+        arrays |= {f"optimizer{i:04d}": ops.convert_to_numpy(v) for i, v in enumerate(variables)}
+        temporary = self.out / "checkpoint.tmp.npz"
+        np.savez(temporary, step=self.step, run=self._identity(), **arrays)
+        os.replace(temporary, self.out / "checkpoint.npz")
+
+    def restore(self) -> None:
+        """Go on from the checkpoint, if there is one.
+
+        Raises:
+            ModelError: if it was written by a run of another configuration.
+        """
+        path = self.out / "checkpoint.npz"
+        if not path.exists():
+            return
+        with np.load(path) as saved:
+            if str(saved["run"]) != self._identity():
+                msg = f"{path} belongs to another run: {saved['run']}. Start in a new folder, or with its settings."
+                raise ModelError(msg)
+            self.network.optimizer.build(self.network.trainable_variables)
+            self.network.set_weights([saved[k] for k in sorted(saved.files) if k.startswith("weight")])
+            self.average = [saved[k] for k in sorted(saved.files) if k.startswith("average")]
+            stored = [saved[k] for k in sorted(saved.files) if k.startswith("optimizer")]
+            for variable, value in zip(self.network.optimizer.variables, stored, strict=True):
+                variable.assign(value)
+            self.step = int(saved["step"])
+        _LOG.info("resumed at batch %d", self.step)
+
+    def log(self, row: dict) -> None:
+        """Append one line to the training log; a line of the same or a later step, from before a kill, gives way."""
+        path = self.out / "training_log.jsonl"
+        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        kept = [line for line in lines if json.loads(line)["step"] < row["step"]] if row["step"] else []
+        path.write_text("\n".join([*kept, json.dumps(row)]) + "\n", encoding="utf-8")
+        _LOG.info(
+            "batch %d: binary AUROC %.4f, three-class AUROC %.4f, worst source × label log-loss %.3f",
+            row["step"], row["binary_auroc"], row["three_class_auroc"], row["worst_log_loss"],
+        )  # fmt: skip
+
+    def _identity(self) -> str:
+        return json.dumps({**asdict(self.config), "preprocessing": PREPROCESSING_ID}, sort_keys=True)
+
+
+class _Averaged:
+    """Swaps other weights in, and the network's own back out, also after an exception."""
+
+    def __init__(self, network: keras.Model, weights: list[np.ndarray]) -> None:
+        self.network, self.weights = network, weights
+
+    def __enter__(self) -> keras.Model:
+        self.own = self.network.get_weights()
+        self.network.set_weights(self.weights)
+        return self.network
+
+    def __exit__(self, *_: object) -> None:
+        self.network.set_weights(self.own)
+
+
+class _Clock:
+    """Progress on the log: rate, loss and time left."""
+
+    def __init__(self, start: int, end: int) -> None:
+        self.start, self.end, self.began = start, end, time.monotonic()
+        self.losses: deque[float] = deque(maxlen=100)
+
+    def tick(self, step: int, loss: float) -> None:
+        self.losses.append(loss)
+        if step % 50 == 0:
+            pace = (time.monotonic() - self.began) / (step - self.start)
+            left = pace * (self.end - step) / 60
+            _LOG.info("batch %d of %d, loss %.3f, %.2f s a batch, %.0f min left", step, self.end, self.mean_loss(), pace, left)
+
+    def mean_loss(self) -> float:
+        return float(np.mean(self.losses))
+
+
+def _batches(
+    examples: Sequence[Example], images: Path, config: FitConfig, *, start: int
+) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
+    """Yield the batches from `start` to the end, made a few ahead by threads."""
+    weights = sampling_weights(examples, config.balance)
+
+    def make(step: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        rng = np.random.default_rng([config.seed, step])
+        chosen = [examples[i] for i in rng.choice(len(examples), config.batch_size, p=weights)]
+        return np.stack([_augmented(images / e.image, rng) for e in chosen]), targets_for(chosen)
+
+    yield from _ahead(make, range(start, config.batches))
+
+
+def _ahead(make: Callable[[int], tuple], steps: range) -> Iterator[tuple]:
+    with ThreadPoolExecutor(_LOADER_THREADS) as pool:
+        waiting = deque(pool.submit(make, step) for step in steps[:_BATCHES_AHEAD])
+        for step in range(steps.start + _BATCHES_AHEAD, steps.stop + _BATCHES_AHEAD):
+            if not waiting:
+                return
+            batch = waiting.popleft().result()
+            if step < steps.stop:
+                waiting.append(pool.submit(make, step))
+            yield batch
+
+
+def _augmented(path: Path, rng: np.random.Generator) -> np.ndarray:
+    return cut_out(preprocess_pixels(augment(read_image(path), rng)).pixels, rng)
+
+
+def _seed_dropout(network: keras.Model, seed: int, step: int) -> None:
+    """Make dropout a function of seed and step, so that a resumed run drops what the whole one would have."""
+    generator = network.get_layer("dropout").seed_generator
+    if generator is not None:
+        generator.state.assign(np.array([seed & 0x7FFFFFFF, step], np.int64).astype(generator.state.dtype))
+
+
+def _softmax(logits: np.ndarray) -> np.ndarray:
+    exponent = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return exponent / exponent.sum(axis=-1, keepdims=True)

@@ -1,0 +1,102 @@
+"""Reads a manifest: a CSV file with one labelled radiograph a row."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from detector.errors import ManifestError
+from detector.schema import BACTERIAL_PNEUMONIA, COVID19, NORMAL
+
+LABELS = (
+    NORMAL,
+    BACTERIAL_PNEUMONIA,
+    "viral_pneumonia",
+    "pneumonia_unspecified",
+    "other_pneumonia",
+    COVID19,
+)
+SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class Example:
+    """One row of a manifest.
+
+    Attributes:
+        image: path below the images' folder.
+        label: one of `LABELS`.
+        source: the collection, `""` where the manifest has none.
+        split: ``"train"``, ``"val"`` or ``"test"``; `""` where the manifest has none.
+        patient_group: unit of splitting and of the bootstrap; the image's own path where there is none.
+        age_group: ``"adult"`` or ``"paediatric"``; `""` where the manifest has none.
+        view: view position as the source says it; `""` where it does not.
+        lung_mask: path of a mask made by a model, or `""`.
+        lung_mask_drawn: path of a mask drawn by hand, or `""`.
+    """
+
+    image: str
+    label: str
+    source: str = ""
+    split: str = ""
+    patient_group: str = ""
+    age_group: str = ""
+    view: str = ""
+    lung_mask: str = ""
+    lung_mask_drawn: str = ""
+
+
+def read_manifest(path: Path, *, split: str | None = None) -> list[Example]:
+    """Read a manifest.
+
+    Args:
+        path: CSV file with at least the columns ``image`` and ``label``; the other attributes of `Example`
+            are read where present.
+        split: keep the rows of this split only.
+
+    Raises:
+        ManifestError: if the file can't be read, lacks a column, holds an unknown label or an empty selection.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        msg = f"The manifest {path} cannot be read: {error}."
+        raise ManifestError(msg) from error
+    missing = {"image", "label"} - set(rows[0] if rows else ())
+    if missing:
+        msg = f"A manifest needs the columns image and label. {path} lacks {sorted(missing)}."
+        raise ManifestError(msg)
+    examples = [_example(row, line) for line, row in enumerate(rows, start=2)]
+    if split is not None:
+        examples = [example for example in examples if example.split == split]
+    if not examples:
+        msg = f"{path} has no rows" + (f" of split {split!r}." if split else ".")
+        raise ManifestError(msg)
+    return examples
+
+
+def read_image(path: Path) -> np.ndarray:
+    """Read a training picture as (H, W) float32 in [0, 1].
+
+    Raises:
+        ManifestError: if it can't be decoded.
+    """
+    encoded = np.frombuffer(path.read_bytes(), np.uint8)
+    image = cv2.imdecode(encoded, cv2.IMREAD_GRAYSCALE) if encoded.size else None
+    if image is None:
+        msg = f"The image {path} cannot be decoded."
+        raise ManifestError(msg)
+    return image.astype(np.float32) / np.float32(255)
+
+
+def _example(row: dict[str, str], line: int) -> Example:
+    if row["label"] not in LABELS:
+        msg = f"Line {line}: label must be one of {list(LABELS)}. Received {row['label']!r}."
+        raise ManifestError(msg)
+    known = {name: row.get(name) or "" for name in Example.__dataclass_fields__}
+    return Example(**{**known, "patient_group": known["patient_group"] or known["image"]})
