@@ -19,8 +19,8 @@ import numpy as np
 
 from detector import overlay
 from detector.errors import DetectorError, OutputError, UnreadablePathError
-from detector.image_io import MAX_DICOM_BYTES
 from detector.evidence import lung_share
+from detector.image_io import MAX_DICOM_BYTES
 from detector.pipeline import analyse
 from detector.report import Request, analysed_row, failed_row
 from detector.schema import task_by_mode
@@ -212,15 +212,13 @@ class Results:
         return stem
 
 
-def _row(
-    path: Path, data: bytes, classifier: Classifier, request: Request, results: Results | None
-) -> dict[str, Any]:
+def _row(path: Path, data: bytes, classifier: Classifier, request: Request, results: Results | None) -> dict[str, Any]:
     try:
         analysis = analyse(data, classifier)
         prediction = _predict(analysis, classifier, request)
     except DetectorError as error:
         return _failure(path, data, error, classifier, request)
-    except Exception:
+    except Exception:  # noqa: BLE001 - one file must not end the run; the log has the traceback
         _LOG.exception("unexpected failure on %s", path)
         return _failure(path, data, UnexpectedError(), classifier, request)
     if not request.explain:
@@ -234,7 +232,7 @@ def _row(
 def target_cam(analysis: Analysis, prediction: Prediction) -> np.ndarray:
     """Evidence for the prediction's target class, (h, w) on the network's grid."""
     task = prediction.task
-    return analysis.output.cams[task.name][task.classes.index(prediction.target_class)]
+    return analysis.cams[task.name][task.classes.index(prediction.target_class)]
 
 
 def share_in_lungs(analysis: Analysis, cam: np.ndarray) -> LungShare | None:
@@ -245,12 +243,10 @@ def share_in_lungs(analysis: Analysis, cam: np.ndarray) -> LungShare | None:
 def _predict(analysis: Analysis, classifier: Classifier, request: Request) -> Prediction:
     task = task_by_mode(request.mode)
     calibration = classifier.card.calibration
-    return calibration.predict(task, analysis.output.logits[task.name], operating_point=request.operating_point)
+    return calibration.predict(task, analysis.logits[task.name], operating_point=request.operating_point)
 
 
-def _failure(
-    path: Path, data: bytes, error: DetectorError, classifier: Classifier, request: Request
-) -> dict[str, Any]:
+def _failure(path: Path, data: bytes, error: DetectorError, classifier: Classifier, request: Request) -> dict[str, Any]:
     sha256 = hashlib.sha256(data).hexdigest()
     return failed_row(str(path), error, mode=request.mode, model=classifier.card.info, sha256=sha256)
 

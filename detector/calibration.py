@@ -163,7 +163,7 @@ def _probabilities(task: Task, logits: np.ndarray) -> np.ndarray:
 
 
 def _between(values: np.ndarray) -> np.ndarray:
-    """Thresholds midway between neighbouring scores, and one at each end: a threshold on a score would sit on a case."""
+    """Thresholds midway between neighbouring scores, and one at each end; on a score it would sit on a case."""
     return np.concatenate([[values[0] / 2], (values[1:] + values[:-1]) / 2, [(values[-1] + 1) / 2]])
 
 

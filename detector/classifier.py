@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import threading
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import keras
@@ -14,13 +13,14 @@ import tensorflow as tf
 
 from detector.card import DEFAULT_MODEL, MODELS, ModelCard, read_card
 from detector.errors import ModelError, NonFiniteError
-from detector.gradcam import class_evidence, closed_form_cam
+from detector.lungs import LUNG_MODEL, LungFields
 from detector.network import FEATURE_LAYER, POOLING_LAYER
 from detector.preprocess import PREPROCESSING_ID
 from detector.schema import TASKS, NetworkInput, NetworkOutput
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
 _LOG = logging.getLogger(__name__)
 
@@ -28,14 +28,21 @@ _LOG = logging.getLogger(__name__)
 class Classifier:
     """A loaded network.
 
+    Attributes:
+        card: what is recorded about the network.
+        network: the Keras model, from a standardised input to one logit array a task.
+        lung_fields: the segmentation that came with it, or None.
+        kernels: task name to (channels, logits), the dense layers that read the averaged features.
+
     Thread-safe. The network always runs on one image at a time, in one compiled function of one shape, so that the
     same input gives the same bits whatever else is being analysed.
     """
 
-    def __init__(self, network: keras.Model, card: ModelCard) -> None:
+    def __init__(self, network: keras.Model, card: ModelCard, lung_fields: LungFields | None = None) -> None:
         self.card = card
         self.network = network
-        self._kernels = {t.name: network.get_layer(t.name).get_weights()[0] for t in TASKS}
+        self.lung_fields = lung_fields
+        self.kernels = {t.name: network.get_layer(t.name).get_weights()[0] for t in TASKS}
         self._lock = threading.Semaphore()
         self._passes = 0
         self._run = _compile(network, card.input_size)
@@ -43,7 +50,7 @@ class Classifier:
 
     @classmethod
     def load(cls, name: str = DEFAULT_MODEL, folder: Path = MODELS) -> Classifier:
-        """Load ``<folder>/<name>.keras``, after checking it against its card.
+        """Load ``<folder>/<name>.keras``, after checking it against its card, and ``lungs.keras`` if it is there.
 
         Raises:
             ModelError: if a file is missing, the weights are not those of the card, or the card asks for another
@@ -58,7 +65,8 @@ class Classifier:
             network = keras.saving.load_model(path, compile=False, safe_mode=True)
         except (ValueError, OSError, TypeError, KeyError) as error:
             raise ModelError(f"{path} cannot be loaded: {error}.") from error
-        return cls(network, card)
+        lungs = LungFields.load(folder, PREPROCESSING_ID) if (folder / f"{LUNG_MODEL}.keras").exists() else None
+        return cls(network, card, lungs)
 
     @property
     def forward_passes(self) -> int:
@@ -79,10 +87,10 @@ class Classifier:
         features, pooled, *logits = (tensor.numpy()[0] for tensor in tensors)
         output = NetworkOutput(
             logits={task.name: values for task, values in zip(TASKS, logits, strict=True)},
-            cams={t.name: class_evidence(t, closed_form_cam(features, self._kernels[t.name])) for t in TASKS},
+            features=features,
             pooled_features=pooled,
         )
-        _check_finite([*output.logits.values(), *output.cams.values(), pooled])
+        _check_finite([*output.logits.values(), features])
         return output
 
 

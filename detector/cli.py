@@ -42,7 +42,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         2 usage, 3 the model is missing or fails its check, 4 the output cannot be written, 143 after SIGTERM.
     """
     options = _parser().parse_args(arguments)
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO if options.verbose else logging.WARNING, format="%(message)s")
+    logging.basicConfig(
+        stream=sys.stderr, level=logging.INFO if options.verbose else logging.WARNING, format="%(message)s"
+    )
     logging.getLogger("detector.training").setLevel(logging.INFO)
     try:
         return options.run(options)
@@ -79,7 +81,9 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_predict(commands: Any) -> None:
     parser = commands.add_parser("predict", help="analyse files and folders of chest X-rays", epilog=NOTICE)
-    parser.add_argument("paths", nargs="+", type=_existing_path, metavar="PATH", help="a file, or a folder with all below it")
+    parser.add_argument(
+        "paths", nargs="+", type=_existing_path, metavar="PATH", help="a file, or a folder with all below it"
+    )
     parser.add_argument("--mode", type=_word, choices=[task.mode for task in TASKS], default=BINARY.mode)
     parser.add_argument("--operating-point", type=_word, choices=[BALANCED, SENSITIVE, SPECIFIC], default=BALANCED)
     parser.add_argument("--explain", action="store_true", help="say where the evidence lies; with --out, save it")
@@ -94,7 +98,9 @@ def _add_train(commands: Any) -> None:
     parser = commands.add_parser("train", help="train the network and write it with its card")
     parser.add_argument("--manifest", type=Path, required=True, metavar="FILE.csv")
     parser.add_argument("--images", type=Path, metavar="DIR", help="what the manifest's paths are relative to")
-    parser.add_argument("--out", type=Path, default=Path("runs/latest"), metavar="DIR", help="checkpoints, log and model")
+    parser.add_argument(
+        "--out", type=Path, default=Path("runs/latest"), metavar="DIR", help="checkpoints, log and model"
+    )
     parser.add_argument("--resume", action="store_true", help="go on from DIR's checkpoint")
     parser.add_argument("--batches", type=int, help="length of the run")
     parser.add_argument("--seed", type=int, help="of everything random")
@@ -140,9 +146,7 @@ def _predict(options: argparse.Namespace) -> int:
     request = Request(options.mode, options.operating_point, options.explain)
     stop = _stop_on_signals()
     classifier = Classifier.load(options.model, options.models)
-    results = (
-        Results(options.out, request, classifier.card.sha256, resume=options.resume) if options.out else None
-    )
+    results = Results(options.out, request, classifier.card.sha256, resume=options.resume) if options.out else None
     files = list(find_files(options.paths))
     write, failed, began = _writer(options.format), False, time.monotonic()
     for done, row in enumerate(predict_files(files, classifier, request, results=results), start=1):

@@ -18,11 +18,11 @@ from pydicom.filereader import read_dataset
 from pydicom.multival import MultiValue
 from pydicom.pixels import apply_modality_lut, apply_voi_lut, pixel_array
 from pydicom.uid import (
+    JPEG2000,
     UID,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
-    JPEG2000,
     JPEG2000Lossless,
     JPEGBaseline8Bit,
     JPEGLSLossless,
@@ -213,9 +213,7 @@ def _modality_values(dataset: FileDataset, stored: np.ndarray) -> np.ndarray:
         return np.asarray(apply_modality_lut(stored, dataset), np.float64)
 
 
-def _voi_values(
-    dataset: FileDataset, values: np.ndarray, valid: np.ndarray
-) -> tuple[np.ndarray, tuple[str, ...]]:
+def _voi_values(dataset: FileDataset, values: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
     """Apply the first VOI LUT or window (PS3.3 C.11.2); without a usable one, the range of the values.
 
     Returns:

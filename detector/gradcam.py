@@ -11,14 +11,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import keras
 import numpy as np
-import tensorflow as tf
 
 from detector.schema import BINARY, Task
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    import keras
+    import tensorflow as tf
 
 
 def closed_form_cam(features: np.ndarray, kernel: np.ndarray) -> np.ndarray:
@@ -109,6 +110,10 @@ def _activations_and_gradients(
     model: keras.Model, inputs: np.ndarray, target_layer: str, target: Callable[[object], tf.Tensor]
 ) -> tuple[np.ndarray, np.ndarray]:
     """One forward and one backward pass through a second view of the same layers."""
+    # Imported here, so that the closed form, which is all that the app needs, comes without TensorFlow.
+    import keras  # noqa: PLC0415
+    import tensorflow as tf  # noqa: PLC0415
+
     layer = model.get_layer(target_layer)
     if len(layer.output.shape) != 4:
         msg = f"target_layer must give (N, h, w, C). {target_layer!r} gives {layer.output.shape}."

@@ -16,9 +16,7 @@ import numpy as np
 import tensorflow as tf
 from keras import layers
 
-from detector.card import MODELS
 from detector.errors import ModelError
-from detector.preprocess import PREPROCESSING_ID
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,7 +25,7 @@ if TYPE_CHECKING:
 
 LUNG_MODEL = "lungs"
 
-_WIDTHS = (16, 24, 40, 64)  # channels at a half, a quarter, an eighth and a sixteenth of the input
+_WIDTHS = (24, 40, 64, 96)  # channels at a half, a quarter, an eighth and a sixteenth of the input
 _THRESHOLD = 0.5
 
 
@@ -40,8 +38,8 @@ class LungFields:
         self._run = tf.function(lambda x: network(x, training=False)).get_concrete_function(signature)
 
     @classmethod
-    def load(cls, folder: Path = MODELS) -> LungFields:
-        """Load ``<folder>/lungs.keras``, after checking it against ``lungs.json``.
+    def load(cls, folder: Path, preprocessing: str) -> LungFields:
+        """Load ``<folder>/lungs.keras``, after checking it against ``lungs.json`` and the preprocessing in use.
 
         Raises:
             ModelError: if a file is missing or damaged, or asks for another preprocessing.
@@ -52,7 +50,7 @@ class LungFields:
             found = hashlib.sha256(path.read_bytes()).hexdigest()
         except (OSError, ValueError) as error:
             raise ModelError(f"The lung model in {folder} cannot be read: {error}.") from error
-        _check_card(card, found, path)
+        _check_card(card, found, preprocessing, path)
         return cls(keras.saving.load_model(path, compile=False, safe_mode=True))
 
     def __call__(self, network_input: NetworkInput) -> np.ndarray:
@@ -88,8 +86,8 @@ def _block(x: Any, width: int, *, stride: int, name: str) -> Any:
     return layers.ReLU(name=f"{name}_relu")(x)
 
 
-def _check_card(card: dict[str, Any], found: str, path: Path) -> None:
+def _check_card(card: dict[str, Any], found: str, preprocessing: str, path: Path) -> None:
     if card.get("sha256") != found:
         raise ModelError(f"The weights {path} are not those of the card: SHA-256 {found}.")
-    if card.get("preprocessing") != PREPROCESSING_ID:
-        raise ModelError(f"{path} was trained with {card.get('preprocessing')!r}. This is {PREPROCESSING_ID!r}.")
+    if card.get("preprocessing") != preprocessing:
+        raise ModelError(f"{path} was trained with {card.get('preprocessing')!r}. This is {preprocessing!r}.")

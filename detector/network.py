@@ -109,9 +109,9 @@ def _unit(x, stage: Stage, *, stride: int, name: str):  # noqa: ANN001, ANN202 -
     in_channels = x.shape[-1]
     if stage.expansion != 1:
         x = _convolution(x, in_channels * stage.expansion, kernel=1, name=f"{name}_expand")
-    x = layers.DepthwiseConv2D(
-        stage.kernel, strides=stride, padding="same", use_bias=False, name=f"{name}_depthwise"
-    )(x)
+    x = layers.DepthwiseConv2D(stage.kernel, strides=stride, padding="same", use_bias=False, name=f"{name}_depthwise")(
+        x
+    )
     x = _normalise(x, name=f"{name}_depthwise")
     x = layers.ReLU(max_value=_RELU_MAX, name=f"{name}_depthwise_relu")(x)
     x = layers.Conv2D(stage.channels, 1, use_bias=False, name=f"{name}_project")(x)
@@ -128,6 +128,4 @@ def _convolution(x, channels: int, *, kernel: int, name: str, stride: int = 1): 
 
 
 def _normalise(x, *, name: str):  # noqa: ANN001, ANN202
-    return layers.BatchNormalization(
-        epsilon=_BATCH_NORM_EPSILON, momentum=_BATCH_NORM_MOMENTUM, name=f"{name}_bn"
-    )(x)
+    return layers.BatchNormalization(epsilon=_BATCH_NORM_EPSILON, momentum=_BATCH_NORM_MOMENTUM, name=f"{name}_bn")(x)

@@ -6,9 +6,10 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from detector.gate import check_image
+from detector.gradcam import class_evidence, closed_form_cam
 from detector.image_io import read_radiograph
 from detector.preprocess import preprocess
-from detector.schema import Analysis
+from detector.schema import TASKS, Analysis
 
 if TYPE_CHECKING:
     from detector.classifier import Classifier
@@ -35,8 +36,13 @@ def analyse(data: bytes, classifier: Classifier) -> Analysis:
     return Analysis(
         radiograph=radiograph,
         geometry=network_input.geometry,
-        output=output,
+        logits=output.logits,
+        cams={
+            task.name: class_evidence(task, closed_form_cam(output.features, classifier.kernels[task.name]))
+            for task in TASKS
+        },
         model=classifier.card.info,
+        lung_field=classifier.lung_fields(network_input) if classifier.lung_fields else None,
         analysed_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
         warnings=radiograph.warnings + warnings,
     )

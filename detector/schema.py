@@ -139,12 +139,12 @@ class NetworkOutput:
 
     Attributes:
         logits: task name to (logits,) float32.
-        cams: task name to (classes, h, w) float32, evidence per class in logit units; see `detector.gradcam`.
+        features: (h, w, channels) float32, the feature map that is averaged.
         pooled_features: (channels,) float32, what the dense layers read.
     """
 
     logits: Mapping[str, np.ndarray]
-    cams: Mapping[str, np.ndarray]
+    features: np.ndarray
     pooled_features: np.ndarray
 
 
@@ -210,7 +210,9 @@ class Analysis:
     Attributes:
         radiograph: the decoded image.
         geometry: where the network looked.
-        output: logits and maps.
+        logits: task name to (logits,) float32.
+        cams: task name to (classes, h, w) float32 on the network's grid: signed evidence per class in logit units,
+            positive speaks for the class; see `detector.gradcam`.
         lung_field: (size, size) bool on the network's input, or None where no lung model is shipped.
         warnings: of decoding and of the gate, as sentences.
         model: which network answered.
@@ -219,7 +221,8 @@ class Analysis:
 
     radiograph: Radiograph
     geometry: Geometry
-    output: NetworkOutput
+    logits: Mapping[str, np.ndarray]
+    cams: Mapping[str, np.ndarray]
     model: ModelInfo
     analysed_at: str
     lung_field: np.ndarray | None = None

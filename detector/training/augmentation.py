@@ -44,7 +44,9 @@ def move(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     stretch = np.exp(rng.uniform(-0.09, 0.09))
     mirror = -1 if rng.random() < 0.5 else 1
     cosine, sine = np.cos(angle), np.sin(angle)
-    matrix = scale * np.array([[cosine * stretch * mirror, -sine / stretch], [sine * stretch * mirror, cosine / stretch]])
+    matrix = scale * np.array(
+        [[cosine * stretch * mirror, -sine / stretch], [sine * stretch * mirror, cosine / stretch]]
+    )
     centre = np.array([columns / 2, rows / 2])
     shift = rng.uniform(-0.08, 0.08, 2) * (columns, rows)
     offset = centre - matrix @ centre + shift
@@ -147,7 +149,9 @@ def draw_wire(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     rows, columns = image.shape
     points = rng.uniform(0, 1, (4, 2)) * (columns, rows)
     t = np.linspace(0, 1, 40)[:, None]
-    curve = (1 - t) ** 3 * points[0] + 3 * t * (1 - t) ** 2 * points[1] + 3 * t**2 * (1 - t) * points[2] + t**3 * points[3]
+    curve = (
+        (1 - t) ** 3 * points[0] + 3 * t * (1 - t) ** 2 * points[1] + 3 * t**2 * (1 - t) * points[2] + t**3 * points[3]
+    )
     line = np.zeros_like(image)
     cv2.polylines(line, [curve.astype(np.int32)], isClosed=False, color=1.0, thickness=int(rng.integers(1, 4)))
     if rng.random() < 0.5:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
@@ -244,8 +243,8 @@ class _Run:
         loss = self.network.train_on_batch(inputs, targets, return_dict=True)["loss"]
         self.step += 1
         decay = min(self.config.averaging, (1 + self.step) / (10 + self.step))  # young averages forget faster
-        for kept, new in zip(self.average, self.network.get_weights(), strict=True):
-            kept += (1 - decay) * (new - kept)
+        pairs = zip(self.average, self.network.get_weights(), strict=True)
+        self.average = [kept + (1 - decay) * (new - kept) for kept, new in pairs]
         return float(loss)
 
     def averaged(self) -> _Averaged:
@@ -264,7 +263,7 @@ class _Run:
         arrays |= {f"optimizer{i:04d}": ops.convert_to_numpy(v) for i, v in enumerate(variables)}
         temporary = self.out / "checkpoint.tmp.npz"
         np.savez(temporary, step=self.step, run=self._identity(), **arrays)
-        os.replace(temporary, self.out / "checkpoint.npz")
+        temporary.replace(self.out / "checkpoint.npz")
 
     def restore(self) -> None:
         """Go on from the checkpoint, if there is one.
@@ -330,7 +329,9 @@ class _Clock:
         if step % 50 == 0:
             pace = (time.monotonic() - self.began) / (step - self.start)
             left = pace * (self.end - step) / 60
-            _LOG.info("batch %d of %d, loss %.3f, %.2f s a batch, %.0f min left", step, self.end, self.mean_loss(), pace, left)
+            _LOG.info(
+                "batch %d of %d, loss %.3f, %.2f s a batch, %.0f min left", step, self.end, self.mean_loss(), pace, left
+            )
 
     def mean_loss(self) -> float:
         return float(np.mean(self.losses))

@@ -146,7 +146,7 @@ def _values_for(layer: keras.layers.Layer, arrays: dict[str, np.ndarray]) -> lis
     weight = arrays.get(f"{prefix}_{part}_conv.weight")
     if weight is None:
         return None
-    # Both frameworks keep (out, in, h, w) for a depthwise kernel as (channels, 1, h, w); Keras wants (h, w, channels, 1).
+    # A depthwise kernel is (channels, 1, h, w) there and (h, w, channels, 1) in Keras.
     return [weight.transpose(2, 3, 0, 1) if part == "depthwise" else _kernel(weight)]
 
 

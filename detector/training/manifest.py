@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import csv
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
 from detector.errors import ManifestError
 from detector.schema import BACTERIAL_PNEUMONIA, COVID19, NORMAL
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 LABELS = (
     NORMAL,
