@@ -72,7 +72,7 @@ class FitConfig:
         seed: of sampling, augmentation, dropout and initial weights.
     """
 
-    batches: int = 4500
+    batches: int = 5000
     batch_size: int = 32
     peak_learning_rate: float = 7e-4
     warmup_batches: int = 200
@@ -80,7 +80,7 @@ class FitConfig:
     averaging: float = 0.998
     balance: float = 0.5
     frozen_units: int = 3
-    validate_every: int = 300
+    validate_every: int = 250
     seed: int = 20261122
 
 
