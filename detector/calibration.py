@@ -148,11 +148,13 @@ def fit_band(margin: np.ndarray, wrong: np.ndarray) -> float:
     """
     order = np.argsort(margin, kind="stable")
     ordered_wrong = np.asarray(wrong, float)[order]
-    most_left_out = int(np.floor(len(margin) * (1 - _LOWEST_COVERAGE)))
+    most_left_out = len(margin) - int(np.ceil(len(margin) * _LOWEST_COVERAGE))
     answered = len(margin) - np.arange(most_left_out + 1)
     errors = (ordered_wrong.sum() - np.concatenate([[0], np.cumsum(ordered_wrong)])[: most_left_out + 1]) / answered
-    left_out = int(np.argmin(errors))
-    return float(margin[order][left_out]) if left_out else 0.0
+    widths = np.asarray(margin)[order]
+    tied = np.append([False], widths[1:] == widths[:-1])[: most_left_out + 1]  # no width parts equal margins
+    left_out = int(np.argmin(np.where(tied, np.inf, errors)))
+    return float(widths[left_out]) if left_out else 0.0
 
 
 def _probabilities(task: Task, logits: np.ndarray) -> np.ndarray:
@@ -164,7 +166,8 @@ def _probabilities(task: Task, logits: np.ndarray) -> np.ndarray:
 
 def _between(values: np.ndarray) -> np.ndarray:
     """Thresholds midway between neighbouring scores, and one at each end; on a score it would sit on a case."""
-    return np.concatenate([[values[0] / 2], (values[1:] + values[:-1]) / 2, [(values[-1] + 1) / 2]])
+    above = max((values[-1] + 1) / 2, np.nextafter(values[-1], 2))  # a score of exactly 1 needs one above 1
+    return np.concatenate([[values[0] / 2], (values[1:] + values[:-1]) / 2, [above]])
 
 
 def _log(probabilities: np.ndarray) -> np.ndarray:

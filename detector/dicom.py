@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pydicom
+from pydicom.encaps import get_frame
 from pydicom.filereader import read_dataset
 from pydicom.multival import MultiValue
 from pydicom.pixels import apply_modality_lut, apply_voi_lut, pixel_array
@@ -48,6 +49,7 @@ _EXECUTABLE_MAGIC = (b"MZ", b"\x7fELF", b"#!", b"\xca\xfe\xba\xbe", b"\xcf\xfa\x
 _RADIOGRAPHY = frozenset({"CR", "DX", "RG", "OT", ""})  # PS3.3 C.7.3.1.1.1; OT and none occur in exports
 _PERCENTILES = (0.5, 99.5)  # what a viewer shows where the file names no window
 _GREYSCALE = frozenset({"MONOCHROME1", "MONOCHROME2"})
+_LARGEST_SPACING = 10.0  # mm; a pixel of a centimetre shows no rib
 _FAR_OUTSIDE = 1e9  # beyond every 16-bit value after any sensible rescale
 
 #: JPEG Lossless (…4.57, …4.70) is left out on purpose: its decoders are GPL-3 or a large native library.
@@ -62,6 +64,10 @@ _DECODED_SYNTAXES = frozenset({
     JPEG2000Lossless,
     JPEG2000,
 })  # fmt: skip
+_JPEG_2000_SYNTAXES = frozenset({JPEG2000Lossless, JPEG2000})
+_JPEG_SYNTAXES = frozenset({JPEGBaseline8Bit, JPEGLSLossless, JPEGLSNearLossless})
+_JPEG_2000_START = b"\xff\x4f\xff\x51"  # SOC, then SIZ with the image's size (ITU-T T.800 A.5.1)
+_JPEG_FRAME_MARKERS = frozenset({0xC0, 0xC1, 0xC2, 0xF7})  # ITU-T T.81 B.2.2, T.87 C.2.2
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,6 +115,7 @@ def read_header(data: bytes) -> DicomHeader:
     _check_kind(dataset)
     rows, columns = _integer(dataset, "Rows"), _integer(dataset, "Columns")
     _check_pixel_description(dataset)
+    _check_compressed_size(dataset, rows, columns)
     return DicomHeader(dataset, rows, columns)
 
 
@@ -189,6 +196,36 @@ def _check_pixel_description(dataset: FileDataset) -> None:
         raise UnreadableError(f"(0028,0101) Bits Stored is {stored} of {allocated} allocated.")
 
 
+def _check_compressed_size(dataset: FileDataset, rows: int, columns: int) -> None:
+    """Compare a compressed frame's own size with the data set's, since a decoder allocates what the frame claims."""
+    syntax = dataset.file_meta.TransferSyntaxUID
+    if syntax not in _JPEG_2000_SYNTAXES | _JPEG_SYNTAXES:
+        return
+    with _reading():
+        frame = get_frame(dataset.PixelData, 0, number_of_frames=1)
+    size = _jpeg_2000_size(frame) if syntax in _JPEG_2000_SYNTAXES else _jpeg_size(frame)
+    if size != (rows, columns):
+        raise UnreadableError(f"Rows and Columns say {rows} x {columns}. The compressed frame says {size}.")
+
+
+def _jpeg_2000_size(frame: bytes) -> tuple[int, int] | None:
+    if not frame.startswith(_JPEG_2000_START) or len(frame) < 24:
+        return None
+    right, bottom, left, top = (int.from_bytes(frame[at : at + 4], "big") for at in range(8, 24, 4))
+    return bottom - top, right - left
+
+
+def _jpeg_size(frame: bytes) -> tuple[int, int] | None:
+    position = 2
+    while position + 9 <= len(frame) and frame[position] == 0xFF:
+        if frame[position + 1] in _JPEG_FRAME_MARKERS:
+            at = position + 5
+            return int.from_bytes(frame[at : at + 2], "big"), int.from_bytes(frame[at + 2 : at + 4], "big")
+        fill = frame[position + 1] == 0xFF
+        position += 1 if fill else 2 + int.from_bytes(frame[position + 2 : position + 4], "big")
+    return None
+
+
 def _stored_values(dataset: FileDataset) -> np.ndarray:
     with _reading():
         return pixel_array(dataset)
@@ -206,7 +243,8 @@ def _padding_mask(dataset: FileDataset, stored: np.ndarray) -> np.ndarray:
 
 def _modality_values(dataset: FileDataset, stored: np.ndarray) -> np.ndarray:
     """Apply the modality LUT or the rescale slope and intercept (PS3.3 C.11.1)."""
-    slope = dataset.get("RescaleSlope")
+    with _reading():
+        slope = dataset.get("RescaleSlope")
     if slope is not None and (not _is_number(slope) or float(slope) == 0):
         raise UnreadableError(f"(0028,1053) Rescale Slope is {slope}.")
     with _reading():
@@ -220,7 +258,9 @@ def _voi_values(dataset: FileDataset, values: np.ndarray, valid: np.ndarray) -> 
         (rows, columns) float32 in [0, 1], and what was assumed.
     """
     notes: tuple[str, ...] = ()
-    if dataset.get("VOILUTSequence"):
+    with _reading():
+        has_lut = bool(dataset.get("VOILUTSequence"))
+    if has_lut:
         return _in_range(_apply_voi(dataset, values), _apply_voi(dataset, _extremes(valid))), notes
     window = _window(dataset)
     if window.usable:
@@ -285,12 +325,16 @@ def _notes(dataset: FileDataset) -> tuple[str, ...]:
         notes.append("The file says that text is burned into the picture; it may name the patient.")
     if _text(dataset, "PresentationIntentType") == "FOR PROCESSING":
         notes.append("The file holds raw detector values (FOR PROCESSING), not the picture meant for reading.")
+    spacings = _numbers(dataset, "PixelSpacing") + _numbers(dataset, "ImagerPixelSpacing")
+    if not all(0 < spacing < _LARGEST_SPACING for spacing in spacings):
+        notes.append("The file's pixel spacing is not usable; it was ignored.")
     return tuple(notes)
 
 
 def _text(dataset: FileDataset, keyword: str) -> str:
     with _reading():
-        return str(dataset.get(keyword, "") or "").strip()
+        value = dataset.get(keyword)
+        return "" if value is None else str(value).strip()
 
 
 def _integer(dataset: FileDataset, keyword: str) -> int:
@@ -310,7 +354,7 @@ def _numbers(dataset: FileDataset, keyword: str) -> list[float]:
     """Read a decimal string of any multiplicity; what is no number becomes NaN instead of an error."""
     try:
         value = dataset.get(keyword)
-    except (ValueError, TypeError, OverflowError):  # "abc" fails when pydicom converts it
+    except (ValueError, TypeError, OverflowError, NotImplementedError):  # "abc", or an unknown value representation
         return [np.nan]
     if value is None or value == "":
         return []

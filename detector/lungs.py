@@ -51,7 +51,11 @@ class LungFields:
         except (OSError, ValueError) as error:
             raise ModelError(f"The lung model in {folder} cannot be read: {error}.") from error
         _check_card(card, found, preprocessing, path)
-        return cls(keras.saving.load_model(path, compile=False, safe_mode=True))
+        try:
+            network = keras.saving.load_model(path, compile=False, safe_mode=True)
+        except (ValueError, OSError, TypeError, KeyError) as error:
+            raise ModelError(f"{path} cannot be loaded: {error}.") from error
+        return cls(network)
 
     def __call__(self, network_input: NetworkInput) -> np.ndarray:
         """Segment one image: (size, size) bool on the network's input, true in a lung."""
@@ -87,6 +91,8 @@ def _block(x: Any, width: int, *, stride: int, name: str) -> Any:
 
 
 def _check_card(card: dict[str, Any], found: str, preprocessing: str, path: Path) -> None:
+    if not isinstance(card, dict):
+        raise ModelError(f"{path.with_suffix('.json')} must hold an object. Received {type(card).__name__}.")
     if card.get("sha256") != found:
         raise ModelError(f"The weights {path} are not those of the card: SHA-256 {found}.")
     if card.get("preprocessing") != preprocessing:

@@ -102,6 +102,8 @@ def _read_jpeg(data: bytes) -> PictureHeader:
             continue
         end = position + 2 + int.from_bytes(data[position + 2 : position + 4], "big")
         if marker in _JPEG_FRAMES:
+            if frame:  # the decoder believes the first one
+                raise UnreadableError("The JPEG has more than one frame header.")
             frame = data[position + 4 : end]
         position = _end_of_scan(data, end) if marker == _JPEG_START_OF_SCAN else end
     if len(frame) < 6:

@@ -2,7 +2,8 @@
 
 Rank standardisation (`detector.preprocess`) already removes every rising tone curve, so what is left to imitate
 is geometry, local contrast, resolution, noise, compression, and whatever is written, pasted or cut at the edges.
-All functions take and return (H, W) float32 in [0, 1] and change nothing in place.
+All functions take and return (H, W) float32 and change nothing in place. Noise and wires may leave [0, 1]; `augment`
+brings the picture back at the end.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ def move(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 def adjust_tone(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Another exposure: gamma and a window that may saturate both ends."""
     low, high = rng.uniform(0, 0.12), rng.uniform(0.85, 1)
-    return np.clip((image - low) / (high - low), 0, 1) ** np.exp(rng.uniform(-0.6, 0.6))
+    return np.clip((image - low) / (high - low), 0, 1) ** np.float32(np.exp(rng.uniform(-0.6, 0.6)))
 
 
 def equalise_locally(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -115,6 +115,7 @@ def evaluate(examples: Sequence[Example], images: Path, classifier: Classifier, 
         OutputError: if the folder can't be written.
         ManifestError: if an image does not exist.
     """
+    _make_folder(out)  # before the hours that the images may take
     answers = answer_all(examples, images, classifier)
     metrics = {
         "model": asdict(classifier.card.info),
@@ -127,7 +128,6 @@ def evaluate(examples: Sequence[Example], images: Path, classifier: Classifier, 
         },
     }
     try:
-        out.mkdir(parents=True, exist_ok=True)
         (out / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
         _write_predictions(answers, classifier.card.calibration, out / "predictions.csv")
     except OSError as error:
@@ -235,6 +235,13 @@ def _coverage_measures(right: np.ndarray, answered: np.ndarray) -> dict[str, Cal
         "coverage": lambda i: float(answered[i].mean()),
         "error_when_answered": lambda i: float(1 - right[i][answered[i]].mean()) if answered[i].any() else None,
     }
+
+
+def _make_folder(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{out} cannot be made: {error}.") from error
 
 
 def _sources(answers: Answers) -> np.ndarray:

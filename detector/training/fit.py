@@ -118,6 +118,8 @@ def fit(
     run = _Run(network, config, out)
     if resume:
         run.restore()
+    else:
+        run.forget_log()
     validation_inputs = load_inputs(validation, images)
     clock = _Clock(run.step, config.batches)
     for inputs, targets in _batches(train, images, config, start=run.step):
@@ -292,11 +294,17 @@ class _Run:
         path = self.out / "training_log.jsonl"
         lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
         kept = [line for line in lines if json.loads(line)["step"] < row["step"]] if row["step"] else []
-        path.write_text("\n".join([*kept, json.dumps(row)]) + "\n", encoding="utf-8")
+        temporary = self.out / "training_log.tmp.jsonl"
+        temporary.write_text("\n".join([*kept, json.dumps(row)]) + "\n", encoding="utf-8")
+        temporary.replace(path)  # in one move: a kill leaves no torn line that a resumed run would stumble over
         _LOG.info(
-            "batch %d: binary AUROC %.4f, three-class AUROC %.4f, worst source × label log-loss %.3f",
-            row["step"], row["binary_auroc"], row["three_class_auroc"], row["worst_log_loss"],
+            "batch %d: binary AUROC %s, three-class AUROC %s, worst source × label log-loss %.3f",
+            row["step"], _figure(row["binary_auroc"]), _figure(row["three_class_auroc"]), row["worst_log_loss"],
         )  # fmt: skip
+
+    def forget_log(self) -> None:
+        """Drop the log of an earlier run in this folder."""
+        (self.out / "training_log.jsonl").unlink(missing_ok=True)
 
     def _identity(self) -> str:
         return json.dumps({**asdict(self.config), "preprocessing": PREPROCESSING_ID}, sort_keys=True)
@@ -372,6 +380,10 @@ def _seed_dropout(network: keras.Model, seed: int, step: int) -> None:
     generator = network.get_layer("dropout").seed_generator
     if generator is not None:
         generator.state.assign(np.array([seed & 0x7FFFFFFF, step], np.int64).astype(generator.state.dtype))
+
+
+def _figure(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:.4f}"
 
 
 def _softmax(logits: np.ndarray) -> np.ndarray:

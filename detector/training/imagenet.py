@@ -25,6 +25,9 @@ _FILE = "models/efficientnet-lite0-57934424.pth"
 _MAGIC = 0x1950A86A20F9469CFC6C  # first pickle of torch's first file format
 _DTYPES = {"FloatStorage": np.float32, "LongStorage": np.int64}
 
+#: What the unpickler and the reader raise on bytes that are something else.
+_DAMAGE = (OSError, EOFError, pickle.UnpicklingError, ValueError, TypeError, LookupError, AttributeError)
+
 
 class ImageNetWeightsError(DetectorError):
     """The ImageNet weights are not installed or not in the expected form."""
@@ -64,6 +67,14 @@ def read_torch_arrays(path: Path) -> dict[str, np.ndarray]:
     Raises:
         ImageNetWeightsError: if the file is another format or its pickle asks for anything but tensors.
     """
+    try:
+        return _read(path)
+    except _DAMAGE as error:
+        msg = f"{path.name} is damaged or not in torch's first file format: {error!r}."
+        raise ImageNetWeightsError(msg) from error
+
+
+def _read(path: Path) -> dict[str, np.ndarray]:
     with path.open("rb") as file:
         if _ArrayUnpickler(file).load() != _MAGIC:
             msg = f"{path.name} is not in torch's first file format."
@@ -89,14 +100,14 @@ class _Storage:
 
 
 class _View:
-    """A tensor: a strided window on a storage."""
+    """A tensor: a strided window on a storage. Lite0's kernels lie there in TensorFlow's order, (h, w, in, out)."""
 
-    def __init__(self, storage: _Storage, offset: int, shape: tuple[int, ...], *_: Any) -> None:
-        self.storage, self.offset, self.shape = storage, offset, shape
+    def __init__(self, storage: _Storage, offset: int, shape: tuple[int, ...], stride: tuple[int, ...], *_: Any) -> None:
+        self.storage, self.offset, self.shape, self.stride = storage, offset, shape, stride
 
     def array(self) -> np.ndarray:
-        count = int(np.prod(self.shape, dtype=int))
-        return self.storage.values[self.offset : self.offset + count].reshape(self.shape)
+        steps = (np.arange(length) * step for length, step in zip(self.shape, self.stride, strict=True))
+        return np.asarray(self.storage.values[self.offset + sum(np.ix_(*steps))])
 
 
 class _ArrayUnpickler(pickle.Unpickler):
@@ -154,5 +165,7 @@ def _kernel(weight: np.ndarray) -> np.ndarray:
     return weight.transpose(2, 3, 1, 0)  # (out, in, h, w) -> (h, w, in, out)
 
 
-def _batch_norm(arrays: dict[str, np.ndarray], prefix: str) -> list[np.ndarray]:
+def _batch_norm(arrays: dict[str, np.ndarray], prefix: str) -> list[np.ndarray] | None:
+    if f"{prefix}.weight" not in arrays:
+        return None
     return [arrays[f"{prefix}.{name}"] for name in ("weight", "bias", "running_mean", "running_var")]

@@ -65,12 +65,13 @@ def read_manifest(path: Path, *, split: str | None = None) -> list[Example]:
         ManifestError: if the file can't be read, lacks a column, holds an unknown label or an empty selection.
     """
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
+        with path.open(newline="", encoding="utf-8-sig") as file:  # spreadsheets begin with a byte order mark
+            reader = csv.DictReader(file)
+            columns, rows = reader.fieldnames or (), list(reader)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         msg = f"The manifest {path} cannot be read: {error}."
         raise ManifestError(msg) from error
-    missing = {"image", "label"} - set(rows[0] if rows else ())
+    missing = {"image", "label"} - set(columns)
     if missing:
         msg = f"A manifest needs the columns image and label. {path} lacks {sorted(missing)}."
         raise ManifestError(msg)
@@ -87,9 +88,13 @@ def read_image(path: Path) -> np.ndarray:
     """Read a training picture as (H, W) float32 in [0, 1].
 
     Raises:
-        ManifestError: if it can't be decoded.
+        ManifestError: if it can't be opened or decoded.
     """
-    encoded = np.frombuffer(path.read_bytes(), np.uint8)
+    try:
+        encoded = np.frombuffer(path.read_bytes(), np.uint8)
+    except OSError as error:
+        msg = f"The image {path} cannot be read: {error}."
+        raise ManifestError(msg) from error
     image = cv2.imdecode(encoded, cv2.IMREAD_GRAYSCALE) if encoded.size else None
     if image is None:
         msg = f"The image {path} cannot be decoded."
@@ -100,6 +105,9 @@ def read_image(path: Path) -> np.ndarray:
 def _example(row: dict[str, str], line: int) -> Example:
     if row["label"] not in LABELS:
         msg = f"Line {line}: label must be one of {list(LABELS)}. Received {row['label']!r}."
+        raise ManifestError(msg)
+    if not row["image"]:
+        msg = f"Line {line}: image must be a path. Received nothing."
         raise ManifestError(msg)
     known = {name: row.get(name) or "" for name in Example.__dataclass_fields__}
     return Example(**{**known, "patient_group": known["patient_group"] or known["image"]})

@@ -1,0 +1,345 @@
+"""Fitting: targets and weights by hand, and a run that is stopped and resumed ends like one that is not."""
+
+import json
+import math
+from dataclasses import replace
+from functools import partial
+
+import keras
+import numpy as np
+import pytest
+
+from detector.errors import ManifestError, ModelError
+from detector.network import LITE0_STAGES, build_network
+from detector.training import fit as fit_module
+from detector.training.fit import (
+    ALLOWED_CLASSES,
+    FitConfig,
+    allowed_class_loss,
+    fit,
+    freeze,
+    load_inputs,
+    predict_logits,
+    sampling_weights,
+    targets_for,
+    validate,
+)
+from detector.training.imagenet import load_imagenet_weights
+from detector.training.manifest import LABELS, Example, read_manifest
+from tests.conftest import encode
+
+CONFIG = FitConfig(batches=4, batch_size=2, warmup_batches=1, frozen_units=1, validate_every=2, seed=7)
+SMALL_STAGES = LITE0_STAGES[:2]  # three units; ImageNet weights fit them
+
+
+class KilledError(Exception):
+    """The machine went down."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _small_network():
+    """Fit three units and a narrow head instead of the whole network."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fit_module, "STAGES", SMALL_STAGES)
+        patch.setattr(fit_module, "build_network", partial(build_network, feature_channels=16))
+        yield
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    """A folder of six made-up pictures, two a class, and their manifest."""
+    folder = tmp_path_factory.mktemp("images")
+    rows = ["image,label,source"]
+    for number, label in enumerate(["normal", "bacterial_pneumonia", "covid19"] * 2):
+        pixels = np.random.default_rng(number).integers(0, 256, (64, 72), np.uint8)
+        (folder / f"{number}.png").write_bytes(encode(pixels))
+        rows.append(f"{number}.png,{label},made-up")
+    (folder / "manifest.csv").write_text("\n".join(rows) + "\n")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def examples(images):
+    return read_manifest(images / "manifest.csv")
+
+
+@pytest.fixture(scope="module")
+def whole(images, examples, tmp_path_factory):
+    """A run of four batches that nothing stopped, in a folder with another run's log."""
+    out = tmp_path_factory.mktemp("whole")
+    (out / "training_log.jsonl").write_text('{"step": 1}\n{"step": 900}\n')
+    return fit(examples, examples, images, out, CONFIG), out
+
+
+@pytest.fixture(scope="module")
+def resumed(images, examples, tmp_path_factory):
+    """The same run, killed one batch after its checkpoint, and resumed."""
+    out = tmp_path_factory.mktemp("resumed")
+    batches = fit_module._batches
+
+    def until_the_kill(*args, **kwargs):
+        for step, batch in enumerate(batches(*args, **kwargs)):
+            if step == 3:
+                raise KilledError
+            yield batch
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fit_module, "_batches", until_the_kill)
+        with pytest.raises(KilledError):
+            fit(examples, examples, images, out, CONFIG)
+    return fit(examples, examples, images, out, CONFIG, resume=True), out
+
+
+def read_log(out):
+    return [json.loads(line) for line in (out / "training_log.jsonl").read_text().splitlines()]
+
+
+def assert_same_weights(one, other):
+    for mine, theirs in zip(one, other, strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+
+
+class TestRun:
+    def test_a_stopped_and_resumed_run_ends_at_the_same_weights_bit_for_bit(self, whole, resumed):
+        assert_same_weights(whole[0].get_weights(), resumed[0].get_weights())
+
+    def test_both_runs_end_with_the_same_checkpoint(self, whole, resumed):
+        with np.load(whole[1] / "checkpoint.npz") as one, np.load(resumed[1] / "checkpoint.npz") as other:
+            assert one.files == other.files
+            assert int(one["step"]) == 4
+            for name in one.files:
+                np.testing.assert_array_equal(one[name], other[name], err_msg=name)
+
+    def test_both_logs_hold_each_checkpoint_once_with_the_same_figures(self, whole, resumed):
+        one, other = ([{**row, "train_loss": None} for row in read_log(out)] for _, out in (whole, resumed))
+        assert [row["step"] for row in one] == [2, 4]  # and nothing of the run that was there before
+        assert one == other
+
+    def test_averaged_weights_are_what_is_returned(self, whole):
+        network, out = whole
+        with np.load(out / "checkpoint.npz") as saved:
+            average = [saved[name] for name in sorted(saved.files) if name.startswith("average")]
+            last = [saved[name] for name in sorted(saved.files) if name.startswith("weight")]
+        assert_same_weights(network.get_weights(), average)
+        assert any(not np.array_equal(a, w) for a, w in zip(average, last, strict=True))
+
+    def test_frozen_layers_keep_imagenet_and_all_others_change(self, whole):
+        keras.utils.set_random_seed(CONFIG.seed)
+        start = build_network(input_size=160, stages=SMALL_STAGES, feature_channels=16)
+        load_imagenet_weights(start)
+        with_weights = [layer for layer in start.layers if layer.weights]
+        frozen = {layer.name for layer in with_weights if layer.name.startswith(("stem", "unit00"))}
+        assert {"stem", "stem_bn", "unit00_depthwise", "unit00_project_bn"} <= frozen
+        for layer in with_weights:
+            ended = whole[0].get_layer(layer.name).get_weights()
+            kept = [np.array_equal(old, new) for old, new in zip(layer.get_weights(), ended, strict=True)]
+            assert kept == [layer.name in frozen] * len(kept), layer.name
+
+    def test_a_finished_run_is_resumed_to_its_own_end(self, whole, images, examples):
+        network, out = whole
+        again = fit(examples, examples, images, out, CONFIG, resume=True)
+        assert_same_weights(network.get_weights(), again.get_weights())
+
+    @pytest.mark.parametrize("change", [{"seed": 8}, {"batches": 8}], ids=["seed", "length"])
+    def test_a_checkpoint_of_another_configuration_is_refused(self, whole, images, examples, change):
+        with pytest.raises(ModelError, match=r"checkpoint\.npz belongs to another run"):
+            fit(examples, examples, images, whole[1], replace(CONFIG, **change), resume=True)
+
+    def test_no_half_written_file_is_left(self, whole):
+        assert {path.name for path in whole[1].iterdir()} == {"checkpoint.npz", "training_log.jsonl"}
+
+
+class TestCheckpointAndLog:
+    @pytest.fixture
+    def run(self, tmp_path):
+        network = build_network(input_size=16, stages=(), feature_channels=2)
+        return fit_module._Run(network, CONFIG, tmp_path / "new" / "folder")
+
+    def log(self, run, step, *, three_class=0.5):
+        figures = {"binary_auroc": 0.5, "three_class_auroc": three_class, "worst_log_loss": 0.7}
+        run.log({"step": step, **figures})
+
+    def test_lines_of_the_same_and_of_later_steps_give_way(self, run):
+        for step in (2, 4, 6, 4):
+            self.log(run, step)
+        assert [row["step"] for row in read_log(run.out)] == [2, 4]
+
+    def test_a_figure_that_is_not_defined_can_be_logged(self, run, caplog):
+        with caplog.at_level("INFO", logger="detector.training.fit"):
+            self.log(run, 2, three_class=None)
+        assert "three-class AUROC undefined" in caplog.text
+
+    def test_without_a_checkpoint_a_resumed_run_starts_at_the_beginning(self, run):
+        run.restore()
+        assert run.step == 0
+
+    def test_averaged_weights_give_way_to_the_networks_own_after_an_exception(self, run):
+        own = run.network.get_weights()
+        run.average = [np.full_like(w, 3) for w in own]
+        with pytest.raises(KilledError), run.averaged() as network:
+            assert all((w == 3).all() for w in network.get_weights())
+            raise KilledError
+        assert_same_weights(own, run.network.get_weights())
+
+
+class TestBatches:
+    CONFIG = replace(CONFIG, batches=9)
+
+    def batches(self, examples, images, config, start=0):
+        return list(fit_module._batches(examples, images, config, start=start))
+
+    def test_a_batch_is_a_function_of_seed_and_step_alone(self, examples, images):
+        every, later = (self.batches(examples, images, self.CONFIG, start=start) for start in (0, 5))
+        assert len(every) == 9
+        for (inputs, targets), (same_inputs, same_targets) in zip(every[5:], later, strict=True):
+            np.testing.assert_array_equal(inputs, same_inputs)
+            np.testing.assert_array_equal(targets["three_class"], same_targets["three_class"])
+
+    def test_batches_of_two_steps_and_of_two_seeds_differ(self, examples, images):
+        (first, _), (second, _) = self.batches(examples, images, self.CONFIG)[:2]
+        (other, _), *_ = self.batches(examples, images, replace(self.CONFIG, seed=8, batches=1))
+        assert not np.array_equal(first, second)
+        assert not np.array_equal(first, other)
+
+    def test_inputs_have_the_networks_form(self, examples, images):
+        (inputs, targets), *_ = self.batches(examples, images, self.CONFIG, start=8)
+        assert inputs.shape == (2, 160, 160, 1)
+        assert inputs.dtype == np.float32
+        assert {name: value.shape for name, value in targets.items()} == {"binary": (2, 1), "three_class": (2, 3)}
+
+    @pytest.mark.parametrize("steps", [range(0), range(2, 5), range(6), range(20)], ids=len)
+    def test_order_is_kept_for_runs_shorter_and_longer_than_the_queue(self, steps):
+        assert list(fit_module._ahead(lambda step: (step,), steps)) == [(step,) for step in steps]
+
+    def test_a_missing_picture_ends_the_run_with_its_name(self, images):
+        with pytest.raises(ManifestError, match=r"none\.png"):
+            self.batches([Example("none.png", "normal")], images, self.CONFIG)
+
+
+class TestAllowedClassLoss:
+    LOGITS = np.log([[1.0, 2.0, 5.0]]).astype(np.float32)  # probabilities 1/8, 2/8 and 5/8
+
+    @pytest.mark.parametrize(
+        ("allowed", "share"),
+        [((1, 0, 0), 1 / 8), ((0, 1, 1), 7 / 8), ((1, 1, 1), 1.0)],
+        ids=["one: cross-entropy", "two: of their sum", "all: zero"],
+    )
+    def test_it_is_the_negative_log_of_the_allowed_share(self, allowed, share):
+        loss = np.asarray(allowed_class_loss(np.array([allowed], np.float32), self.LOGITS))
+        assert loss.shape == (1,)
+        assert loss[0] == pytest.approx(-math.log(share), abs=1e-6)
+
+    def test_large_logits_overflow_nothing(self):
+        loss = allowed_class_loss(np.array([[1, 0, 0]], np.float32), np.array([[-500, 500, 0]], np.float32))
+        assert float(loss[0]) == pytest.approx(1000)
+
+
+class TestTargets:
+    @pytest.mark.parametrize(
+        ("label", "covid", "allowed"),
+        [
+            ("normal", 0, (1, 0, 0)),
+            ("bacterial_pneumonia", 0, (0, 1, 0)),
+            ("pneumonia_unspecified", 0, (0, 1, 0)),
+            ("viral_pneumonia", 0, (0, 1, 1)),
+            ("other_pneumonia", 0, (0, 1, 1)),
+            ("covid19", 1, (0, 0, 1)),
+        ],
+    )
+    def test_each_label(self, label, covid, allowed):
+        targets = targets_for([Example("a.png", label)])
+        np.testing.assert_array_equal(targets["binary"], [[covid]])
+        np.testing.assert_array_equal(targets["three_class"], [allowed])
+        assert {value.dtype for value in targets.values()} == {np.dtype(np.float32)}
+
+    def test_every_label_of_a_manifest_has_targets(self):
+        assert set(ALLOWED_CLASSES) == set(LABELS)
+
+
+class TestSamplingWeights:
+    # Groups of 4, of 1 and, of the same label from another source, of 4.
+    EXAMPLES = (
+        *[Example("n", "normal", "a")] * 4,
+        Example("c", "covid19", "a"),
+        *[Example("m", "covid19", "b")] * 4,
+    )
+
+    @pytest.mark.parametrize(
+        ("balance", "groups"),
+        [(0, (1 / 3, 1 / 3, 1 / 3)), (0.5, (2 / 5, 1 / 5, 2 / 5)), (1, (4 / 9, 1 / 9, 4 / 9))],
+        ids=["all groups alike", "square root of the size", "as it comes"],
+    )
+    def test_groups_weigh_their_size_to_the_balance(self, balance, groups):
+        weights = sampling_weights(self.EXAMPLES, balance)
+        assert weights.sum() == pytest.approx(1)
+        np.testing.assert_allclose([weights[:4].sum(), weights[4], weights[5:].sum()], groups)
+        np.testing.assert_allclose(weights[:4], weights[0])
+
+    def test_one_group_is_uniform_whatever_the_balance(self):
+        np.testing.assert_allclose(sampling_weights([Example("n", "normal")] * 4, 0.3), 0.25)
+
+
+class TestFreeze:
+    @pytest.fixture
+    def network(self):
+        return build_network(input_size=32, stages=SMALL_STAGES, feature_channels=4)
+
+    def frozen(self, network):
+        return {layer.name.split("_")[0] for layer in network.layers if not layer.trainable}
+
+    @pytest.mark.parametrize(
+        ("units", "names"),
+        [(0, set()), (1, {"stem", "unit00"}), (3, {"stem", "unit00", "unit01", "unit02"})],
+        ids=["none", "one", "all"],
+    )
+    def test_the_stem_and_so_many_units(self, network, units, names):
+        freeze(network, units=units)
+        assert self.frozen(network) == names
+
+    def test_fewer_units_than_before_set_the_others_free(self, network):
+        freeze(network, units=3)
+        freeze(network, units=1)
+        assert self.frozen(network) == {"stem", "unit00"}
+
+
+class StubNetwork:
+    """Answers with the inputs' first pixel, and remembers the shapes that it was given."""
+
+    def __init__(self):
+        self.shapes = []
+
+    def predict_on_batch(self, batch):
+        self.shapes.append(batch.shape)
+        first = batch[:, 0, 0, 0]
+        return {"binary": first[:, None], "three_class": first[:, None] * np.array([[0.0, 1.0, 2.0]])}
+
+
+class TestPredictAndValidate:
+    @pytest.mark.parametrize("count", [1, 32, 33])
+    def test_a_last_batch_is_padded_to_the_one_shape_and_the_padding_dropped(self, count):
+        network = StubNetwork()
+        inputs = np.arange(count, dtype=np.float32).reshape(-1, 1, 1, 1)
+        logits = predict_logits(network, inputs)
+        np.testing.assert_array_equal(logits["binary"][:, 0], np.arange(count))
+        assert logits["three_class"].shape == (count, 3)
+        assert set(network.shapes) == {(32, 1, 1, 1)}
+
+    def test_figures_of_four_pictures_by_hand(self):
+        labels = ("normal", "bacterial_pneumonia", "covid19", "viral_pneumonia")
+        examples = [Example(str(i), label, "s") for i, label in enumerate(labels)]
+        report = validate(StubNetwork(), examples, np.array([0, 1, 2, 3], np.float32).reshape(-1, 1, 1, 1))
+        assert report["binary_auroc"] == pytest.approx(2 / 3)  # the viral one scores above covid19
+        assert report["three_class_auroc"] == pytest.approx((1 + 0.5 + 1) / 3)  # bacterial stands in the middle
+        assert report["log_loss"]["s/normal"] == pytest.approx(math.log(2))
+        assert report["log_loss"]["s/covid19"] == pytest.approx(math.log(1 + math.exp(-2)))
+        assert report["worst_log_loss"] == report["log_loss"]["s/viral_pneumonia"] == pytest.approx(3.0486, abs=1e-4)
+
+    def test_figures_that_one_class_cannot_have_are_none(self):
+        report = validate(StubNetwork(), [Example("a", "viral_pneumonia")], np.zeros((1, 1, 1, 1), np.float32))
+        assert report["binary_auroc"] is None
+        assert report["three_class_auroc"] is None
+
+    def test_inputs_are_the_pictures_as_they_are(self, examples, images):
+        one, two = (load_inputs(examples[:2], images) for _ in range(2))
+        assert one.shape == (2, 160, 160, 1)
+        np.testing.assert_array_equal(one, two)
