@@ -103,6 +103,9 @@ def _add_train(commands: Any) -> None:
     )
     parser.add_argument("--resume", action="store_true", help="go on from DIR's checkpoint")
     parser.add_argument("--batches", type=int, help="length of the run")
+    parser.add_argument("--peak-learning-rate", type=float, metavar="RATE", help="reached after the warm-up")
+    parser.add_argument("--frozen-units", type=int, metavar="N", help="the stem and N units keep their first weights")
+    parser.add_argument("--initial", metavar="FILE.keras", help="go on from this network instead of ImageNet's weights")
     parser.add_argument("--seed", type=int, help="of everything random")
     parser.add_argument("--task", choices=["classifier", "lungs"], default="classifier", help="which network")
     parser.set_defaults(run=_train)
@@ -195,7 +198,10 @@ def _progress(done: int, total: int, began: float) -> None:
 def _train(options: argparse.Namespace) -> int:
     from detector.training.commands import train_classifier, train_lungs  # noqa: PLC0415
 
-    settings = {name: value for name in ("batches", "seed") if (value := getattr(options, name)) is not None}
+    names = ["batches", "peak_learning_rate", "seed"]
+    if options.task == "classifier":
+        names += ["frozen_units", "initial"]
+    settings = {name: value for name in names if (value := getattr(options, name)) is not None}
     train = train_lungs if options.task == "lungs" else train_classifier
     train(options.manifest, options.images or options.manifest.parent, options.out, settings, resume=options.resume)
     return EXIT_OK

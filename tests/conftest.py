@@ -1,4 +1,4 @@
-"""Shared pictures and the shipped network. Composites and made-up files only; real samples where CXR_SAMPLES names them."""
+"""Shared pictures and the shipped network: composites and made-up files, real samples where CXR_SAMPLES names them."""
 
 import os
 from io import BytesIO
@@ -53,7 +53,7 @@ def encode(pixels, extension=".png", *, parameters=()):
 
 
 def make_dicom(stored, *, bits_stored=None, transfer_syntax=ExplicitVRLittleEndian, **elements):
-    """Bytes of a computed radiograph of (rows, columns) uint8 or uint16 stored values; elements by keyword, None removes."""
+    """Bytes of a computed radiograph of (rows, columns) stored values; elements by keyword, None removes one."""
     dataset = pydicom.Dataset()
     dataset.file_meta = FileMetaDataset()
     dataset.file_meta.MediaStorageSOPClassUID = ComputedRadiographyImageStorage

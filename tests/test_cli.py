@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -82,7 +83,7 @@ def test_two_inputs_of_one_name_do_not_overwrite_each_other(folder, tmp_path):
     done = run("predict", folder / "a.png", folder / "below", "--explain", "--out", out, "--format", "jsonl")
     overlays = [row["saliency"]["overlay"] for row in rows_of(done.stdout)]
     assert len(set(overlays)) == 2
-    assert all(os.path.exists(path) for path in overlays)
+    assert all(Path(path).exists() for path in overlays)
 
 
 def test_resume_passes_over_what_is_there_and_repairs_a_torn_line(folder, tmp_path):
@@ -172,7 +173,12 @@ def test_full_disk_exits_4_with_earlier_rows_whole(tmp_path):
     limited = f"trap '' XFSZ; ulimit -f {size // 1024 + 1}; exec \"$@\""
     command = [sys.executable, "-m", "detector", "predict", str(COMPOSITES), "--out", str(out), "--format", "jsonl"]
     done = subprocess.run(
-        ["bash", "-c", limited, "bash", *command], capture_output=True, text=True, cwd=ROOT, check=False, timeout=120
+        ["/bin/bash", "-c", limited, "bash", *command],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=False,
+        timeout=120,
     )
     assert done.returncode == 4, done.stderr
     rows = rows_of((out / "results.jsonl").read_text())
@@ -197,7 +203,7 @@ def test_models_lists_hash_and_measured_performance(capsys):
 
 def test_real_samples_give_one_valid_line_a_file_and_twins_alike(samples):
     done = run("predict", samples, "--mode", "three-class", "--format", "jsonl")
-    rows = {os.path.basename(row["path"]): row for row in rows_of(done.stdout)}
+    rows = {Path(row["path"]).name: row for row in rows_of(done.stdout)}
     assert set(rows) == {path.name for path in samples.iterdir()}
     twins = (rows["rsna_adult.dcm"]["probabilities"], rows["rsna_adult_monochrome1.dcm"]["probabilities"])
     for name in twins[0]:

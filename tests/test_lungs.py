@@ -69,7 +69,7 @@ class TestLoad:
             LungFields.load(folder, PREPROCESSING)
 
     def test_another_preprocessing_is_refused_and_both_are_named(self, folder):
-        with pytest.raises(ModelError, match="'made-up-v1'.*'made-up-v2'"):
+        with pytest.raises(ModelError, match=r"'made-up-v1'.*'made-up-v2'"):
             LungFields.load(folder, "made-up-v2")
 
     @pytest.mark.parametrize("text", ["{", "[]", "null"], ids=["torn", "list", "null"])

@@ -12,10 +12,23 @@ from detector.report import analysed_row, csv_line, failed_row, table_line
 from detector.schema import BINARY, NOTICE, THREE_CLASS, LungShare, ModelInfo
 
 MODEL = ModelInfo("detector", "ab" * 32, "1")
-FIELDS = (
-    "path status reason code mode probabilities decision operating_point warnings saliency input model versions "
-    "analysed_at notice"
-).split()
+FIELDS = [
+    "path",
+    "status",
+    "reason",
+    "code",
+    "mode",
+    "probabilities",
+    "decision",
+    "operating_point",
+    "warnings",
+    "saliency",
+    "input",
+    "model",
+    "versions",
+    "analysed_at",
+    "notice",
+]
 
 
 @pytest.fixture

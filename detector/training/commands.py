@@ -23,6 +23,7 @@ from detector.calibration import (
 )
 from detector.card import DEFAULT_MODEL, ModelCard
 from detector.classifier import Classifier
+from detector.errors import ManifestError, OutputError
 from detector.lungs import LUNG_MODEL
 from detector.preprocess import INPUT_SIZE, PREPROCESSING_ID
 from detector.schema import BINARY, COVID19, TASKS, THREE_CLASS
@@ -47,13 +48,15 @@ LICENCE = (
 )
 LIMITS = (
     "Not a medical device. No figure here was measured prospectively.",
-    ("Every image of the test split comes from the collections that training saw, so its figures flatter: the sources "
-    "can be told apart without looking at a lung, and a hospital that is not among them may get much worse answers."),
+    (
+        "Every image of the test split comes from the collections that training saw, so its figures flatter: the sources "
+        "can be told apart without looking at a lung, and a hospital that is not among them may get much worse answers."
+    ),
     "Bacterial pneumonia was learnt mostly from children of one to five, COVID-19 from adults.",
     "Viral pneumonia other than COVID-19 is none of the three classes; the three-class answer to it means little.",
     "Frontal views only. Side views, CT slices and other pictures are not yet recognised as such.",
 )
-_SCALE_QUANTILE = 0.5  # every second image reaches full colour somewhere; the others stay paler, as their evidence is
+_SCALE_QUANTILE = 0.5  # every second image reaches full colour somewhere; the others stay paler, as they should
 
 
 def train_classifier(manifest: Path, images: Path, out: Path, settings: dict[str, Any], *, resume: bool) -> ModelCard:
@@ -63,10 +66,13 @@ def train_classifier(manifest: Path, images: Path, out: Path, settings: dict[str
     end, for the card.
 
     Raises:
-        ManifestError: if the manifest can't be used.
+        ManifestError: if the manifest can't be used, or its validation split lacks a class.
+        OutputError: if `out` can't be written.
         ModelError: if `resume` finds the checkpoint of another run.
     """
+    _make_folder(out)
     train, validation = (read_manifest(manifest, split=split) for split in ("train", "val"))
+    _check_classes(validation)
     config = FitConfig(**settings)
     network = fit(train, validation, images, out, config, resume=resume)
     network.compile()  # leaves the optimizer's state out of the file
@@ -98,11 +104,11 @@ def train_lungs(manifest: Path, images: Path, out: Path, settings: dict[str, Any
         ManifestError: if no row has a mask.
     """
     del resume
+    _make_folder(out)
     examples = read_manifest(manifest)
     train, test = ([e for e in examples if (e.split == "test") is held_out] for held_out in (False, True))
     config = LungFitConfig(**settings)
     network = fit_lungs(train, images, config)
-    out.mkdir(parents=True, exist_ok=True)
     path = out / f"{LUNG_MODEL}.keras"
     network.compile()  # leaves the optimizer's state out of the file
     network.save(path)
@@ -140,6 +146,21 @@ def calibrate(answers: Answers) -> Calibration:
         wrong = chosen != np.asarray(task.classes)[truths[task.name]]
         bands[task.name] = fit_band(margins(task, probabilities[task.name], threshold), wrong)
     return Calibration(temperatures, points, bands)
+
+
+def _make_folder(out: Path) -> None:
+    """Fail before a training and not after it."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{out} cannot be written: {error}.") from error
+
+
+def _check_classes(validation: Sequence[Example]) -> None:
+    """Calibration needs every class; say so before a training and not after it."""
+    missing = set(THREE_CLASS.classes) - {example.label for example in validation}
+    if missing:
+        raise ManifestError(f"The validation split has no images labelled {sorted(missing)}.")
 
 
 def _draft_card(out: Path, config: dict[str, Any], cohort: dict[str, int]) -> ModelCard:

@@ -48,6 +48,8 @@ ALLOWED_CLASSES: dict[str, tuple[str, ...]] = {
     COVID19: (COVID19,),
 }
 
+IMAGENET = "imagenet"
+
 _LOADER_THREADS = 2
 _BATCHES_AHEAD = 6
 _FORBIDDEN = -1e9  # added to the logit of a class that a label does not allow
@@ -69,6 +71,7 @@ class FitConfig:
         frozen_units: the stem and this many units keep their ImageNet weights: edges and blobs are the same
             in every hospital, and what is not trained can't learn a scanner.
         validate_every: batches between checkpoints, each with a validation.
+        initial: ``"imagenet"``, or the path of a ``.keras`` file of the same network to go on from.
         seed: of sampling, augmentation, dropout and initial weights.
     """
 
@@ -81,6 +84,7 @@ class FitConfig:
     balance: float = 0.5
     frozen_units: int = 3
     validate_every: int = 250
+    initial: str = IMAGENET
     seed: int = 20261122
 
 
@@ -112,7 +116,7 @@ def fit(
     """
     keras.utils.set_random_seed(config.seed)
     network = build_network(input_size=INPUT_SIZE, stages=STAGES)
-    _LOG.info("%d layers start from ImageNet", load_imagenet_weights(network))
+    initialise(network, config.initial)
     freeze(network, units=config.frozen_units)
     compile_network(network, config)
     run = _Run(network, config, out)
@@ -132,6 +136,21 @@ def fit(
             run.log({"step": run.step, "train_loss": clock.mean_loss(), **report})
     run.finish()
     return network
+
+
+def initialise(network: keras.Model, initial: str) -> None:
+    """Give a new network its first weights: ImageNet's, or those of an earlier run.
+
+    Raises:
+        ModelError: if the file is no network of the same structure.
+    """
+    if initial == IMAGENET:
+        _LOG.info("%d layers start from ImageNet", load_imagenet_weights(network))
+        return
+    try:
+        network.set_weights(keras.saving.load_model(initial, compile=False, safe_mode=True).get_weights())
+    except (ValueError, OSError) as error:
+        raise ModelError(f"{initial} cannot be gone on from: {error}") from error
 
 
 def freeze(network: keras.Model, *, units: int) -> None:

@@ -102,7 +102,9 @@ class _Storage:
 class _View:
     """A tensor: a strided window on a storage. Lite0's kernels lie there in TensorFlow's order, (h, w, in, out)."""
 
-    def __init__(self, storage: _Storage, offset: int, shape: tuple[int, ...], stride: tuple[int, ...], *_: Any) -> None:
+    def __init__(
+        self, storage: _Storage, offset: int, shape: tuple[int, ...], stride: tuple[int, ...], *_: Any
+    ) -> None:
         self.storage, self.offset, self.shape, self.stride = storage, offset, shape, stride
 
     def array(self) -> np.ndarray:

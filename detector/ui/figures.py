@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 #: One colour a class, told apart by colour-blind readers too (Okabe and Ito 2008).
 CLASS_COLOURS = {COVID19: "#E6803C", NOT_COVID19: "#7B8794", NORMAL: "#5BB5E8", BACTERIAL_PNEUMONIA: "#C9A6E8"}
 
+_FONT = '"Source Sans", sans-serif'  # the page's own
 _INK, _QUIET_INK, _CLEAR = "#E8EAED", "#A7B0B8", "rgba(0,0,0,0)"
 _AXIS = {
     "gridcolor": "#2C343B",
@@ -30,7 +31,9 @@ _AXIS = {
     "title_standoff": 6,
 }
 _BAR_HEIGHT, _AXIS_HEIGHT = 46, 74  # pixels
-_PANEL_HEIGHT, _VIEWER_MARGIN = 430, 96  # pixels; the margin holds titles and the colour bar
+_PANEL_WIDTH, _PANEL_HEIGHT = 450, 430  # pixels: a panel on a wide screen
+_TITLE_HEIGHT = 24
+VIEWER_HEAD = 92  # pixels above the pictures: the colour bar with its title, and the panels' titles
 _JPEG_QUALITY = 92
 
 
@@ -61,9 +64,9 @@ def probability_chart(prediction: Prediction) -> go.Figure:
             font={"size": 11, "color": _QUIET_INK}, xanchor="left" if threshold < 0.5 else "right",
         )  # fmt: skip
     figure.update_xaxes(range=[0, 1], tickformat=".0%", title=texts.PROBABILITY_AXIS, fixedrange=True, **_AXIS)
-    figure.update_yaxes(autorange="reversed", fixedrange=True, automargin=True)
+    figure.update_yaxes(autorange="reversed", fixedrange=True, automargin=True, ticksuffix="  ")
     height = _BAR_HEIGHT * len(names) + _AXIS_HEIGHT
-    return _dressed(figure).update_layout(height=height, bargap=0.35, margin={"l": 4, "r": 16, "t": 20, "b": 44})
+    return _dressed(figure).update_layout(height=height, bargap=0.35, margin={"l": 4, "r": 30, "t": 20, "b": 44})
 
 
 def probability_alt(prediction: Prediction) -> str:
@@ -92,13 +95,15 @@ def comparison_figure(
     figure.add_trace(_colour_bar(full_scale), row=1, col=2)
     rows, columns = image.shape
     figure.update_xaxes(visible=False, range=[-0.5, columns - 0.5], constrain="domain", matches="x")
-    figure.update_yaxes(visible=False, range=[rows - 0.5, -0.5], constrain="domain", matches="y")
+    figure.update_yaxes(visible=False, range=[rows - 0.5, -0.5], constrain="domain", constraintoward="top", matches="y")
     for suffix in ("", "2"):
         figure.layout[f"yaxis{suffix}"].update(scaleanchor=f"x{suffix}", scaleratio=1)
     return _dressed(figure).update_layout(
-        height=_PANEL_HEIGHT + _VIEWER_MARGIN, margin={"l": 0, "r": 0, "t": 28, "b": 8}, dragmode="zoom",
+        height=min(_PANEL_HEIGHT, round(_PANEL_WIDTH * rows / columns)) + VIEWER_HEAD,
+        margin={"l": 0, "r": 0, "t": VIEWER_HEAD, "b": 0},
+        dragmode="zoom",
         showlegend=False,
-    )  # fmt: skip
+    )
 
 
 def thumbnail(image: np.ndarray, *, side: int = 64) -> str:
@@ -126,8 +131,9 @@ def _colour_bar(full_scale: float) -> go.Scatter:
             "showscale": True,
             "colorbar": {
                 "orientation": "h",
-                "y": 0,
-                "yanchor": "top",
+                "y": 1,
+                "yanchor": "bottom",
+                "ypad": _TITLE_HEIGHT,
                 "thickness": 9,
                 "len": 0.48,
                 "x": 0.755,
@@ -135,7 +141,7 @@ def _colour_bar(full_scale: float) -> go.Scatter:
                 "nticks": 5,
                 "tickformat": "+.0f",
                 "tickfont": {"size": 11, "color": _QUIET_INK},
-                "title": {"text": texts.COLOUR_BAR, "side": "bottom", "font": {"size": 12, "color": _QUIET_INK}},
+                "title": {"text": texts.COLOUR_BAR, "side": "top", "font": {"size": 12, "color": _QUIET_INK}},
             },
         },
     )
@@ -148,4 +154,6 @@ def _data_address(pixels: np.ndarray) -> str:
 
 def _dressed(figure: go.Figure) -> go.Figure:
     figure.update_annotations(font={"size": 14, "color": _QUIET_INK})
-    return figure.update_layout(paper_bgcolor=_CLEAR, plot_bgcolor=_CLEAR, font={"color": _INK, "size": 13})
+    return figure.update_layout(
+        paper_bgcolor=_CLEAR, plot_bgcolor=_CLEAR, font={"color": _INK, "size": 13, "family": _FONT}
+    )

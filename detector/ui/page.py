@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _COMPOSITES = Path(__file__).resolve().parents[2] / "assets" / "composites"
 _EXAMPLE_ORDER = (COVID19, BACTERIAL_PNEUMONIA, NORMAL)
+_VIEWER = "viewer_box"
 _CHART_CONFIG = {"displayModeBar": False}
 _VIEWER_CONFIG = {"displaylogo": False, "scrollZoom": True, "modeBarButtonsToRemove": ["select2d", "lasso2d"]}
 
@@ -62,6 +63,8 @@ def render_upload() -> list[Source]:
     if fetched:
         st.caption(texts.SAMPLES_SHOWN + ": " + "; ".join(literal(_credit(s)) for s in samples.listed_samples()))
     found += [Source(f"sample:{name}", name, data) for name, data in fetched]
+    if not found:
+        st.caption(texts.EXAMPLES)
     return found or _examples()
 
 
@@ -120,12 +123,12 @@ def render_worklist(cases: Sequence[Case], choices: Choices, card: ModelCard) ->
     table = {
         texts.COLUMN_IMAGE: [figures.thumbnail(case.image) for case in cases],
         texts.COLUMN_NAME: [shown_name(case.name) for case in cases],
-        texts.COLUMN_DECISION: [texts.DECISIONS[prediction.decision] for prediction in predictions],
+        texts.COLUMN_DECISION: [texts.DECISION_LABELS[prediction.decision] for prediction in predictions],
         texts.COLUMN_PROBABILITY: covid,
         texts.COLUMN_WARNINGS: [" ".join(case.warnings) for case in cases],
     }
     columns = {
-        texts.COLUMN_IMAGE: st.column_config.ImageColumn(width=64),
+        texts.COLUMN_IMAGE: st.column_config.ImageColumn(width="small"),
         texts.COLUMN_PROBABILITY: st.column_config.ProgressColumn(format="percent", min_value=0, max_value=1),
     }
     picked = st.dataframe(
@@ -216,12 +219,22 @@ def _render_viewer(case: Case, prediction: Prediction, *, target: str, opacity: 
         case.image, case.heatmap(task, target), target_class=target, full_scale=full_scale, opacity=opacity
     )
     alt = texts.VIEWER_ALT.format(name=shown_name(case.name), target=texts.CLASSES[target], sentence=sentence)
-    st.plotly_chart(figure, config=_VIEWER_CONFIG, theme=None, key="viewer", alt=alt)
+    st.html(_phone_style(case))
+    with st.container(key=_VIEWER):
+        st.plotly_chart(figure, config=_VIEWER_CONFIG, theme=None, key="viewer", alt=alt)
     if distrust:
         st.warning(sentence, icon=":material/warning:")
     else:
         st.markdown(sentence)
     st.caption(f"{texts.MAP_CAUTION} {texts.VIEWER_HINT}")
+
+
+def _phone_style(case: Case) -> str:
+    """On a phone the pictures shrink with the width but Plotly keeps the height: cut off what stays empty below."""
+    rows, columns = case.image.shape
+    height = f"calc({50 * rows / columns:.1f}vw + {figures.VIEWER_HEAD}px)"
+    rule = f".st-key-{_VIEWER} {{ max-height: {height}; overflow: hidden; }}"
+    return f"<style>@media (max-width: 640px) {{ {rule} }}</style>"
 
 
 def _render_details(case: Case, card: ModelCard, classifier: Classifier) -> None:

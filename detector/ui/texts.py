@@ -67,6 +67,7 @@ DECISIONS = {
     BACTERIAL_PNEUMONIA: "Bacterial pneumonia likely",
     INDETERMINATE: "Indeterminate: the network does not know",
 }
+DECISION_LABELS = {**CLASSES, INDETERMINATE: "Indeterminate"}
 PROBABILITY_AXIS = "Calibrated probability"
 PROBABILITY_ALT = "Bar chart of calibrated probabilities: {bars}."
 THRESHOLD = "operating point {threshold:.0%}"
@@ -74,14 +75,17 @@ THRESHOLD = "operating point {threshold:.0%}"
 EXPLAIN = "Explain"
 OPACITY = "Opacity"
 XRAY_PANEL, MAP_PANEL = "X-ray", "Evidence for {name}"
-COLOUR_BAR = "Evidence in logit units: blue against, orange for"
+COLOUR_BAR = "Evidence (logit units)"
 VIEWER_ALT = "Left: the X-ray {name}. Right: the same X-ray with the evidence for {target} laid over it. {sentence}"
 VIEWER_HINT = "Drag to zoom, both pictures follow. Double click to see all of it."
 NO_EVIDENCE = "The network found next to nothing that speaks for {name}; the map is nearly clear."
 LUNG_SENTENCE = "{share:.0%} of the evidence for {name} lies in the lungs, which are {area:.0%} of the picture."
 OUTSIDE_LUNGS = "Most of the evidence for {name} lies outside the lungs. Distrust this answer."
 NOT_MEASURED = "Where the evidence lies relative to the lungs was not measured."
-MAP_CAUTION = "The map says where the network looked, not where the disease is."
+MAP_CAUTION = (
+    "Orange speaks for the class, blue against it, on one scale for all pictures. "
+    "The map says where the network looked, not where the disease is."
+)
 
 DETAILS = "Where this answer comes from"
 PERFORMANCE = (

@@ -18,6 +18,7 @@ from detector.training.fit import (
     allowed_class_loss,
     fit,
     freeze,
+    initialise,
     load_inputs,
     predict_logits,
     sampling_weights,
@@ -176,10 +177,41 @@ class TestCheckpointAndLog:
     def test_averaged_weights_give_way_to_the_networks_own_after_an_exception(self, run):
         own = run.network.get_weights()
         run.average = [np.full_like(w, 3) for w in own]
-        with pytest.raises(KilledError), run.averaged() as network:
-            assert all((w == 3).all() for w in network.get_weights())
-            raise KilledError
+
+        def measure():
+            with run.averaged() as network:
+                assert all((w == 3).all() for w in network.get_weights())
+                raise KilledError
+
+        with pytest.raises(KilledError):
+            measure()
         assert_same_weights(own, run.network.get_weights())
+
+
+class TestInitialise:
+    def network(self, channels=4):
+        return build_network(input_size=16, stages=SMALL_STAGES, feature_channels=channels)
+
+    def test_an_earlier_run_gives_all_of_its_weights(self, tmp_path):
+        earlier, network = self.network(), self.network()
+        earlier.save(tmp_path / "earlier.keras")
+        initialise(network, str(tmp_path / "earlier.keras"))
+        assert_same_weights(earlier.get_weights(), network.get_weights())
+
+    def test_imagenet_is_what_a_run_begins_with(self):
+        network, expected = self.network(), self.network()
+        initialise(network, FitConfig().initial)
+        load_imagenet_weights(expected)
+        assert_same_weights(*(n.get_layer("unit02_depthwise").get_weights() for n in (network, expected)))
+
+    def test_a_network_of_another_structure_is_refused(self, tmp_path):
+        self.network(channels=5).save(tmp_path / "wider.keras")
+        with pytest.raises(ModelError, match=r"wider\.keras cannot be gone on from"):
+            initialise(self.network(), str(tmp_path / "wider.keras"))
+
+    def test_a_missing_file_is_refused(self, tmp_path):
+        with pytest.raises(ModelError, match=r"none\.keras cannot be gone on from"):
+            initialise(self.network(), str(tmp_path / "none.keras"))
 
 
 class TestBatches:

@@ -59,7 +59,9 @@ class TestDice:
 class TestOverlapLoss:
     def loss(self, mask, logits):
         shape = (1, 1, len(mask), 1)
-        return float(overlap_loss(np.reshape(mask, shape).astype(np.float32), np.reshape(logits, shape).astype(np.float32)))
+        return float(
+            overlap_loss(np.reshape(mask, shape).astype(np.float32), np.reshape(logits, shape).astype(np.float32))
+        )
 
     def test_an_undecided_pixel_of_a_lung(self):
         assert self.loss([1], [0]) == pytest.approx(math.log(2) + 1 - 2 / 2.5)

@@ -181,7 +181,10 @@ class TestLoadImagenetWeights:
         # Learnt 5 x 5 filters are smooth; in a wrong order of axes neighbours would be unrelated.
         network, _, _ = loaded
         kernel = network.get_layer("unit03_depthwise").get_weights()[0][..., 0]
-        neighbours = [np.corrcoef(kernel[1:].ravel(), kernel[:-1].ravel()), np.corrcoef(kernel[:, 1:].ravel(), kernel[:, :-1].ravel())]
+        neighbours = [
+            np.corrcoef(kernel[1:].ravel(), kernel[:-1].ravel()),
+            np.corrcoef(kernel[:, 1:].ravel(), kernel[:, :-1].ravel()),
+        ]
         assert min(table[0, 1] for table in neighbours) > 0.2
 
     def test_every_unit_of_the_shipped_network_has_lite0_shapes(self):

@@ -54,7 +54,7 @@ class TestReadManifest:
             read_manifest(write(tmp_path, "image,label\na.png\n"))
 
     def test_a_row_without_an_image_is_refused(self, tmp_path):
-        with pytest.raises(ManifestError, match="Line 3: .*image"):
+        with pytest.raises(ManifestError, match=r"Line 3: .*image"):
             read_manifest(write(tmp_path, "image,label\na.png,normal\n,normal\n"))
 
     def test_a_missing_column_is_named(self, tmp_path):

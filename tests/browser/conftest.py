@@ -1,0 +1,101 @@
+"""The real page, served on loopback and driven in Chromium."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from contextlib import contextmanager
+
+import pytest
+
+from tests.conftest import ROOT
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+_REFUSED = "http://127.0.0.1:9"  # nothing listens on the discard port: as good as no network
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """A browser; without one the tests are left out, except where REQUIRE_BROWSER says that they must run."""
+    if CHROMIUM is None:
+        if os.environ.get("REQUIRE_BROWSER"):
+            pytest.fail("REQUIRE_BROWSER is set and there is no Chromium")
+        pytest.skip("browser tests are left out: there is no Chromium (apt-get install chromium)")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
+        yield browser
+        browser.close()
+
+
+@contextmanager
+def served(log, **environment):
+    """Run ``streamlit run streamlit_app.py`` on a free port; yields its address."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "streamlit", "run", "streamlit_app.py", f"--server.port={port}"]
+    command.append("--server.headless=true")
+    with log.open("w") as file:
+        process = subprocess.Popen(
+            command, cwd=ROOT, env={**os.environ, **environment}, stdout=file, stderr=subprocess.STDOUT
+        )
+        try:
+            address = f"http://127.0.0.1:{port}"
+            _wait_for(address + "/_stcore/health", process)
+            yield address
+        finally:
+            process.terminate()
+            process.wait(timeout=20)
+
+
+def _wait_for(address, process):
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            break
+        try:
+            with urllib.request.urlopen(address, timeout=2):  # noqa: S310 - our own address
+                return
+        except OSError:
+            time.sleep(0.1)
+    raise RuntimeError("the page did not start")
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory):
+    """The page as it ships, with no way to the internet."""
+    folder = tmp_path_factory.mktemp("server")
+    proxies = {"HTTP_PROXY": _REFUSED, "HTTPS_PROXY": _REFUSED, "NO_PROXY": "127.0.0.1,localhost"}
+    with served(folder / "log", DETECTOR_CACHE=str(folder / "cache"), **proxies) as address:
+        yield address
+
+
+@pytest.fixture
+def tab(chromium):
+    """An empty tab of a wide window; what the page writes to its console as an error fails the test."""
+    page = chromium.new_page(viewport={"width": 1440, "height": 1000})
+    page.set_default_timeout(60_000)
+    yield page
+    page.close()
+
+
+@pytest.fixture
+def page(tab, server):
+    """The page, opened, with its example analysed."""
+    tab.goto(server)
+    tab.get_by_role("heading", name="COVID-19 likely").wait_for()
+    settle(tab)
+    return tab
+
+
+def settle(page):
+    """Wait until the script has run to its end and both charts are drawn."""
+    page.locator("[data-test-script-state=notRunning]").wait_for()
+    page.wait_for_function("() => document.querySelectorAll('.js-plotly-plot .main-svg').length >= 2")
+    page.wait_for_timeout(400)  # Plotly draws a beat after the script ends

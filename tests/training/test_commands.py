@@ -1,0 +1,183 @@
+"""The training commands: calibration by hand, and which split each step is allowed to see."""
+
+import hashlib
+import json
+import math
+from functools import partial
+
+import numpy as np
+import pytest
+
+from detector.calibration import margins
+from detector.card import read_card
+from detector.classifier import Classifier
+from detector.errors import ManifestError
+from detector.lungs import LungFields, build_lung_network
+from detector.network import LITE0_STAGES, build_network
+from detector.preprocess import PREPROCESSING_ID
+from detector.schema import BINARY, THREE_CLASS
+from detector.training import commands, evaluate, fit, fit_lungs
+from detector.training.commands import calibrate, train_classifier, train_lungs
+from detector.training.evaluate import Answers
+from detector.training.manifest import Example
+from detector.training.metrics import bootstrap
+from tests.conftest import encode
+
+CLASSES = THREE_CLASS.classes
+
+
+def answers_of(labels, binary, three):
+    examples = tuple(Example(f"{i}.png", label, patient_group=str(i)) for i, label in enumerate(labels))
+    logits = {"binary": np.array(binary, float).reshape(-1, 1), "three_class": np.array(three, float).reshape(-1, 3)}
+    return Answers(examples, logits, {name: np.ones(len(labels)) for name in logits}, ())
+
+
+@pytest.fixture
+def overconfident():
+    """Certain at logits of 2 and 3, right in three of four; and eight viral images that only the binary task counts."""
+    labels = [name for name in CLASSES for _ in range(8)]
+    truths = np.repeat([0, 1, 2], 8)
+    chosen = truths.copy()
+    chosen[[6, 14, 22]] = (truths[[6, 14, 22]] + 1) % 3  # a quarter of each class goes wrong, to both others alike
+    chosen[[7, 15, 23]] = (truths[[7, 15, 23]] + 2) % 3
+    called = np.where(truths == 2, 2.0, -2.0)
+    called[[6, 7, 14, 15, 22, 23]] *= -1
+    viral = [-2.0, -2, -2, -2, -2, -2, 2, 2]
+    return answers_of(
+        [*labels, *["viral_pneumonia"] * 8], [*called, *viral], [*(3 * np.eye(3)[chosen]), *[[0, 0, 90]] * 8]
+    )
+
+
+class TestCalibrate:
+    def test_temperatures_turn_certainty_into_the_share_that_is_right(self, overconfident):
+        temperatures = calibrate(overconfident).temperatures
+        assert temperatures["binary"] == pytest.approx(2 / math.log(3), rel=0.01)  # sigmoid(log 3) = 3/4
+        assert temperatures["three_class"] == pytest.approx(3 / math.log(6), rel=0.01)  # 6 / (6 + 1 + 1) = 3/4
+
+    def test_there_are_three_operating_points_with_the_cohort_that_they_come_from(self, overconfident):
+        points = calibrate(overconfident).operating_points
+        assert set(points) == {"balanced", "sensitive", "specific"}
+        assert {point.cohort for point in points.values()} == {"validation, n = 32"}
+        assert (points["balanced"].sensitivity, points["balanced"].specificity) == (0.75, 0.75)
+        assert points["sensitive"].sensitivity >= 0.98
+        assert points["specific"].specificity >= 0.98
+
+    def test_answers_that_are_all_right_need_no_band(self):
+        three = 4 * np.eye(3)[[0, 1, 2]]
+        bands = calibrate(answers_of(CLASSES, [-4, -4, 4], three)).bands
+        assert bands == {"binary": 0.0, "three_class": 0.0}
+
+    def test_a_band_leaves_out_the_wrong_answers_nearest_to_the_threshold(self):
+        # Five normal and five COVID-19 images; of either one lies on the wrong side, half a logit from the middle.
+        labels = ["normal"] * 5 + ["covid19"] * 5
+        binary = [-4, -4, -4, -4, 0.5, 4, 4, 4, 4, -0.5]
+        three = [(4, 0, 0)] * 4 + [(0, 0, 0.5)] + [(0, 0, 4)] * 4 + [(0.5, 0, 0)]
+        answers = answers_of(labels, binary, three)
+        calibration = calibrate(answers)
+        for task in (BINARY, THREE_CLASS):
+            probabilities = calibration.probabilities(task, answers.logits[task.name])
+            threshold = calibration.operating_points["balanced"].threshold if task is BINARY else None
+            answered = margins(task, probabilities, threshold) >= calibration.bands[task.name]
+            np.testing.assert_array_equal(np.flatnonzero(~answered), [4, 9])
+
+
+@pytest.fixture
+def manifest(tmp_path):
+    """Nine made-up pictures, one a class and split; the first one and those of the test split have lung masks."""
+    rows = ["image,label,source,split,lung_mask"]
+    for number, (split, label) in enumerate((s, c) for s in ("train", "val", "test") for c in CLASSES):
+        pixels = np.random.default_rng(number).integers(0, 256, (80, 80), np.uint8)
+        (tmp_path / f"{number}.png").write_bytes(encode(pixels))
+        mask = "mask.png" if split == "test" or number == 0 else ""
+        rows.append(f"{number}.png,{label},made-up,{split},{mask}")
+    (tmp_path / "mask.png").write_bytes(encode(np.full((80, 80), 255, np.uint8)))
+    path = tmp_path / "manifest.csv"
+    path.write_text("\n".join(rows) + "\n")
+    return path
+
+
+@pytest.fixture
+def without_test(manifest):
+    """The same manifest without its test split."""
+    lines = manifest.read_text().splitlines()
+    manifest.write_text("\n".join(line for line in lines if ",test," not in line) + "\n")
+    return manifest
+
+
+@pytest.fixture(autouse=True)
+def _small(monkeypatch):
+    monkeypatch.setattr(fit, "STAGES", LITE0_STAGES[:1])
+    monkeypatch.setattr(fit, "build_network", partial(build_network, feature_channels=8))
+    for module in (evaluate, fit_lungs):
+        monkeypatch.setattr(module, "bootstrap", partial(bootstrap, samples=5))
+
+
+# The first batch of a warm-up has a learning rate of zero, so two are the fewest that move a weight.
+SETTINGS = {"batches": 2, "batch_size": 2, "warmup_batches": 1, "frozen_units": 1, "validate_every": 2}
+
+
+class TestTrainClassifier:
+    @pytest.fixture
+    def seen(self, monkeypatch):
+        """Records which images calibration was given."""
+        images = []
+
+        def spy(answers):
+            images.extend(example.image for example in answers.examples)
+            return calibrate(answers)
+
+        monkeypatch.setattr(commands, "calibrate", spy)
+        return images
+
+    def test_the_card_describes_a_network_that_can_be_loaded(self, manifest, tmp_path, seen):
+        out = tmp_path / "out"
+        card = train_classifier(manifest, tmp_path, out, SETTINGS, resume=False)
+        assert card == read_card(out / "detector.json")
+        assert card.sha256 == hashlib.sha256((out / "detector.keras").read_bytes()).hexdigest()
+        assert Classifier.load(folder=out).card.info == card.info
+        assert card.training["images"] == {f"made-up/{name}": 1 for name in CLASSES}
+        assert card.training["config"]["batches"] == 2
+        assert set(card.performance) == {"val", "test"}
+        assert {figure["n"] for figures in card.performance.values() for figure in figures.values()} == {3}
+        assert all(scale > 0 for scale in card.saliency_scale.values())
+        assert seen == ["3.png", "4.png", "5.png"]  # the validation split alone
+
+    def test_a_manifest_without_a_validation_split_is_refused_before_anything_is_written(self, manifest, tmp_path):
+        manifest.write_text(manifest.read_text().replace(",val,", ",train,"))
+        with pytest.raises(ManifestError, match="no rows of split 'val'"):
+            train_classifier(manifest, tmp_path, tmp_path / "out", SETTINGS, resume=False)
+        assert not (tmp_path / "out").exists()
+
+
+class TestTrainLungs:
+    @pytest.fixture
+    def trained_on(self, monkeypatch):
+        """Stands in for the fit: a network as built, and a record of the images that it was given."""
+        images = []
+
+        def fit_nothing(examples, *_):
+            images.extend(example.image for example in examples)
+            return build_lung_network(160)
+
+        monkeypatch.setattr(commands, "fit_lungs", fit_nothing)
+        return images
+
+    def train(self, manifest, folder):
+        train_lungs(manifest, folder, folder / "out", {"batches": 1, "batch_size": 2}, resume=False)
+        return json.loads((folder / "out" / "lungs.json").read_text())
+
+    def test_the_test_split_is_measured_and_not_trained_on(self, manifest, tmp_path, trained_on):
+        card = self.train(manifest, tmp_path)
+        assert trained_on == [f"{number}.png" for number in range(6)]
+        assert card["training"]["images"] == 1  # of the six only the first has a mask
+        assert card["dice"]["made_by_a_model"]["n"] == 3
+        assert card["dice"]["drawn_by_hand"]["value"] is None
+
+    def test_the_card_describes_weights_that_can_be_loaded(self, without_test, tmp_path, trained_on):
+        card = self.train(without_test, tmp_path)
+        assert trained_on
+        assert card["weights"] < 1e6
+        assert isinstance(LungFields.load(tmp_path / "out", PREPROCESSING_ID), LungFields)
+        assert card["dice"]["made_by_a_model"] == {
+            "value": None, "ci_low": None, "ci_high": None, "n": 0, "reason": "no images",
+        }  # fmt: skip
