@@ -49,8 +49,8 @@ LICENCE = (
 LIMITS = (
     "Not a medical device. No figure here was measured prospectively.",
     (
-        "Every image of the test split comes from the collections that training saw, so its figures flatter: the sources "
-        "can be told apart without looking at a lung, and a hospital that is not among them may get much worse answers."
+        "Every image of the test split comes from the collections that training saw, so its figures flatter: the "
+        "sources can be told apart without looking at a lung, and another hospital may get much worse answers."
     ),
     "Bacterial pneumonia was learnt mostly from children of one to five, COVID-19 from adults.",
     "Viral pneumonia other than COVID-19 is none of the three classes; the three-class answer to it means little.",

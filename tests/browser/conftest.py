@@ -97,5 +97,5 @@ def page(tab, server):
 def settle(page):
     """Wait until the script has run to its end and both charts are drawn."""
     page.locator("[data-test-script-state=notRunning]").wait_for()
-    page.wait_for_function("() => document.querySelectorAll('.js-plotly-plot .main-svg').length >= 2")
+    page.wait_for_function("() => document.querySelectorAll('.js-plotly-plot').length === 2")
     page.wait_for_timeout(400)  # Plotly draws a beat after the script ends

@@ -68,7 +68,7 @@ def test_what_left_the_page_is_forgotten(classifier, composite):
 
 
 @pytest.mark.parametrize(
-    "name", ["<script>alert(1)</script>", "[x](http://y)", "**b** `c` $d$ :smile:", "a\x00b‮gnp.exe"]
+    "name", ["<script>alert(1)</script>", "[x](http://y)", "**b** `c` $d$ :smile:", "a\x00b\u202egnp.exe"]
 )
 def test_hostile_names_stay_literal(name):
     shown = literal(name)
