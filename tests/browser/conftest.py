@@ -94,8 +94,23 @@ def page(tab, server):
     return tab
 
 
+SNAPSHOT = """
+() => {
+    const running = !document.querySelector('[data-test-script-state=notRunning]');
+    const plots = document.querySelectorAll('.js-plotly-plot').length;
+    return running || plots !== 2 ? null : document.body.innerHTML.length;
+}
+"""
+
+
 def settle(page):
-    """Wait until the script has run to its end and both charts are drawn."""
-    page.locator("[data-test-script-state=notRunning]").wait_for()
-    page.wait_for_function("() => document.querySelectorAll('.js-plotly-plot').length === 2")
-    page.wait_for_timeout(400)  # Plotly draws a beat after the script ends
+    """Wait until the script has run to its end, both charts are drawn and nothing moves any more."""
+    still, last = 0, None
+    for _ in range(200):
+        page.wait_for_timeout(150)
+        now = page.evaluate(SNAPSHOT)
+        still = still + 1 if now is not None and now == last else 0
+        last = now
+        if still == 4:
+            return
+    raise RuntimeError("the page does not come to rest")
