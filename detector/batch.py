@@ -120,7 +120,7 @@ class Results:
         self._request, self._model = request, model
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self._file = (folder / RESULTS).open("a+b")
+            self._file = (folder / RESULTS).open("a+b", buffering=0)  # a buffer would write what did not fit once more
             rows = self._repair()
         except OSError as error:
             raise OutputError(f"{folder} cannot be written: {error}.") from error
@@ -140,11 +140,12 @@ class Results:
         line = json.dumps(row, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
         end = self._file.seek(0, os.SEEK_END)
         try:
-            self._file.write(line)
-            self._file.flush()
+            while line:  # a nearly full disk takes a part first and refuses the rest
+                line = line[self._file.write(line) :]
             os.fsync(self._file.fileno())
         except OSError as error:
-            self._cut(end)
+            with contextlib.suppress(OSError):
+                self._file.truncate(end)
             raise OutputError(f"{self.folder / RESULTS} cannot be written: {error}.") from error
 
     def save_maps(self, path: Path, image: np.ndarray, heatmap: np.ndarray) -> str:
@@ -190,12 +191,6 @@ class Results:
             whole += len(line)
         self._file.truncate(whole)
         return rows
-
-    def _cut(self, end: int) -> None:
-        """Take back a row that did not fit; the buffer is dropped with the old handle."""
-        path = self.folder / RESULTS
-        with contextlib.suppress(OSError):
-            os.truncate(path, end)
 
     def _key(self, row: dict[str, Any]) -> tuple[str, str | None, str, Request]:
         point = (row["operating_point"] or {}).get("name", self._request.operating_point)

@@ -13,6 +13,7 @@ from detector.schema import TASKS, ModelInfo, OperatingPoint
 
 MODELS = Path(__file__).resolve().parent.parent / "models"
 DEFAULT_MODEL = "detector"
+LUNG_MODEL = "lungs"
 
 
 @dataclass(frozen=True)
@@ -79,5 +80,6 @@ def read_card(path: Path) -> ModelCard:
 
 
 def model_names(folder: Path = MODELS) -> list[str]:
-    """Names of the models that have a card and weights."""
-    return sorted(path.stem for path in folder.glob("*.keras") if path.with_suffix(".json").exists())
+    """Names of the classifiers that have a card and weights; the lung fields come with each of them."""
+    found = {path.stem for path in folder.glob("*.keras") if path.with_suffix(".json").exists()}
+    return sorted(found - {LUNG_MODEL})

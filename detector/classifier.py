@@ -11,9 +11,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from detector.card import DEFAULT_MODEL, MODELS, ModelCard, read_card
+from detector.card import DEFAULT_MODEL, LUNG_MODEL, MODELS, ModelCard, read_card
 from detector.errors import ModelError, NonFiniteError
-from detector.lungs import LUNG_MODEL, LungFields
+from detector.lungs import LungFields
 from detector.network import FEATURE_LAYER, POOLING_LAYER
 from detector.preprocess import PREPROCESSING_ID
 from detector.schema import TASKS, NetworkInput, NetworkOutput

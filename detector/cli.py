@@ -20,7 +20,7 @@ from detector.calibration import BALANCED, SENSITIVE, SPECIFIC
 from detector.card import DEFAULT_MODEL, MODELS, model_names, read_card
 from detector.errors import DetectorError, ManifestError, ModelError, OutputError
 from detector.report import Request, csv_line, table_line
-from detector.schema import BINARY, NOTICE, TASKS
+from detector.schema import BINARY, NOTICE, TASKS, THREE_CLASS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -84,7 +84,7 @@ def _add_predict(commands: Any) -> None:
     parser.add_argument(
         "paths", nargs="+", type=_existing_path, metavar="PATH", help="a file, or a folder with all below it"
     )
-    parser.add_argument("--mode", type=_word, choices=[task.mode for task in TASKS], default=BINARY.mode)
+    parser.add_argument("--mode", type=_mode, choices=[task.mode for task in TASKS], default=BINARY.mode)
     parser.add_argument("--operating-point", type=_word, choices=[BALANCED, SENSITIVE, SPECIFIC], default=BALANCED)
     parser.add_argument("--explain", action="store_true", help="say where the evidence lies; with --out, save it")
     parser.add_argument("--out", type=Path, metavar="DIR", help="append results to DIR/results.jsonl")
@@ -125,6 +125,12 @@ def _add_evaluate(commands: Any) -> None:
 def _add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--models", type=Path, default=MODELS, metavar="DIR", help=argparse.SUPPRESS)
     parser.add_argument("--model", default=DEFAULT_MODEL, metavar="NAME", help="which network (see: models)")
+
+
+def _mode(text: str) -> str:
+    """A mode in any case, also by the names that the earlier project gave them: "Binary", "Multi-Label"."""
+    word = _word(text)
+    return THREE_CLASS.mode if word == "multi-label" else word
 
 
 def _word(text: str) -> str:

@@ -16,14 +16,13 @@ import numpy as np
 import tensorflow as tf
 from keras import layers
 
+from detector.card import LUNG_MODEL
 from detector.errors import ModelError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from detector.schema import NetworkInput
-
-LUNG_MODEL = "lungs"
 
 _WIDTHS = (24, 40, 64, 96)  # channels at a half, a quarter, an eighth and a sixteenth of the input
 _THRESHOLD = 0.5

@@ -1,7 +1,7 @@
 """Takes the README's screenshots of the page with its composites, at the width of a desktop and of a phone.
 
-    python -m streamlit run streamlit_app.py --server.headless=true &
-    python scripts/take_screenshots.py
+python -m streamlit run streamlit_app.py --server.headless=true &
+python scripts/take_screenshots.py
 """
 
 from __future__ import annotations

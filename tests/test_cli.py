@@ -52,10 +52,12 @@ def test_one_json_line_a_file_and_nothing_else_on_standard_output(folder):
     assert all(row["reason"].endswith(".") for row in rows if row["status"] == "rejected")
 
 
-@pytest.mark.parametrize("mode", ["Binary", "BINARY", "Three-Class"])
-def test_mode_is_accepted_in_any_case(mode, capsysbinary):
+@pytest.mark.parametrize(
+    ("mode", "meant"), [("Binary", "binary"), ("Three-Class", "three-class"), ("Multi-Label", "three-class")]
+)
+def test_mode_is_accepted_as_it_was_typed_before(mode, meant, capsysbinary):
     assert main(["predict", str(COMPOSITES / "normal.png"), "--mode", mode, "--format", "jsonl"]) == 0
-    assert json.loads(capsysbinary.readouterr().out)["mode"] == mode.lower()
+    assert json.loads(capsysbinary.readouterr().out)["mode"] == meant
 
 
 def test_explain_writes_overlay_and_heatmap_of_the_image_s_own_size(tmp_path, capsysbinary):

@@ -21,10 +21,9 @@ from detector.calibration import (
     fit_temperature,
     margins,
 )
-from detector.card import DEFAULT_MODEL, ModelCard
+from detector.card import DEFAULT_MODEL, LUNG_MODEL, ModelCard
 from detector.classifier import Classifier
 from detector.errors import ManifestError, OutputError
-from detector.lungs import LUNG_MODEL
 from detector.preprocess import INPUT_SIZE, PREPROCESSING_ID
 from detector.schema import BINARY, COVID19, TASKS, THREE_CLASS
 from detector.training.evaluate import Answers, answer_all, evaluate, truth_index

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ from detector.ui import figures, samples, texts
 from detector.ui.session import Case, Failure, Session, evidence_sentence, literal, shown_name
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from detector.classifier import Classifier
 
@@ -29,11 +29,14 @@ _VIEWER_CONFIG = {"displaylogo": False, "scrollZoom": True, "modeBarButtonsToRem
 
 @dataclass(frozen=True)
 class Source:
-    """A file to analyse: an identifier of the upload, its name, its bytes."""
+    """A file to analyse: an identifier of the upload, its name, and how to get its bytes.
+
+    The bytes are asked for once, when the file is new: a rerun of the page must not copy two hundred uploads.
+    """
 
     identifier: str
     name: str
-    data: bytes
+    read: Callable[[], bytes]
 
 
 @dataclass(frozen=True)
@@ -56,13 +59,13 @@ def render_upload() -> list[Source]:
     uploads = st.file_uploader(
         texts.UPLOAD, accept_multiple_files=True, help=texts.UPLOAD_HELP, key="uploads", max_upload_size=64
     )
-    found = [Source(upload.file_id, upload.name, upload.getvalue()) for upload in uploads]
+    found = [Source(upload.file_id, upload.name, upload.getvalue) for upload in uploads]
     if st.button(texts.SAMPLES, help=texts.SAMPLES_HELP, icon=":material/download:", key="samples"):
         _fetch_samples()
     fetched = _session().samples
     if fetched:
         st.caption(texts.SAMPLES_SHOWN + ": " + "; ".join(literal(_credit(s)) for s in samples.listed_samples()))
-    found += [Source(f"sample:{name}", name, data) for name, data in fetched]
+    found += [Source(f"sample:{name}", name, lambda data=data: data) for name, data in fetched]
     if not found:
         st.caption(texts.EXAMPLES)
     return found or _examples()
@@ -92,19 +95,20 @@ def render_choices(card: ModelCard) -> Choices:
 def render_analyses(sources: Sequence[Source], classifier: Classifier) -> list[Case | Failure]:
     """Analyse what is new, with progress; returns the results in order of arrival, each picture once."""
     session = _session()
-    keys = [session.key(source.identifier, source.data) for source in sources]
+    keys = [session.key(source.identifier, source.read) for source in sources]
     new = [i for i, key in enumerate(keys) if key not in session.results and key not in keys[:i]]
     progress = st.empty()
     for done, i in enumerate(new):
         if len(new) > 1:
             progress.progress(done / len(new), texts.ANALYSING.format(done=done + 1, total=len(new)))
-        session.analyse(keys[i], sources[i].name, sources[i].data, classifier)
+        session.analyse(keys[i], sources[i].name, sources[i].read(), classifier)
     progress.empty()
     session.keep_only(set(keys))
-    unique = list(dict.fromkeys(keys))
-    if len(unique) < len(keys):
+    names = {key: source.name for key, source in zip(reversed(keys), reversed(sources), strict=True)}
+    if len(names) < len(keys):
         st.caption(texts.DUPLICATE)
-    return [session.results[key] for key in unique]
+    # One picture may come back under another name; the answer is the same, the name is today's.
+    return [replace(session.results[key], name=names[key]) for key in dict.fromkeys(keys)]
 
 
 def render_failures(results: Sequence[Case | Failure]) -> None:
@@ -280,7 +284,7 @@ def _session() -> Session:
 
 def _examples() -> list[Source]:
     return [
-        Source(f"example:{label}", texts.EXAMPLE_NAMES[label], (_COMPOSITES / f"{label}.png").read_bytes())
+        Source(f"example:{label}", texts.EXAMPLE_NAMES[label], (_COMPOSITES / f"{label}.png").read_bytes)
         for label in _EXAMPLE_ORDER
     ]
 

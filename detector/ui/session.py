@@ -19,7 +19,7 @@ from detector.pipeline import analyse
 from detector.ui import texts
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     import numpy as np
 
@@ -97,10 +97,10 @@ class Session:
     keys: dict[str, str] = field(default_factory=dict)  # upload's identifier -> SHA-256, so bytes are hashed once
     samples: list[tuple[str, bytes]] = field(default_factory=list)
 
-    def key(self, identifier: str, data: bytes) -> str:
-        """SHA-256 of an upload."""
+    def key(self, identifier: str, read: Callable[[], bytes]) -> str:
+        """SHA-256 of an upload, whose bytes are read the first time only."""
         if identifier not in self.keys:
-            self.keys[identifier] = hashlib.sha256(data).hexdigest()
+            self.keys[identifier] = hashlib.sha256(read()).hexdigest()
         return self.keys[identifier]
 
     def analyse(self, key: str, name: str, data: bytes, classifier: Classifier) -> None:

@@ -38,7 +38,7 @@ def make_case():
 def test_same_picture_twice_runs_the_network_once(classifier, composite):
     session, before = Session(), classifier.forward_passes
     for name in ("a.png", "b.png"):
-        session.analyse(session.key(name, composite), name, composite, classifier)
+        session.analyse(session.key(name, lambda: composite), name, composite, classifier)
     assert classifier.forward_passes == before + 1
     assert [case.name for case in session.results.values()] == ["a.png"]
 
