@@ -11,6 +11,7 @@ import hashlib
 import json
 import logging
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,11 @@ from detector.pipeline import analyse
 from detector.report import Request, analysed_row, failed_row
 from detector.schema import task_by_mode
 
+try:
+    import fcntl
+except ImportError:  # Windows has no such locks; two runs into one folder are then the user's to avoid
+    fcntl = None
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
@@ -35,7 +41,8 @@ _LOG = logging.getLogger(__name__)
 
 RESULTS = "results.jsonl"
 _OVERLAY_OPACITY = 0.6
-_LONGEST_STEM = 80  # characters: with the endings it stays below every file system's limit, also in UTF-8
+_OVERLAY_ENDING, _HEATMAP_ENDING = ".overlay.png", ".heatmap.npy"
+_LONGEST_STEM = 120  # bytes: with hash and ending it stays below every file system's 255
 _READ_LIMIT = MAX_DICOM_BYTES + 1  # enough to see that a file is too large, whatever its size
 
 
@@ -46,29 +53,54 @@ class UnexpectedError(DetectorError):
     user_message = "The analysis failed unexpectedly. The other files are not affected."
 
 
-def find_files(paths: Sequence[Path]) -> Iterator[Path]:
-    """Yield every regular file of the given files and folders, folders recursively and in order.
+def find_files(paths: Sequence[Path], *, out: Path | None = None) -> Iterator[Path]:
+    """Yield every regular file of the given files and folders once, folders recursively and in order.
 
-    Links to folders are not followed, since they can lead in circles; pipes and devices are named and passed over.
+    Links to folders are not followed, since they can lead in circles; pipes and devices are named and passed over, and
+    so is what an earlier run has written to `out`.
     """
-    for path in paths:
-        if path.is_dir():
-            yield from _files_below(path)
-        elif path.is_file():
+    seen = set()
+    for path in _all_below(paths):
+        absolute = os.path.abspath(path)  # noqa: PTH100 - Path.resolve would make a link and its target one file
+        if absolute in seen:
+            continue
+        seen.add(absolute)
+        if out is not None and _is_own(Path(absolute), out):
+            _LOG.warning("skipped, a result of this program: %s", path)
+        elif _may_be_regular(path):
             yield path
         else:
             _LOG.warning("skipped, not a regular file: %s", path)
 
 
-def _files_below(folder: Path) -> Iterator[Path]:
-    for root, folders, names in os.walk(folder, onerror=lambda error: _LOG.warning("skipped: %s", error)):
-        folders.sort()
-        for name in sorted(names):
-            path = Path(root, name)
-            if path.is_file():
-                yield path
-            else:
-                _LOG.warning("skipped, not a regular file: %s", path)
+def _all_below(paths: Sequence[Path]) -> Iterator[Path]:
+    for path in paths:
+        if not path.is_dir():
+            yield path
+            continue
+        for root, folders, names in os.walk(path, onerror=lambda error: _LOG.warning("skipped: %s", error)):
+            folders.sort()
+            yield from (Path(root, name) for name in sorted(names))
+
+
+def _may_be_regular(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # in a folder that may be listed but not entered: reading it gives the reason
+        return True
+
+
+def _is_own(absolute: Path, out: Path) -> bool:
+    written = absolute.name == RESULTS or absolute.name.endswith((_OVERLAY_ENDING, _HEATMAP_ENDING))
+    return written and absolute.is_relative_to(os.path.abspath(out))  # noqa: PTH100
+
+
+@dataclass(frozen=True)
+class _File:
+    """Bytes of a file, cut off where they exceed every limit, with the hash of all of them."""
+
+    data: bytes
+    sha256: str
 
 
 def predict_files(
@@ -90,13 +122,15 @@ def predict_files(
     """
     for path in files:
         try:
-            data = _read(path)
+            file = _read(path)
         except UnreadablePathError as error:
-            row = failed_row(str(path), error, mode=request.mode, model=classifier.card.info, sha256=None)
+            file, failure = None, error
+        if results is not None and results.holds(str(path), file.sha256 if file else None):
+            continue
+        if file is None:
+            row = failed_row(str(path), failure, mode=request.mode, model=classifier.card.info, sha256=None)
         else:
-            if results is not None and results.holds(str(path), hashlib.sha256(data).hexdigest()):
-                continue
-            row = _row(path, data, classifier, request, results)
+            row = _row(path, file, classifier, request, results)
         if results is not None:
             results.append(row)
         yield row
@@ -111,33 +145,44 @@ class Results:
         model: weights' SHA-256 of the network that answers.
         resume: pass over what is already there for the same file, content, model and options.
 
+    Attributes:
+        failed_before: whether a row that was passed over had failed unexpectedly.
+
     Raises:
-        OutputError: if the folder can't be written.
+        OutputError: if the folder can't be written, or another run is writing to it.
     """
 
     def __init__(self, folder: Path, request: Request, model: str, *, resume: bool) -> None:
         self.folder = folder
-        self._request, self._model = request, model
+        self.failed_before = False
+        self._request, self._model, self._resume = request, model, resume
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self._file = (folder / RESULTS).open("a+b", buffering=0)  # a buffer would write what did not fit once more
-            rows = self._repair()
+            self._file = (folder / RESULTS).open("ab", buffering=0)  # a buffer would write again what did not fit
+            _lock(self._file)
+            rows = _whole_rows(folder / RESULTS)
         except OSError as error:
             raise OutputError(f"{folder} cannot be written: {error}.") from error
-        self._done = {self._key(row) for row in rows} if resume else set()
-        self._owners = {Path(o).name: row["path"] for row in rows if (o := (row["saliency"] or {}).get("overlay"))}
+        self._status = {self._key(row): row["status"] for row in rows}
+        self._owners = {Path(o).name: _owner(row) for row in rows if (o := (row["saliency"] or {}).get("overlay"))}
 
-    def holds(self, path: str, sha256: str) -> bool:
+    def holds(self, path: str, sha256: str | None) -> bool:
         """Whether a resumed run already has the row of this file."""
-        return (path, sha256, self._model, self._request) in self._done
+        if not self._resume:
+            return False
+        status = self._status.get((path, sha256, self._model, self._request))
+        self.failed_before |= status == "error"
+        return status is not None
 
     def append(self, row: dict[str, Any]) -> None:
-        """Write one row and flush it to the disk.
+        """Write one row and flush it to the disk, unless the same question already has its row.
 
         Raises:
             OutputError: if it can't be written; no part of the row stays.
         """
-        line = json.dumps(row, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
+        if self._key(row) in self._status:
+            return
+        line = json.dumps(row).encode() + b"\n"
         end = self._file.seek(0, os.SEEK_END)
         try:
             while line:  # a nearly full disk takes a part first and refuses the rest
@@ -147,81 +192,98 @@ class Results:
             with contextlib.suppress(OSError):
                 self._file.truncate(end)
             raise OutputError(f"{self.folder / RESULTS} cannot be written: {error}.") from error
+        self._status[self._key(row)] = row["status"]
 
-    def save_maps(self, path: Path, image: np.ndarray, heatmap: np.ndarray) -> str:
-        """Write ``<name>.overlay.png`` and ``<name>.heatmap.npy``.
-
-        Args:
-            path: of the input; another input of the same name gets another name.
-            image: (H, W, 3) uint8 RGB.
-            heatmap: (rows, columns) float32.
-
-        Returns:
-            The overlay's path.
-
-        Raises:
-            OutputError: if they can't be written.
-        """
-        name = self._claim(path)
-        overlay_path = self.folder / f"{name}.overlay.png"
-        encoded = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1]
-        try:
-            overlay_path.write_bytes(encoded.tobytes())
-            np.save(self.folder / f"{name}.heatmap.npy", heatmap)
-        except OSError as error:
-            raise OutputError(f"{overlay_path} cannot be written: {error}.") from error
-        return str(overlay_path)
-
-    def close(self) -> None:
-        """Close the results' file."""
-        self._file.close()
-
-    def _repair(self) -> list[dict[str, Any]]:
-        """Read the whole rows and cut off what follows the last of them, which an interrupted write left."""
-        self._file.seek(0)
-        rows, whole = [], 0
-        for line in self._file:
-            try:
-                rows.append(json.loads(line))
-            except ValueError:
-                break
-            if not line.endswith(b"\n"):
-                rows.pop()
-                break
-            whole += len(line)
-        self._file.truncate(whole)
-        return rows
+    def overlay_path(self, path: Path, owner: str) -> Path:
+        """Where the overlay of one answer goes; no other answer gets the same place."""
+        stem = path.stem.encode("utf-8", "replace")[:_LONGEST_STEM].decode("utf-8", "ignore") or "image"
+        if self._owners.setdefault(stem + _OVERLAY_ENDING, owner) != owner:
+            stem += "-" + hashlib.sha256(owner.encode("utf-8", "surrogateescape")).hexdigest()[:12]
+            self._owners[stem + _OVERLAY_ENDING] = owner
+        return self.folder / (stem + _OVERLAY_ENDING)
 
     def _key(self, row: dict[str, Any]) -> tuple[str, str | None, str, Request]:
         point = (row["operating_point"] or {}).get("name", self._request.operating_point)
         explained = row["saliency"] is not None if row["status"] == "ok" else self._request.explain
         return (row["path"], row["input"]["sha256"], row["model"]["sha256"], Request(row["mode"], point, explained))
 
-    def _claim(self, path: Path) -> str:
-        """A file name that belongs to this input alone."""
-        stem = path.stem[:_LONGEST_STEM] or "image"
-        if self._owners.setdefault(f"{stem}.overlay.png", str(path)) == str(path):
-            return stem
-        stem += "-" + hashlib.sha256(os.fsencode(path)).hexdigest()[:12]
-        self._owners[f"{stem}.overlay.png"] = str(path)
-        return stem
 
+def save_maps(path: Path, image: np.ndarray, heatmap: np.ndarray) -> None:
+    """Write an overlay to ``NAME.overlay.png`` and its heatmap beside it to ``NAME.heatmap.npy``.
 
-def _row(path: Path, data: bytes, classifier: Classifier, request: Request, results: Results | None) -> dict[str, Any]:
+    Args:
+        path: of the overlay.
+        image: (H, W, 3) uint8 RGB.
+        heatmap: (rows, columns) float32.
+
+    Raises:
+        OutputError: if they can't be written.
+    """
+    encoded = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1]
     try:
-        analysis = analyse(data, classifier)
-        prediction = _predict(analysis, classifier, request)
+        path.write_bytes(encoded.tobytes())
+        np.save(path.with_name(path.name.removesuffix(_OVERLAY_ENDING) + _HEATMAP_ENDING), heatmap)
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written: {error}.") from error
+
+
+def _lock(file: Any) -> None:
+    """Keep a second run from repairing a row that this one is writing."""
+    if fcntl is not None:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _whole_rows(path: Path) -> list[dict[str, Any]]:
+    """Read the rows, and cut off a last line that an interrupted write left unfinished. Others stay as they are."""
+    data = path.read_bytes()
+    whole = data.rfind(b"\n") + 1
+    if whole < len(data):
+        os.truncate(path, whole)
+    rows = []
+    for line in data[:whole].splitlines():
+        try:
+            row = json.loads(line)
+            _owner(row), row["status"], row["operating_point"]
+        except (ValueError, KeyError, TypeError):
+            _LOG.warning("%s holds a line that is no result; it was left alone", path)
+        else:
+            rows.append(row)
+    return rows
+
+
+def _owner(row: dict[str, Any]) -> str:
+    """What a saved map belongs to: one file's content, explained for one class by one model."""
+    target = (row["saliency"] or {}).get("target_class")
+    return "\n".join([row["path"], str(row["input"]["sha256"]), row["model"]["sha256"], row["mode"], str(target)])
+
+
+def _row(path: Path, file: _File, classifier: Classifier, request: Request, results: Results | None) -> dict[str, Any]:
+    try:
+        return _answered(path, file, classifier, request, results)
+    except OutputError:
+        raise
     except DetectorError as error:
-        return _failure(path, data, error, classifier, request)
+        failure = error
     except Exception:  # noqa: BLE001 - one file must not end the run; the log has the traceback
         _LOG.exception("unexpected failure on %s", path)
-        return _failure(path, data, UnexpectedError(), classifier, request)
+        failure = UnexpectedError()
+    return failed_row(str(path), failure, mode=request.mode, model=classifier.card.info, sha256=file.sha256)
+
+
+def _answered(
+    path: Path, file: _File, classifier: Classifier, request: Request, results: Results | None
+) -> dict[str, Any]:
+    analysis = analyse(file.data, classifier)
+    prediction = _predict(analysis, classifier, request)
     if not request.explain:
         return analysed_row(str(path), analysis, prediction)
     cam = target_cam(analysis, prediction)
-    saved = _save_maps(path, analysis, cam, classifier, prediction, results) if results else None
-    share = share_in_lungs(analysis, cam)
-    return analysed_row(str(path), analysis, prediction, explained=True, lung_share=share, overlay=saved)
+    row = analysed_row(str(path), analysis, prediction, explained=True, lung_share=share_in_lungs(analysis, cam))
+    if results is not None:
+        overlay_path = results.overlay_path(path, _owner(row))
+        save_maps(overlay_path, *_maps(analysis, cam, classifier.card.saliency_scale[prediction.task.name]))
+        row["saliency"]["overlay"] = str(overlay_path)
+    return row
 
 
 def target_cam(analysis: Analysis, prediction: Prediction) -> np.ndarray:
@@ -241,29 +303,21 @@ def _predict(analysis: Analysis, classifier: Classifier, request: Request) -> Pr
     return calibration.predict(task, analysis.logits[task.name], operating_point=request.operating_point)
 
 
-def _failure(path: Path, data: bytes, error: DetectorError, classifier: Classifier, request: Request) -> dict[str, Any]:
-    sha256 = hashlib.sha256(data).hexdigest()
-    return failed_row(str(path), error, mode=request.mode, model=classifier.card.info, sha256=sha256)
-
-
-def _save_maps(
-    path: Path,
-    analysis: Analysis,
-    cam: np.ndarray,
-    classifier: Classifier,
-    prediction: Prediction,
-    results: Results,
-) -> str:
+def _maps(analysis: Analysis, cam: np.ndarray, full_scale: float) -> tuple[np.ndarray, np.ndarray]:
+    """Overlay (H, W, 3) uint8 at display size, and heatmap (rows, columns) on the image's own grid."""
     image = overlay.to_display(analysis.radiograph.pixels)
     shown = overlay.to_heatmap(cam, overlay.scaled(analysis.geometry, *image.shape))
-    full_scale = classifier.card.saliency_scale[prediction.task.name]
     coloured = overlay.blend(image, shown, full_scale=full_scale, opacity=_OVERLAY_OPACITY)
-    return results.save_maps(path, coloured, overlay.to_heatmap(cam, analysis.geometry))
+    return coloured, overlay.to_heatmap(cam, analysis.geometry)
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Path) -> _File:
     try:
         with path.open("rb") as file:
-            return file.read(_READ_LIMIT)
+            data = file.read(_READ_LIMIT)
+            if len(data) < _READ_LIMIT:
+                return _File(data, hashlib.sha256(data).hexdigest())
+            file.seek(0)
+            return _File(data, hashlib.file_digest(file, "sha256").hexdigest())
     except OSError as error:
         raise UnreadablePathError(f"{path}: {error}") from error

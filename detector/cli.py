@@ -6,6 +6,7 @@ Standard output carries results and nothing else; progress and messages go to st
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import logging
 import os
@@ -23,7 +24,7 @@ from detector.report import Request, csv_line, table_line
 from detector.schema import BINARY, NOTICE, TASKS, THREE_CLASS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 _LOG = logging.getLogger("detector")
 
@@ -51,14 +52,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ModelError as error:
         return _fail(error, EXIT_MODEL)
     except OutputError as error:
+        _silence_stdout()
         return _fail(error, EXIT_OUTPUT)
     except ManifestError as error:
         return _fail(error, EXIT_USAGE)
     except DetectorError as error:
         return _fail(error, EXIT_FAILED)
     except BrokenPipeError:  # the reader of a pipe went away: nothing more can be written
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _silence_stdout()
         return EXIT_OUTPUT
+
+
+def _silence_stdout() -> None:
+    """Let what could not be written go, so that the interpreter's last flush doesn't fail once more."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _fail(error: DetectorError, status: int) -> int:
@@ -139,7 +147,7 @@ def _word(text: str) -> str:
 
 def _existing_path(text: str) -> Path:
     path = Path(text)
-    if not path.exists():
+    if not os.path.lexists(path):  # unlike Path.exists it says no, not OSError, to a name that is too long
         raise argparse.ArgumentTypeError(f"there is no file or folder {text!r}")
     return path
 
@@ -156,15 +164,36 @@ def _predict(options: argparse.Namespace) -> int:
     stop = _stop_on_signals()
     classifier = Classifier.load(options.model, options.models)
     results = Results(options.out, request, classifier.card.sha256, resume=options.resume) if options.out else None
-    files = list(find_files(options.paths))
-    write, failed, began = _writer(options.format), False, time.monotonic()
-    for done, row in enumerate(predict_files(files, classifier, request, results=results), start=1):
+    files = _Progress(list(find_files(options.paths, out=options.out)), stop)
+    write, failed = _writer(options.format), False
+    for row in predict_files(files, classifier, request, results=results):
         write(row)
         failed |= row["status"] == "error"
-        _progress(done, len(files), began)
-        if stop():
-            return _SIGNAL_BASE + stop()
-    return EXIT_FAILED if failed else EXIT_OK
+    if stop():
+        return _SIGNAL_BASE + stop()
+    return EXIT_FAILED if failed or (results and results.failed_before) else EXIT_OK
+
+
+class _Progress:
+    """Hands out files until a signal comes, with rate and time left on a terminal."""
+
+    def __init__(self, files: Sequence[Path], stop: Callable[[], int]) -> None:
+        self._files, self._stop = files, stop
+
+    def __iter__(self) -> Iterator[Path]:
+        began = time.monotonic()
+        for done, path in enumerate(self._files):
+            if self._stop():
+                return
+            self._show(done, time.monotonic() - began)
+            yield path
+        self._show(len(self._files), time.monotonic() - began)
+
+    def _show(self, done: int, seconds: float) -> None:
+        if done and sys.stderr.isatty():
+            left = seconds / done * (len(self._files) - done)
+            end = "\n" if done == len(self._files) else ""
+            sys.stderr.write(f"\r{done}/{len(self._files)}  {done / seconds:.1f} a second, {left:.0f} s left {end}")
 
 
 def _stop_on_signals() -> Callable[[], int]:
@@ -182,23 +211,21 @@ def _writer(form: str) -> Callable[[dict[str, Any]], None]:
     def write(row: dict[str, Any]) -> None:
         nonlocal first
         if form == "jsonl":
-            text = json.dumps(row, ensure_ascii=False) + "\n"
+            text = json.dumps(row) + "\n"
         elif form == "csv":
             text = csv_line(row, header=first)
         else:
             text = table_line(row) + "\n" + (f"{NOTICE}\n" if first else "")
-        sys.stdout.buffer.write(text.encode("utf-8", "backslashreplace"))
-        sys.stdout.buffer.flush()
+        try:
+            sys.stdout.buffer.write(text.encode("utf-8", "backslashreplace"))
+            sys.stdout.buffer.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise OutputError(f"Standard output cannot be written: {error}.") from error
         first = False
 
     return write
-
-
-def _progress(done: int, total: int, began: float) -> None:
-    if sys.stderr.isatty():
-        pace = (time.monotonic() - began) / done
-        sys.stderr.write(f"\r{done}/{total}  {1 / pace:.1f} a second, {pace * (total - done):.0f} s left ")
-        sys.stderr.write("\n" if done == total else "")
 
 
 def _train(options: argparse.Namespace) -> int:

@@ -154,7 +154,21 @@ class OutputError(DetectorError):
 
 
 class SampleDownloadError(DetectorError):
-    """A sample X-ray could not be fetched."""
+    """A sample X-ray could not be fetched, or is not the file that was published."""
 
     code = "sample_download"
+    user_message = "A sample X-ray is no longer published as it was, so it is left out."
+
+
+class SampleNetworkError(SampleDownloadError):
+    """The address can't be reached."""
+
+    code = "sample_network"
     user_message = "The sample X-rays cannot be fetched: there is no connection to the internet."
+
+
+class SampleCacheError(SampleDownloadError):
+    """The cache folder can't be written or read."""
+
+    code = "sample_cache"
+    user_message = "The sample X-rays cannot be kept on this computer. Check that the disk is not full."

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from detector.errors import NoContrastError
+from detector.errors import NoContrastError, NotAChestXrayError
 
 if TYPE_CHECKING:
     from detector.schema import Radiograph
 
+_SIDE_VIEWS = frozenset({"LL", "RL", "LATERAL"})  # (0018,5101), PS3.3 C.8.11.5
 _SATURATED = 1 / 255  # within one 8-bit step of an end of the range
 _SATURATED_SHARE = 0.5  # of all pixels: half a picture at one end shows no lung
 _LEAST_CONTRAST = 0.02  # between the 2nd and 98th percentile: five of 255 grey levels
@@ -29,8 +30,11 @@ def check_image(radiograph: Radiograph) -> tuple[str, ...]:
         Warnings, as sentences; empty if nothing stands out.
 
     Raises:
+        NotAChestXrayError: if the file itself says that it is a side view.
         NoContrastError: if the picture is blank but for a few pixels.
     """
+    if radiograph.view_position in _SIDE_VIEWS:
+        raise NotAChestXrayError(f"(0018,5101) View Position is {radiograph.view_position!r}.")
     pixels = radiograph.pixels
     low, high = np.percentile(pixels[:: _step(pixels.shape[0]), :: _step(pixels.shape[1])], [2, 98])
     if high - low < _LEAST_CONTRAST:

@@ -35,6 +35,7 @@ class LungFields:
         self._lock = threading.Semaphore()
         signature = tf.TensorSpec((1, *network.input_shape[1:]), tf.float32)
         self._run = tf.function(lambda x: network(x, training=False)).get_concrete_function(signature)
+        self._run(tf.zeros(signature.shape))  # the first run is slow; no image should pay for it
 
     @classmethod
     def load(cls, folder: Path, preprocessing: str) -> LungFields:

@@ -140,15 +140,23 @@ def _provenance(model: ModelInfo, analysed_at: str) -> dict[str, Any]:
 
 
 @cache
-def versions() -> Mapping[str, str]:
+def versions() -> Mapping[str, str | None]:
     """Versions of everything that a number may depend on."""
     packages = ("tensorflow", "keras", "numpy", "opencv-python-headless", "pydicom")
     return {
         "detector": __version__,
         "preprocessing": PREPROCESSING_ID,
         "python": platform.python_version(),
-        **{package: metadata.version(package) for package in packages},
+        **{package: _version(package) for package in packages},
     }
+
+
+def _version(package: str) -> str | None:
+    """None where the same module comes from a package of another name, such as ``tensorflow-cpu``."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def _flat(row: Mapping[str, Any]) -> dict[str, Any]:

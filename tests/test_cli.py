@@ -117,6 +117,80 @@ def test_resume_analyses_again_what_has_changed_or_is_asked_otherwise(folder, tm
     assert len(run("predict", target, "--out", out, "--resume", "--format", "jsonl").stdout.splitlines()) == 1
 
 
+def test_same_file_named_twice_or_asked_again_has_one_row(folder, tmp_path):
+    out = tmp_path / "out"
+    for _ in range(2):
+        assert run("predict", folder, folder / "a.png", "--out", out).returncode == 0
+    paths = [row["path"] for row in rows_of((out / "results.jsonl").read_text())]
+    assert len(paths) == len(set(paths)) == 6
+
+
+def test_results_below_the_images_are_not_analysed(folder):
+    out = folder / "results"
+    for _ in range(2):
+        assert run("predict", folder, "--explain", "--out", out, "--resume").returncode == 0
+    assert len(rows_of((out / "results.jsonl").read_text())) == 6
+    assert len(list(out.glob("*.overlay.png"))) == 3
+
+
+def test_maps_of_two_modes_stand_beside_each_other(tmp_path):
+    out = tmp_path / "out"
+    for mode in ("binary", "three-class"):
+        run("predict", COMPOSITES / "normal.png", "--mode", mode, "--explain", "--out", out)
+    overlays = {row["saliency"]["overlay"] for row in rows_of((out / "results.jsonl").read_text())}
+    assert len(overlays) == 2
+    assert all(Path(path).exists() for path in overlays)
+
+
+def test_lines_that_are_no_results_are_left_alone(tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "results.jsonl").write_text('123\n{"path": "a"}\nsome note\n')
+    done = run("predict", COMPOSITES / "normal.png", "--out", out, "--resume")
+    assert done.returncode == 0, done.stderr
+    assert (out / "results.jsonl").read_text().startswith('123\n{"path": "a"}\nsome note\n{"path"')
+
+
+def test_second_run_into_the_same_folder_is_refused(tmp_path):
+    fcntl = pytest.importorskip("fcntl")
+    out = tmp_path / "out"
+    out.mkdir()
+    with (out / "results.jsonl").open("ab") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        assert run("predict", COMPOSITES / "normal.png", "--out", out).returncode == 4
+
+
+def test_long_names_in_any_script_are_written(tmp_path):
+    path = tmp_path / ("影" * 80 + ".png")
+    path.write_bytes((COMPOSITES / "normal.png").read_bytes())
+    assert run("predict", path, "--explain", "--out", tmp_path / "out").returncode == 0
+    assert len(list((tmp_path / "out").glob("*.overlay.png"))) == 1
+
+
+def test_standard_output_that_is_full_exits_4():
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-m", "detector", "predict", str(COMPOSITES), "--format", "jsonl"]
+        done = subprocess.run(
+            command, stdout=full, stderr=subprocess.PIPE, text=True, cwd=ROOT, check=False, timeout=60
+        )
+    assert done.returncode == 4
+    assert "Traceback" not in done.stderr
+
+
+def test_failure_while_explaining_costs_one_row(folder, classifier, monkeypatch, capsysbinary):
+    from detector import batch
+    from detector import classifier as module
+
+    def broken(*_):
+        raise RuntimeError("lungs")
+
+    monkeypatch.setattr(module.Classifier, "load", lambda *_: classifier)
+    monkeypatch.setattr(batch, "share_in_lungs", broken)
+    assert main(["predict", str(folder), "--explain", "--format", "jsonl"]) == 1
+    statuses = [row["status"] for row in rows_of(capsysbinary.readouterr().out.decode())]
+    assert sorted(statuses) == ["error"] * 3 + ["rejected"] * 3
+
+
 def test_terminated_run_ends_with_143_and_whole_rows(folder, tmp_path):
     for number in range(400):
         (folder / f"copy{number:03d}.png").write_bytes((COMPOSITES / "normal.png").read_bytes())

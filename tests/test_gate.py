@@ -1,9 +1,11 @@
 import numpy as np
 import pytest
 
-from detector.errors import NoContrastError
+from detector.errors import NoContrastError, NotAChestXrayError
 from detector.gate import check_image
+from detector.image_io import read_radiograph
 from detector.schema import Radiograph
+from tests.conftest import make_dicom
 
 
 def radiograph(pixels):
@@ -94,3 +96,10 @@ def test_input_is_left_as_it_was():
     before = image.pixels.copy()
     check_image(image)
     np.testing.assert_array_equal(image.pixels, before)
+
+
+@pytest.mark.parametrize("view", ["LL", "RL", "LATERAL"])
+def test_side_view_by_its_own_header_is_refused(composite_pixels, view):
+    radiograph = read_radiograph(make_dicom(composite_pixels, ViewPosition=view))
+    with pytest.raises(NotAChestXrayError, match=view):
+        check_image(radiograph)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,10 +11,10 @@ import streamlit as st
 
 from detector.calibration import BALANCED
 from detector.card import DEFAULT_MODEL, MODELS, ModelCard, read_card
-from detector.errors import ModelError, SampleDownloadError
+from detector.errors import ModelError, SampleDownloadError, SampleNetworkError
 from detector.schema import BACTERIAL_PNEUMONIA, BINARY, COVID19, NORMAL, TASKS, Prediction, Task, task_by_mode
 from detector.ui import figures, samples, texts
-from detector.ui.session import Case, Failure, Session, evidence_sentence, literal, shown_name
+from detector.ui.session import Case, Failure, Session, escaped, evidence_sentence, literal, shown_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -60,11 +61,12 @@ def render_upload() -> list[Source]:
         texts.UPLOAD, accept_multiple_files=True, help=texts.UPLOAD_HELP, key="uploads", max_upload_size=64
     )
     found = [Source(upload.file_id, upload.name, upload.getvalue) for upload in uploads]
-    if st.button(texts.SAMPLES, help=texts.SAMPLES_HELP, icon=":material/download:", key="samples"):
-        _fetch_samples()
+    _render_samples_button()
     fetched = _session().samples
     if fetched:
-        st.caption(texts.SAMPLES_SHOWN + ": " + "; ".join(literal(_credit(s)) for s in samples.listed_samples()))
+        names = {name for name, _ in fetched}
+        credited = [escaped(_credit(s)) for s in samples.listed_samples() if s.file in names]
+        st.caption(f"{texts.SAMPLES_SHOWN}: {'; '.join(credited)}")
     found += [Source(f"sample:{name}", name, lambda data=data: data) for name, data in fetched]
     if not found:
         st.caption(texts.EXAMPLES)
@@ -77,9 +79,6 @@ def render_choices(card: ModelCard) -> Choices:
         texts.MODE, [t.mode for t in TASKS], default=BINARY.mode, required=True, format_func=texts.MODES.get, key="mode"
     )
     task = task_by_mode(mode)
-    if task is not BINARY:
-        return Choices(task, BALANCED)
-    points = card.calibration.operating_points
     chosen = st.segmented_control(
         texts.OPERATING_POINT,
         list(texts.OPERATING_POINTS),
@@ -87,9 +86,10 @@ def render_choices(card: ModelCard) -> Choices:
         required=True,
         format_func=texts.OPERATING_POINTS.get,
         help=texts.OPERATING_POINT_HELP + _measured(card),
+        disabled=task is not BINARY,  # drawn all the same, because a widget that is not drawn forgets its choice
         key="operating_point",
     )
-    return Choices(task, chosen if chosen in points else BALANCED)
+    return Choices(task, chosen)
 
 
 def render_analyses(sources: Sequence[Source], classifier: Classifier) -> list[Case | Failure]:
@@ -135,17 +135,24 @@ def render_worklist(cases: Sequence[Case], choices: Choices, card: ModelCard) ->
         texts.COLUMN_IMAGE: st.column_config.ImageColumn(width="small"),
         texts.COLUMN_PROBABILITY: st.column_config.ProgressColumn(format="percent", min_value=0, max_value=1),
     }
+    session = _session()
+    keys = [case.key for case in cases]
+    opened = keys.index(session.opened) if session.opened in keys else 0
     picked = st.dataframe(
         table,
         column_config=columns,
         hide_index=True,
         on_select="rerun",
         selection_mode="single-row-required",
-        key="worklist",
+        selection_default={"selection": {"rows": [opened]}},
+        # Another list is another widget: a row number kept over a new list would open another patient's image.
+        key="worklist_" + hashlib.sha256("".join(keys).encode()).hexdigest()[:16],
         alt=texts.WORKLIST,
     )
     rows = picked.selection.rows
-    return cases[rows[0]] if rows and rows[0] < len(cases) else cases[0]
+    case = cases[rows[0]] if rows and rows[0] < len(cases) else cases[opened]
+    session.opened = case.key
+    return case
 
 
 def render_case(case: Case, choices: Choices, card: ModelCard, classifier: Classifier) -> None:
@@ -154,7 +161,7 @@ def render_case(case: Case, choices: Choices, card: ModelCard, classifier: Class
     answer, viewer = st.columns([2, 5], gap="medium")
     with answer:
         _render_answer(case, prediction)
-        target, opacity = _render_map_choices(prediction)
+        target, opacity = _render_map_choices(case, prediction)
     with viewer:
         _render_viewer(case, prediction, target=target, opacity=opacity, card=card)
     _render_details(case, card, classifier)
@@ -201,24 +208,27 @@ def _render_answer(case: Case, prediction: Prediction) -> None:
     )
 
 
-def _render_map_choices(prediction: Prediction) -> tuple[str, float]:
+def _render_map_choices(case: Case, prediction: Prediction) -> tuple[str, float]:
     """The class to explain and the opacity. The decision's class comes first until the reader chooses another."""
-    task = prediction.task
+    task, chosen = prediction.task, _session().targets
+    first = chosen.get((case.key, task.name), prediction.target_class)
     target = st.segmented_control(
         texts.EXPLAIN,
         task.classes,
-        default=prediction.target_class,
+        default=first,
         required=True,
         format_func=texts.CLASSES.get,
-        key=f"explain_{task.name}_{prediction.target_class}",
+        key=f"explain_{case.key}_{task.name}_{prediction.target_class}",
     )
+    if target != first:
+        chosen[case.key, task.name] = target
     opacity = st.slider(texts.OPACITY, 0, 100, 60, step=5, format="%d %%", key="opacity")
     return target, opacity / 100
 
 
 def _render_viewer(case: Case, prediction: Prediction, *, target: str, opacity: float, card: ModelCard) -> None:
     task, full_scale = prediction.task, card.saliency_scale[prediction.task.name]
-    sentence, distrust = evidence_sentence(case, task, target, full_scale)
+    sentence, distrust = evidence_sentence(case, task, target, full_scale, is_answer=target == prediction.target_class)
     figure = figures.comparison_figure(
         case.image, case.heatmap(task, target), target_class=target, full_scale=full_scale, opacity=opacity
     )
@@ -289,13 +299,32 @@ def _examples() -> list[Source]:
     ]
 
 
-def _fetch_samples() -> None:
+def _render_samples_button() -> None:
     session = _session()
-    try:
-        with st.spinner(texts.SAMPLES_FETCHING):
-            session.samples = [(sample.file, samples.fetch(sample)) for sample in samples.listed_samples()]
-    except SampleDownloadError as error:
-        st.error(error.user_message, icon=":material/cloud_off:")
+    if session.samples:
+        if st.button(texts.SAMPLES_REMOVE, icon=":material/close:", key="remove_samples"):
+            session.samples, session.sample_notes = [], ()
+            st.rerun()
+    elif st.button(texts.SAMPLES, help=texts.SAMPLES_HELP, icon=":material/download:", key="samples"):
+        _fetch_samples(session)
+        st.rerun()
+    for sentence in session.sample_notes:
+        st.error(sentence, icon=":material/cloud_off:")
+
+
+def _fetch_samples(session: Session) -> None:
+    """Fetch what can be fetched, and note what can't."""
+    fetched, notes = [], {}
+    with st.spinner(texts.SAMPLES_FETCHING):
+        for sample in samples.listed_samples():
+            try:
+                fetched.append((sample.file, samples.fetch(sample)))
+            except SampleNetworkError as error:  # the other addresses would keep the reader waiting as long
+                notes[error.user_message] = None
+                break
+            except SampleDownloadError as error:
+                notes[error.user_message] = None
+    session.samples, session.sample_notes = fetched, tuple(notes)
 
 
 def _credit(sample: samples.Sample) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pooch
 import requests
 
-from detector.errors import SampleDownloadError
+from detector.errors import SampleCacheError, SampleDownloadError, SampleNetworkError
 
 _LIST = Path(__file__).resolve().parents[2] / "assets" / "samples.csv"
 _TIMEOUT = 10  # seconds without a byte: a clinician's network that blocks an address often just stays silent
@@ -49,7 +49,9 @@ def fetch(sample: Sample) -> bytes:
     """Fetch one sample, or read it from the cache.
 
     Raises:
-        SampleDownloadError: if it can't be fetched, or what came is not the file that was pinned.
+        SampleNetworkError: if the address can't be reached.
+        SampleDownloadError: if the file is gone, or is not the one that was pinned.
+        SampleCacheError: if it can't be kept.
     """
     download = pooch.HTTPDownloader(timeout=_TIMEOUT)
     try:
@@ -57,8 +59,12 @@ def fetch(sample: Sample) -> bytes:
             sample.address, known_hash=f"sha256:{sample.sha256}", fname=sample.file, path=_cache(), downloader=download
         )
         return Path(path).read_bytes()
-    except (requests.RequestException, OSError, ValueError) as error:
+    except (requests.ConnectionError, requests.Timeout) as error:
+        raise SampleNetworkError(f"{sample.address}: {error}") from error
+    except (requests.RequestException, ValueError) as error:  # an HTTP error, or another hash than the pinned one
         raise SampleDownloadError(f"{sample.address}: {error}") from error
+    except OSError as error:
+        raise SampleCacheError(f"{_cache()}: {error}") from error
 
 
 def _cache() -> Path:

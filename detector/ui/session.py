@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
+import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,8 @@ _LOG = logging.getLogger(__name__)
 
 _LONGEST_NAME = 60  # characters shown of a file's name
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+\-.!|<>~$:@&])")
+_MOSTLY = 0.5
+_LEAST_LUNG = 0.05  # of the picture: less is no chest, or lungs that were not found
 _LEAST_EVIDENCE = 0.05  # of full colour: what stays below it is drawn nearly clear, and is said in words
 
 
@@ -96,6 +99,10 @@ class Session:
     results: dict[str, Case | Failure] = field(default_factory=dict)
     keys: dict[str, str] = field(default_factory=dict)  # upload's identifier -> SHA-256, so bytes are hashed once
     samples: list[tuple[str, bytes]] = field(default_factory=list)
+    sample_notes: tuple[str, ...] = ()  # why some samples could not be fetched
+    targets: dict[tuple[str, str], str] = field(default_factory=dict)  # (case, task) -> class that the reader chose
+    opened: str | None = None  # key of the case that is on the screen
+    lock: threading.Lock = field(default_factory=threading.Lock)  # a click starts a rerun beside the one still at work
 
     def key(self, identifier: str, read: Callable[[], bytes]) -> str:
         """SHA-256 of an upload, whose bytes are read the first time only."""
@@ -105,13 +112,15 @@ class Session:
 
     def analyse(self, key: str, name: str, data: bytes, classifier: Classifier) -> None:
         """Analyse an image, unless the session has already done so."""
-        if key not in self.results:
-            self.results[key] = _analysed(key, name, data, classifier)
+        with self.lock:
+            if key not in self.results:
+                self.results[key] = _analysed(key, name, data, classifier)
 
     def keep_only(self, keys: set[str]) -> None:
         """Forget what is no longer on the page."""
-        for key in self.results.keys() - keys:
-            del self.results[key]
+        with self.lock:
+            for key in self.results.keys() - keys:
+                del self.results[key]
 
 
 def literal(text: str) -> str:
@@ -119,7 +128,12 @@ def literal(text: str) -> str:
 
     For widgets that read Markdown; a table or a chart takes `shown_name`.
     """
-    return _MARKDOWN.sub(r"\\\1", shown_name(text))
+    return escaped(shown_name(text))
+
+
+def escaped(text: str) -> str:
+    """Take the meaning from Markdown's marks."""
+    return _MARKDOWN.sub(r"\\\1", text)
 
 
 def shown_name(text: str) -> str:
@@ -131,16 +145,21 @@ def shown_name(text: str) -> str:
     return f"{visible[:half]}…{visible[-half:]}"
 
 
-def evidence_sentence(case: Case, task: Task, target_class: str, full_scale: float) -> tuple[str, bool]:
-    """Say where the evidence lies; true beside it if that is a reason to distrust the answer."""
+def evidence_sentence(
+    case: Case, task: Task, target_class: str, full_scale: float, *, is_answer: bool = True
+) -> tuple[str, bool]:
+    """Say where the evidence lies; true beside it if that is a reason to distrust the answer.
+
+    Only evidence for the class that was answered can be such a reason, hence `is_answer`.
+    """
     name = texts.CLASSES[target_class]
     if float(case.cam(task, target_class).max()) < _LEAST_EVIDENCE * full_scale:
         return texts.NO_EVIDENCE.format(name=name), False
     share = case.share(task, target_class)
-    if share is None or share.in_lung_fraction is None:
+    if share is None or share.in_lung_fraction is None or share.lung_area_fraction < _LEAST_LUNG:
         return texts.NOT_MEASURED, False
     sentence = texts.LUNG_SENTENCE.format(share=share.in_lung_fraction, area=share.lung_area_fraction, name=name)
-    outside = share.in_lung_fraction < 0.5
+    outside = is_answer and share.in_lung_fraction < _MOSTLY
     return (f"{sentence} {texts.OUTSIDE_LUNGS.format(name=name)}" if outside else sentence), outside
 
 

@@ -26,6 +26,7 @@ SAMPLES_HELP = (
     "Downloads six published chest X-rays (1.6 MB) from the ieee8023 covid-chestxray-dataset on GitHub and keeps them "
     "on this computer. The only thing on this page that goes to the internet."
 )
+SAMPLES_REMOVE = "Remove sample X-rays"
 SAMPLES_FETCHING = "Fetching the sample X-rays …"
 SAMPLES_SHOWN = "Sample X-rays from the covid-chestxray-dataset (Cohen et al. 2020)"
 
@@ -92,4 +93,4 @@ PERFORMANCE = (
     "On {n} test images of the same collections: binary AUROC {binary}, three-class macro AUROC {three}. "
     "In another hospital, expect less."
 )
-PASSES = "The network has run {count} times since it was loaded, once for each image."
+PASSES = "The network has run {count} times since it was loaded."

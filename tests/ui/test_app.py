@@ -6,7 +6,7 @@ import sys
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from detector.errors import ModelError, SampleDownloadError
+from detector.errors import ModelError, SampleNetworkError
 from detector.ui import page, samples, texts
 from tests.conftest import ROOT, encode, make_dicom
 
@@ -37,6 +37,11 @@ def app(classifier, monkeypatch):
     return AppTest.from_file(APP, default_timeout=60)
 
 
+def explain(app):
+    (control,) = (control for control in app.segmented_control if control.label == texts.EXPLAIN)
+    return control
+
+
 def subheaders(app):
     return [element.value for element in app.subheader]
 
@@ -65,10 +70,13 @@ def test_toggle_class_operating_point_and_opacity_never_run_the_network(app, cla
     passes = classifier.forward_passes
     app.segmented_control(key="operating_point").set_value("specific").run()
     app.segmented_control(key="mode").set_value("three-class").run()
-    app.segmented_control(key="explain_three_class_covid19").set_value("normal").run()
+    explain(app).set_value("normal").run()
     app.slider(key="opacity").set_value(20).run()
     app.segmented_control(key="mode").set_value("binary").run()
     assert not app.exception
+    assert app.segmented_control(key="operating_point").value == "specific"
+    app.segmented_control(key="mode").set_value("three-class").run()
+    assert explain(app).value == "normal"
     assert classifier.forward_passes == passes
 
 
@@ -102,12 +110,12 @@ def test_missing_network_is_said_with_its_cure(monkeypatch):
 
 def test_samples_button_without_a_network_says_so_and_keeps_the_examples(app, monkeypatch):
     def offline(_sample):
-        raise SampleDownloadError("refused")
+        raise SampleNetworkError("refused")
 
     monkeypatch.setattr(samples, "fetch", offline)
     app.run()
     app.button(key="samples").click().run()
-    assert app.error[0].value == SampleDownloadError.user_message
+    assert [error.value for error in app.error] == [SampleNetworkError.user_message]
     assert subheaders(app) == ["COVID-19 likely"]
 
 
@@ -120,3 +128,5 @@ def test_samples_button_shows_what_it_fetched_with_its_licence(app, monkeypatch,
     assert not app.exception
     assert any("CC BY 4\\.0" in caption.value for caption in app.caption)
     assert any("one\\.png" in caption.value for caption in app.caption)
+    app.button(key="remove_samples").click().run()
+    assert any(caption.value == texts.EXAMPLES for caption in app.caption)

@@ -6,7 +6,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from detector.errors import SampleDownloadError
+from detector.errors import SampleCacheError, SampleDownloadError, SampleNetworkError
 from detector.ui.samples import CACHE_VARIABLE, Sample, fetch, listed_samples
 
 CONTENT = b"a published radiograph"
@@ -56,8 +56,17 @@ def test_another_file_than_the_pinned_one_is_refused_and_not_kept(server):
 
 def test_missing_file_is_said(server):
     http, _ = server
-    with pytest.raises(SampleDownloadError):
+    with pytest.raises(SampleDownloadError) as caught:
         fetch(sample_at(http, "/missing.jpg"))
+    assert "internet" not in caught.value.user_message
+
+
+def test_cache_that_cannot_be_written_is_said(server, tmp_path, monkeypatch):
+    http, _ = server
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "file" / "below"))
+    with pytest.raises(SampleCacheError):
+        fetch(sample_at(http))
 
 
 def test_no_network_is_said(server):
@@ -65,7 +74,7 @@ def test_no_network_is_said(server):
     sample = sample_at(http)
     http.shutdown()
     http.server_close()
-    with pytest.raises(SampleDownloadError) as caught:
+    with pytest.raises(SampleNetworkError) as caught:
         fetch(sample)
     assert "internet" in caught.value.user_message
 
