@@ -13,7 +13,7 @@ import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import cv2
 import numpy as np
@@ -165,6 +165,12 @@ class Results:
             raise OutputError(f"{folder} cannot be written: {error}.") from error
         self._status = {self._key(row): row["status"] for row in rows}
         self._owners = {Path(o).name: _owner(row) for row in rows if (o := (row["saliency"] or {}).get("overlay"))}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()  # and with it goes the lock
 
     def holds(self, path: str, sha256: str | None) -> bool:
         """Whether a resumed run already has the row of this file."""

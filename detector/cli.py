@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -163,15 +164,17 @@ def _predict(options: argparse.Namespace) -> int:
     request = Request(options.mode, options.operating_point, options.explain)
     stop = _stop_on_signals()
     classifier = Classifier.load(options.model, options.models)
-    results = Results(options.out, request, classifier.card.sha256, resume=options.resume) if options.out else None
     files = _Progress(list(find_files(options.paths, out=options.out)), stop)
     write, failed = _writer(options.format), False
-    for row in predict_files(files, classifier, request, results=results):
-        write(row)
-        failed |= row["status"] == "error"
+    out = Results(options.out, request, classifier.card.sha256, resume=options.resume) if options.out else nullcontext()
+    with out as results:
+        for row in predict_files(files, classifier, request, results=results):
+            write(row)
+            failed |= row["status"] == "error"
+        failed |= results is not None and results.failed_before
     if stop():
         return _SIGNAL_BASE + stop()
-    return EXIT_FAILED if failed or (results and results.failed_before) else EXIT_OK
+    return EXIT_FAILED if failed else EXIT_OK
 
 
 class _Progress:

@@ -12,6 +12,8 @@ import cv2
 import numpy as np
 import pytest
 
+from detector import batch
+from detector.classifier import Classifier
 from detector.cli import main
 from tests.conftest import COMPOSITES, ROOT, encode, make_dicom
 
@@ -20,6 +22,18 @@ def run(*arguments, **options):
     """Run the command in its own process, as a user does."""
     command = [sys.executable, "-m", "detector", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=ROOT, check=False, **options)
+
+
+@pytest.fixture
+def call(classifier, monkeypatch, capsysbinary):
+    """The command within this process, with the network of the other tests: what needs no process of its own."""
+    monkeypatch.setattr(Classifier, "load", lambda *_: classifier)
+
+    def call(*arguments):
+        status = main([str(argument) for argument in arguments])
+        return status, capsysbinary.readouterr().out.decode()
+
+    return call
 
 
 @pytest.fixture
@@ -55,19 +69,21 @@ def test_one_json_line_a_file_and_nothing_else_on_standard_output(folder):
 @pytest.mark.parametrize(
     ("mode", "meant"), [("Binary", "binary"), ("Three-Class", "three-class"), ("Multi-Label", "three-class")]
 )
-def test_mode_is_accepted_as_it_was_typed_before(mode, meant, capsysbinary):
-    assert main(["predict", str(COMPOSITES / "normal.png"), "--mode", mode, "--format", "jsonl"]) == 0
-    assert json.loads(capsysbinary.readouterr().out)["mode"] == meant
+def test_mode_is_accepted_as_it_was_typed_before(mode, meant, call):
+    status, printed = call("predict", COMPOSITES / "normal.png", "--mode", mode, "--format", "jsonl")
+    assert status == 0
+    assert json.loads(printed)["mode"] == meant
 
 
-def test_explain_writes_overlay_and_heatmap_of_the_image_s_own_size(tmp_path, capsysbinary):
+def test_explain_writes_overlay_and_heatmap_of_the_image_s_own_size(tmp_path, call):
     picture = np.zeros((300, 400), np.uint8)
     picture[20:280, 60:340] = cv2.resize(cv2.imread(str(COMPOSITES / "covid19.png"), 0), (280, 260))
     path = tmp_path / "framed.png"
     path.write_bytes(encode(picture))
     out = tmp_path / "out"
-    assert main(["predict", str(path), "--explain", "--out", str(out), "--format", "jsonl"]) == 0
-    row = json.loads(capsysbinary.readouterr().out)
+    status, printed = call("predict", path, "--explain", "--out", out, "--format", "jsonl")
+    assert status == 0
+    row = json.loads(printed)
     heatmap = np.load(out / "framed.heatmap.npy")
     assert heatmap.shape == (300, 400)
     assert heatmap.dtype == np.float32
@@ -80,10 +96,10 @@ def test_explain_writes_overlay_and_heatmap_of_the_image_s_own_size(tmp_path, ca
     assert 0.1 < row["saliency"]["lung_area_fraction"] < 0.6
 
 
-def test_two_inputs_of_one_name_do_not_overwrite_each_other(folder, tmp_path):
+def test_two_inputs_of_one_name_do_not_overwrite_each_other(folder, tmp_path, call):
     out = tmp_path / "out"
-    done = run("predict", folder / "a.png", folder / "below", "--explain", "--out", out, "--format", "jsonl")
-    overlays = [row["saliency"]["overlay"] for row in rows_of(done.stdout)]
+    printed = call("predict", folder / "a.png", folder / "below", "--explain", "--out", out, "--format", "jsonl")[1]
+    overlays = [row["saliency"]["overlay"] for row in rows_of(printed)]
     assert len(set(overlays)) == 2
     assert all(Path(path).exists() for path in overlays)
 
@@ -101,69 +117,63 @@ def test_resume_passes_over_what_is_there_and_repairs_a_torn_line(folder, tmp_pa
     assert paths == [json.loads(line)["path"] for line in lines]
 
 
-def test_resume_analyses_again_what_has_changed_or_is_asked_otherwise(folder, tmp_path):
+def test_resume_analyses_again_what_has_changed_or_is_asked_otherwise(folder, tmp_path, call):
     out = tmp_path / "out"
     target = folder / "a.png"
-    for arguments in (
-        ["--format", "jsonl"],
-        ["--mode", "three-class"],
-        ["--operating-point", "specific"],
-        ["--explain"],
-    ):
-        assert len(run("predict", target, "--out", out, "--resume", *arguments).stdout.splitlines()) >= 1
+    for arguments in ([], ["--mode", "three-class"], ["--operating-point", "specific"], ["--explain"]):
+        assert call("predict", target, "--out", out, "--resume", *arguments)[1]
     assert len((out / "results.jsonl").read_bytes().splitlines()) == 4
-    assert run("predict", target, "--out", out, "--resume", "--format", "jsonl").stdout == ""
+    assert call("predict", target, "--out", out, "--resume") == (0, "")
     target.write_bytes((COMPOSITES / "normal.png").read_bytes())
-    assert len(run("predict", target, "--out", out, "--resume", "--format", "jsonl").stdout.splitlines()) == 1
+    assert call("predict", target, "--out", out, "--resume")[1]
 
 
-def test_same_file_named_twice_or_asked_again_has_one_row(folder, tmp_path):
+def test_same_file_named_twice_or_asked_again_has_one_row(folder, tmp_path, call):
     out = tmp_path / "out"
     for _ in range(2):
-        assert run("predict", folder, folder / "a.png", "--out", out).returncode == 0
+        assert call("predict", folder, folder / "a.png", "--out", out)[0] == 0
     paths = [row["path"] for row in rows_of((out / "results.jsonl").read_text())]
     assert len(paths) == len(set(paths)) == 6
 
 
-def test_results_below_the_images_are_not_analysed(folder):
+def test_results_below_the_images_are_not_analysed(folder, call):
     out = folder / "results"
     for _ in range(2):
-        assert run("predict", folder, "--explain", "--out", out, "--resume").returncode == 0
+        assert call("predict", folder, "--explain", "--out", out, "--resume")[0] == 0
     assert len(rows_of((out / "results.jsonl").read_text())) == 6
     assert len(list(out.glob("*.overlay.png"))) == 3
 
 
-def test_maps_of_two_modes_stand_beside_each_other(tmp_path):
+def test_maps_of_two_modes_stand_beside_each_other(tmp_path, call):
     out = tmp_path / "out"
     for mode in ("binary", "three-class"):
-        run("predict", COMPOSITES / "normal.png", "--mode", mode, "--explain", "--out", out)
+        call("predict", COMPOSITES / "normal.png", "--mode", mode, "--explain", "--out", out)
     overlays = {row["saliency"]["overlay"] for row in rows_of((out / "results.jsonl").read_text())}
     assert len(overlays) == 2
     assert all(Path(path).exists() for path in overlays)
 
 
-def test_lines_that_are_no_results_are_left_alone(tmp_path):
+def test_lines_that_are_no_results_are_left_alone(tmp_path, call):
     out = tmp_path / "out"
     out.mkdir()
     (out / "results.jsonl").write_text('123\n{"path": "a"}\nsome note\n')
-    done = run("predict", COMPOSITES / "normal.png", "--out", out, "--resume")
-    assert done.returncode == 0, done.stderr
+    assert call("predict", COMPOSITES / "normal.png", "--out", out, "--resume")[0] == 0
     assert (out / "results.jsonl").read_text().startswith('123\n{"path": "a"}\nsome note\n{"path"')
 
 
-def test_second_run_into_the_same_folder_is_refused(tmp_path):
+def test_second_run_into_the_same_folder_is_refused(tmp_path, call):
     fcntl = pytest.importorskip("fcntl")
     out = tmp_path / "out"
     out.mkdir()
     with (out / "results.jsonl").open("ab") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        assert run("predict", COMPOSITES / "normal.png", "--out", out).returncode == 4
+        assert call("predict", COMPOSITES / "normal.png", "--out", out) == (4, "")
 
 
-def test_long_names_in_any_script_are_written(tmp_path):
+def test_long_names_in_any_script_are_written(tmp_path, call):
     path = tmp_path / ("影" * 80 + ".png")
     path.write_bytes((COMPOSITES / "normal.png").read_bytes())
-    assert run("predict", path, "--explain", "--out", tmp_path / "out").returncode == 0
+    assert call("predict", path, "--explain", "--out", tmp_path / "out")[0] == 0
     assert len(list((tmp_path / "out").glob("*.overlay.png"))) == 1
 
 
@@ -177,18 +187,14 @@ def test_standard_output_that_is_full_exits_4():
     assert "Traceback" not in done.stderr
 
 
-def test_failure_while_explaining_costs_one_row(folder, classifier, monkeypatch, capsysbinary):
-    from detector import batch
-    from detector import classifier as module
-
+def test_failure_while_explaining_costs_one_row(folder, call, monkeypatch):
     def broken(*_):
         raise RuntimeError("lungs")
 
-    monkeypatch.setattr(module.Classifier, "load", lambda *_: classifier)
     monkeypatch.setattr(batch, "share_in_lungs", broken)
-    assert main(["predict", str(folder), "--explain", "--format", "jsonl"]) == 1
-    statuses = [row["status"] for row in rows_of(capsysbinary.readouterr().out.decode())]
-    assert sorted(statuses) == ["error"] * 3 + ["rejected"] * 3
+    status, printed = call("predict", folder, "--explain", "--format", "jsonl")
+    assert status == 1
+    assert sorted(row["status"] for row in rows_of(printed)) == ["error"] * 3 + ["rejected"] * 3
 
 
 def test_terminated_run_ends_with_143_and_whole_rows(folder, tmp_path):
