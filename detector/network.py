@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 FEATURE_LAYER = "features"  # (N, h, w, C): the layer whose spatial mean the dense layers read
+GRID_STEP = 16  # pixels of the input along a side of one cell of the feature map
 POOLING_LAYER = "pooled_features"
 
 _BATCH_NORM_EPSILON = 1e-3  # EfficientNet's; the ImageNet weights were trained with it
@@ -81,7 +82,7 @@ def build_network(
     Raises:
         ValueError: if `input_size` is not a multiple of 16.
     """
-    if input_size <= 0 or input_size % 16:
+    if input_size <= 0 or input_size % GRID_STEP:
         msg = f"input_size must be a positive multiple of 16. Received {input_size}."
         raise ValueError(msg)
     image = keras.Input((input_size, input_size, 1), name="image")

@@ -21,7 +21,7 @@ from detector.calibration import (
     fit_temperature,
     margins,
 )
-from detector.card import DEFAULT_MODEL, LUNG_MODEL, ModelCard
+from detector.card import DEFAULT_MODEL, LUNG_MODEL, MODELS, ModelCard
 from detector.classifier import Classifier
 from detector.errors import ManifestError, OutputError
 from detector.preprocess import INPUT_SIZE, PREPROCESSING_ID
@@ -29,6 +29,7 @@ from detector.schema import BINARY, COVID19, TASKS, THREE_CLASS
 from detector.training.evaluate import Answers, answer_all, evaluate, truth_index
 from detector.training.fit import FitConfig, fit
 from detector.training.fit_lungs import LungFitConfig, fit_lungs, measure_dice, with_masks
+from detector.training.lung_focus import segmenter
 from detector.training.manifest import read_manifest
 
 if TYPE_CHECKING:
@@ -73,7 +74,8 @@ def train_classifier(manifest: Path, images: Path, out: Path, settings: dict[str
     train, validation = (read_manifest(manifest, split=split) for split in ("train", "val"))
     _check_classes(validation)
     config = FitConfig(**settings)
-    network = fit(train, validation, images, out, config, resume=resume)
+    find_lungs = segmenter(_lung_network()) if config.lung_weight else None
+    network = fit(train, validation, images, out, config, resume=resume, find_lungs=find_lungs)
     network.compile()  # leaves the optimizer's state out of the file
     network.save(out / f"{DEFAULT_MODEL}.keras")
     card = _draft_card(out, asdict(config), _cohort(train))
@@ -145,6 +147,10 @@ def calibrate(answers: Answers) -> Calibration:
         wrong = chosen != np.asarray(task.classes)[truths[task.name]]
         bands[task.name] = fit_band(margins(task, probabilities[task.name], threshold), wrong)
     return Calibration(temperatures, points, bands)
+
+
+def _lung_network() -> keras.Model:
+    return keras.saving.load_model(MODELS / f"{LUNG_MODEL}.keras", compile=False, safe_mode=True)
 
 
 def _make_folder(out: Path) -> None:

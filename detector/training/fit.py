@@ -19,11 +19,12 @@ import numpy as np
 from keras import ops
 
 from detector.errors import ModelError
-from detector.network import LITE0_STAGES, Stage, build_network
+from detector.network import GRID_STEP, LITE0_STAGES, Stage, build_network
 from detector.preprocess import INPUT_SIZE, PREPROCESSING_ID, preprocess_pixels
 from detector.schema import BACTERIAL_PNEUMONIA, BINARY, COVID19, NORMAL, THREE_CLASS
 from detector.training.augmentation import augment, cut_out
 from detector.training.imagenet import load_imagenet_weights
+from detector.training.lung_focus import EVIDENCE, lung_cells, outside_share, swap_surroundings, with_evidence
 from detector.training.manifest import Example, read_image
 from detector.training.metrics import auroc, log_loss, macro_auroc
 
@@ -72,6 +73,8 @@ class FitConfig:
             in every hospital, and what is not trained can't learn a scanner.
         validate_every: batches between checkpoints, each with a validation.
         initial: ``"imagenet"``, or the path of a ``.keras`` file of the same network to go on from.
+        lung_weight: weight of the share of the evidence outside the lungs in the loss; 0 trains without lungs.
+        swap_probability: of a picture's surroundings to come from another one, where the lungs have a weight.
         seed: of sampling, augmentation, dropout and initial weights.
     """
 
@@ -85,6 +88,8 @@ class FitConfig:
     frozen_units: int = 3
     validate_every: int = 250
     initial: str = IMAGENET
+    lung_weight: float = 0.0
+    swap_probability: float = 0.5
     seed: int = 20261122
 
 
@@ -96,6 +101,7 @@ def fit(
     config: FitConfig,
     *,
     resume: bool = False,
+    find_lungs: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> keras.Model:
     """Train the network.
 
@@ -106,6 +112,8 @@ def fit(
         out: folder of ``checkpoint.npz`` and ``training_log.jsonl``.
         config: the run.
         resume: go on from the checkpoint in `out`, if there is one.
+        find_lungs: from inputs (N, size, size, 1) to lung fields (N, size, size) bool; needed where the
+            configuration gives the lungs a weight.
 
     Returns:
         The network with its averaged weights.
@@ -118,7 +126,6 @@ def fit(
     network = build_network(input_size=INPUT_SIZE, stages=STAGES)
     initialise(network, config.initial)
     freeze(network, units=config.frozen_units)
-    compile_network(network, config)
     run = _Run(network, config, out)
     if resume:
         run.restore()
@@ -126,7 +133,7 @@ def fit(
         run.forget_log()
     validation_inputs = load_inputs(validation, images)
     clock = _Clock(run.step, config.batches)
-    for inputs, targets in _batches(train, images, config, start=run.step):
+    for inputs, targets in _batches(train, images, config, start=run.step, find_lungs=find_lungs):
         losses = run.train(inputs, targets)
         clock.tick(run.step, losses)
         if run.step % config.validate_every == 0 or run.step == config.batches:
@@ -162,7 +169,7 @@ def freeze(network: keras.Model, *, units: int) -> None:
 
 
 def compile_network(network: keras.Model, config: FitConfig) -> None:
-    """Attach AdamW (Loshchilov and Hutter 2019) and one loss a task."""
+    """Attach AdamW (Loshchilov and Hutter 2019), one loss a task, and where the lungs have a weight, theirs."""
     schedule = keras.optimizers.schedules.CosineDecay(
         initial_learning_rate=0.0,
         decay_steps=max(1, config.batches - config.warmup_batches),
@@ -175,7 +182,10 @@ def compile_network(network: keras.Model, config: FitConfig) -> None:
         BINARY.name: keras.losses.BinaryCrossentropy(from_logits=True),
         THREE_CLASS.name: allowed_class_loss,
     }
-    network.compile(optimizer, losses, jit_compile=False)
+    weights = dict.fromkeys(losses, 1.0)
+    if config.lung_weight:
+        losses[EVIDENCE], weights[EVIDENCE] = outside_share, config.lung_weight
+    network.compile(optimizer, losses, loss_weights=weights, jit_compile=False)
 
 
 def allowed_class_loss(allowed, logits):  # noqa: ANN001, ANN201 - tensors of the backend
@@ -254,6 +264,8 @@ class _Run:
 
     def __init__(self, network: keras.Model, config: FitConfig, out: Path) -> None:
         self.network, self.config, self.out = network, config, out
+        self.trainer = with_evidence(network) if config.lung_weight else network  # a second view of one set of weights
+        compile_network(self.trainer, config)
         self.step = 0
         self.average = [np.array(w) for w in network.get_weights()]
         out.mkdir(parents=True, exist_ok=True)
@@ -261,7 +273,7 @@ class _Run:
     def train(self, inputs: np.ndarray, targets: dict[str, np.ndarray]) -> float:
         """One step; returns the loss of its batch."""
         _seed_dropout(self.network, self.config.seed, self.step)
-        loss = self.network.train_on_batch(inputs, targets, return_dict=True)["loss"]
+        loss = self.trainer.train_on_batch(inputs, targets, return_dict=True)["loss"]
         self.step += 1
         decay = min(self.config.averaging, (1 + self.step) / (10 + self.step))  # young averages forget faster
         pairs = zip(self.average, self.network.get_weights(), strict=True)
@@ -280,7 +292,7 @@ class _Run:
         """Write the checkpoint beside the old one and put it in its place in one move."""
         arrays = {f"weight{i:04d}": w for i, w in enumerate(self.network.get_weights())}
         arrays |= {f"average{i:04d}": w for i, w in enumerate(self.average)}
-        variables = self.network.optimizer.variables
+        variables = self.trainer.optimizer.variables
         arrays |= {f"optimizer{i:04d}": ops.convert_to_numpy(v) for i, v in enumerate(variables)}
         temporary = self.out / "checkpoint.tmp.npz"
         np.savez(temporary, step=self.step, run=self._identity(), **arrays)
@@ -299,11 +311,11 @@ class _Run:
             if str(saved["run"]) != self._identity():
                 msg = f"{path} belongs to another run: {saved['run']}. Start in a new folder, or with its settings."
                 raise ModelError(msg)
-            self.network.optimizer.build(self.network.trainable_variables)
+            self.trainer.optimizer.build(self.trainer.trainable_variables)
             self.network.set_weights([saved[k] for k in sorted(saved.files) if k.startswith("weight")])
             self.average = [saved[k] for k in sorted(saved.files) if k.startswith("average")]
             stored = [saved[k] for k in sorted(saved.files) if k.startswith("optimizer")]
-            for variable, value in zip(self.network.optimizer.variables, stored, strict=True):
+            for variable, value in zip(self.trainer.optimizer.variables, stored, strict=True):
                 variable.assign(value)
             self.step = int(saved["step"])
         _LOG.info("resumed at batch %d", self.step)
@@ -365,7 +377,12 @@ class _Clock:
 
 
 def _batches(
-    examples: Sequence[Example], images: Path, config: FitConfig, *, start: int
+    examples: Sequence[Example],
+    images: Path,
+    config: FitConfig,
+    *,
+    start: int,
+    find_lungs: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
     """Yield the batches from `start` to the end, made a few ahead by threads."""
     weights = sampling_weights(examples, config.balance)
@@ -373,7 +390,15 @@ def _batches(
     def make(step: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         rng = np.random.default_rng([config.seed, step])
         chosen = [examples[i] for i in rng.choice(len(examples), config.batch_size, p=weights)]
-        return np.stack([_augmented(images / e.image, rng) for e in chosen]), targets_for(chosen)
+        if find_lungs is None or not config.lung_weight:
+            return np.stack([cut_out(_augmented(images / e.image, rng), rng) for e in chosen]), targets_for(chosen)
+        inputs = np.stack([_augmented(images / e.image, rng) for e in chosen])
+        fields = find_lungs(inputs)
+        inputs = swap_surroundings(inputs, fields, rng, probability=config.swap_probability)
+        return np.stack([cut_out(one, rng) for one in inputs]), {
+            **targets_for(chosen),
+            EVIDENCE: lung_cells(fields, INPUT_SIZE // GRID_STEP),
+        }
 
     yield from _ahead(make, range(start, config.batches))
 
@@ -391,7 +416,7 @@ def _ahead(make: Callable[[int], tuple], steps: range) -> Iterator[tuple]:
 
 
 def _augmented(path: Path, rng: np.random.Generator) -> np.ndarray:
-    return cut_out(preprocess_pixels(augment(read_image(path), rng)).pixels, rng)
+    return preprocess_pixels(augment(read_image(path), rng)).pixels
 
 
 def _seed_dropout(network: keras.Model, seed: int, step: int) -> None:
