@@ -41,7 +41,7 @@ OPERATING_POINT_HELP = (
 
 LOADING = "Loading the network. X-rays can be dragged in meanwhile."
 ANALYSING = "Analysing {done} of {total}"
-EXAMPLES = "Examples: composites, each the mean of many aligned X-rays of one class. No patient's picture."
+EXAMPLES = "Examples: composites, each the mean of several aligned X-rays of one class. No patient's picture."
 EXAMPLE_NAMES = {
     COVID19: "Composite: COVID-19",
     BACTERIAL_PNEUMONIA: "Composite: bacterial pneumonia (children)",
