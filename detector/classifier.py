@@ -96,7 +96,7 @@ class Classifier:
 
 def _compile(network: keras.Model, size: int) -> tf.types.experimental.ConcreteFunction:
     layers = [network.get_layer(FEATURE_LAYER), network.get_layer(POOLING_LAYER)]
-    view = keras.Model(network.inputs, [*(layer.output for layer in layers), *(network.output[t.name] for t in TASKS)])
+    view = keras.Model(network.input, [*(layer.output for layer in layers), *(network.output[t.name] for t in TASKS)])
     signature = tf.TensorSpec((1, size, size, 1), tf.float32)
     return tf.function(lambda x: view(x, training=False)).get_concrete_function(signature)
 

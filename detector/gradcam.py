@@ -118,7 +118,7 @@ def _activations_and_gradients(
     if len(layer.output.shape) != 4:
         msg = f"target_layer must give (N, h, w, C). {target_layer!r} gives {layer.output.shape}."
         raise ValueError(msg)
-    view = keras.Model(model.inputs, [layer.output, model.outputs])
+    view = keras.Model(model.input, [layer.output, model.outputs])
     with tf.GradientTape() as tape:
         activations, flat = view(tf.convert_to_tensor(inputs), training=False)
         tape.watch(activations)

@@ -70,9 +70,9 @@ def train_classifier(manifest: Path, images: Path, out: Path, settings: dict[str
         OutputError: if `out` can't be written.
         ModelError: if `resume` finds the checkpoint of another run.
     """
-    _make_folder(out)
     train, validation = (read_manifest(manifest, split=split) for split in ("train", "val"))
     _check_classes(validation)
+    _make_folder(out)
     config = FitConfig(**settings)
     find_lungs = segmenter(_lung_network()) if config.lung_weight else None
     network = fit(train, validation, images, out, config, resume=resume, find_lungs=find_lungs)
@@ -105,8 +105,8 @@ def train_lungs(manifest: Path, images: Path, out: Path, settings: dict[str, Any
         ManifestError: if no row has a mask.
     """
     del resume
-    _make_folder(out)
     examples = read_manifest(manifest)
+    _make_folder(out)
     train, test = ([e for e in examples if (e.split == "test") is held_out] for held_out in (False, True))
     config = LungFitConfig(**settings)
     network = fit_lungs(train, images, config)

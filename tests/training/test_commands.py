@@ -148,6 +148,13 @@ class TestTrainClassifier:
             train_classifier(manifest, tmp_path, tmp_path / "out", SETTINGS, resume=False)
         assert not (tmp_path / "out").exists()
 
+    def test_a_validation_split_without_a_class_is_refused_before_the_training(self, manifest, tmp_path):
+        lines = manifest.read_text().splitlines(keepends=True)
+        manifest.write_text("".join(line for line in lines if "bacterial_pneumonia" not in line or ",val," not in line))
+        with pytest.raises(ManifestError, match="bacterial_pneumonia"):
+            train_classifier(manifest, tmp_path, tmp_path / "out", SETTINGS, resume=False)
+        assert not (tmp_path / "out").exists()
+
 
 class TestTrainLungs:
     @pytest.fixture
