@@ -48,7 +48,7 @@ class Calibration:
         logits = np.asarray(logits, np.float64)
         if not np.isfinite(logits).all():
             raise NonFiniteError(f"The {task.name} logits are not finite: {logits}.")
-        return _probabilities(task, logits / self.temperatures[task.name])
+        return probabilities_of(task, logits / self.temperatures[task.name])
 
     def predict(self, task: Task, logits: np.ndarray, *, operating_point: str = BALANCED) -> Prediction:
         """Answer one task for one image.
@@ -101,7 +101,7 @@ def fit_temperature(task: Task, logits: np.ndarray, truth: np.ndarray) -> float:
         truth: (N,) index of the true class in the task's classes.
     """
     rows = np.arange(len(truth))
-    losses = [-_log(_probabilities(task, logits / t)[rows, truth]).mean() for t in _TEMPERATURES]
+    losses = [-_log(probabilities_of(task, logits / t)[rows, truth]).mean() for t in _TEMPERATURES]
     return float(_TEMPERATURES[int(np.argmin(losses))])
 
 
@@ -157,7 +157,8 @@ def fit_band(margin: np.ndarray, wrong: np.ndarray) -> float:
     return float(widths[left_out]) if left_out else 0.0
 
 
-def _probabilities(task: Task, logits: np.ndarray) -> np.ndarray:
+def probabilities_of(task: Task, logits: np.ndarray) -> np.ndarray:
+    """Probabilities (..., classes) of logits (..., task.logits) as they are, without a temperature."""
     if task is BINARY:
         logits = np.concatenate([logits, np.zeros_like(logits)], axis=-1)  # log-odds against a reference of 0
     exponent = np.exp(logits - logits.max(axis=-1, keepdims=True))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import threading
 from typing import TYPE_CHECKING
@@ -14,7 +13,7 @@ import tensorflow as tf
 from detector.card import DEFAULT_MODEL, LUNG_MODEL, MODELS, ModelCard, read_card
 from detector.errors import ModelError, NonFiniteError
 from detector.lungs import LungFields
-from detector.network import FEATURE_LAYER, POOLING_LAYER
+from detector.network import FEATURE_LAYER, POOLING_LAYER, load_network
 from detector.preprocess import PREPROCESSING_ID
 from detector.schema import TASKS, NetworkInput, NetworkOutput
 
@@ -59,12 +58,7 @@ class Classifier:
         card = read_card(folder / f"{name}.json")
         if card.preprocessing != PREPROCESSING_ID:
             raise ModelError(f"{name} was trained with {card.preprocessing!r}. This is {PREPROCESSING_ID!r}.")
-        path = folder / f"{name}.keras"
-        _check_weights(path, card.sha256)
-        try:
-            network = keras.saving.load_model(path, compile=False, safe_mode=True)
-        except (ValueError, OSError, TypeError, KeyError) as error:
-            raise ModelError(f"{path} cannot be loaded: {error}.") from error
+        network = load_network(folder / f"{name}.keras", card.sha256)
         lungs = LungFields.load(folder, PREPROCESSING_ID) if (folder / f"{LUNG_MODEL}.keras").exists() else None
         return cls(network, card, lungs)
 
@@ -99,15 +93,6 @@ def _compile(network: keras.Model, size: int) -> tf.types.experimental.ConcreteF
     view = keras.Model(network.input, [*(layer.output for layer in layers), *(network.output[t.name] for t in TASKS)])
     signature = tf.TensorSpec((1, size, size, 1), tf.float32)
     return tf.function(lambda x: view(x, training=False)).get_concrete_function(signature)
-
-
-def _check_weights(path: Path, sha256: str) -> None:
-    try:
-        found = hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError as error:
-        raise ModelError(f"The weights {path} cannot be read: {error}.") from error
-    if found != sha256:
-        raise ModelError(f"The weights {path} are not those of the card: SHA-256 {found}, expected {sha256}.")
 
 
 def _check_finite(arrays: Sequence[np.ndarray]) -> None:

@@ -13,7 +13,6 @@ import os
 import signal
 import sys
 import time
-from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -167,7 +166,11 @@ def _predict(options: argparse.Namespace) -> int:
     classifier = Classifier.load(options.model, options.models)
     files = _Progress(list(find_files(options.paths, out=options.out)), stop)
     write, failed = _writer(options.format), False
-    out = Results(options.out, request, classifier.card.sha256, resume=options.resume) if options.out else nullcontext()
+    out = (
+        Results(options.out, request, classifier.card.sha256, resume=options.resume)
+        if options.out
+        else contextlib.nullcontext()
+    )
     with out as results:
         for row in predict_files(files, classifier, request, results=results):
             write(row)

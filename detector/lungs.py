@@ -6,7 +6,6 @@ one preprocessed picture serves both.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import threading
 from typing import TYPE_CHECKING, Any
@@ -18,6 +17,7 @@ from keras import layers
 
 from detector.card import LUNG_MODEL
 from detector.errors import ModelError
+from detector.network import load_network
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,13 +25,17 @@ if TYPE_CHECKING:
     from detector.schema import NetworkInput
 
 _WIDTHS = (24, 40, 64, 96)  # channels at a half, a quarter, an eighth and a sixteenth of the input
-_THRESHOLD = 0.5
 
 
 class LungFields:
-    """A loaded segmentation network. Thread-safe; always one image in one compiled function."""
+    """A loaded segmentation network. Thread-safe; always one image in one compiled function.
+
+    Attributes:
+        network: the Keras model, from a standardised input to logits of its shape.
+    """
 
     def __init__(self, network: keras.Model) -> None:
+        self.network = network
         self._lock = threading.Semaphore()
         signature = tf.TensorSpec((1, *network.input_shape[1:]), tf.float32)
         self._run = tf.function(lambda x: network(x, training=False)).get_concrete_function(signature)
@@ -47,21 +51,16 @@ class LungFields:
         path = folder / f"{LUNG_MODEL}.keras"
         try:
             card = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
-            found = hashlib.sha256(path.read_bytes()).hexdigest()
         except (OSError, ValueError) as error:
-            raise ModelError(f"The lung model in {folder} cannot be read: {error}.") from error
-        _check_card(card, found, preprocessing, path)
-        try:
-            network = keras.saving.load_model(path, compile=False, safe_mode=True)
-        except (ValueError, OSError, TypeError, KeyError) as error:
-            raise ModelError(f"{path} cannot be loaded: {error}.") from error
-        return cls(network)
+            raise ModelError(f"The lung model's card in {folder} cannot be read: {error}.") from error
+        _check_card(card, preprocessing, path)
+        return cls(load_network(path, card.get("sha256")))
 
     def __call__(self, network_input: NetworkInput) -> np.ndarray:
         """Segment one image: (size, size) bool on the network's input, true in a lung."""
         with self._lock:
             logits = self._run(tf.convert_to_tensor(network_input.pixels[np.newaxis]))
-        return logits.numpy()[0, ..., 0] > np.log(_THRESHOLD / (1 - _THRESHOLD))
+        return logits.numpy()[0, ..., 0] > 0  # a probability of one half
 
 
 def build_lung_network(input_size: int) -> keras.Model:
@@ -90,10 +89,8 @@ def _block(x: Any, width: int, *, stride: int, name: str) -> Any:
     return layers.ReLU(name=f"{name}_relu")(x)
 
 
-def _check_card(card: dict[str, Any], found: str, preprocessing: str, path: Path) -> None:
+def _check_card(card: dict[str, Any], preprocessing: str, path: Path) -> None:
     if not isinstance(card, dict):
         raise ModelError(f"{path.with_suffix('.json')} must hold an object. Received {type(card).__name__}.")
-    if card.get("sha256") != found:
-        raise ModelError(f"The weights {path} are not those of the card: SHA-256 {found}.")
     if card.get("preprocessing") != preprocessing:
         raise ModelError(f"{path} was trained with {card.get('preprocessing')!r}. This is {preprocessing!r}.")

@@ -12,16 +12,19 @@ Keras 3, backend-neutral: the same file trains with TensorFlow, JAX or torch and
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import keras
 from keras import layers
 
+from detector.errors import ModelError
 from detector.schema import TASKS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
 FEATURE_LAYER = "features"  # (N, h, w, C): the layer whose spatial mean the dense layers read
 GRID_STEP = 16  # pixels of the input along a side of one cell of the feature map
@@ -53,6 +56,24 @@ LITE0_STAGES = (
     Stage(kernel=5, stride=1, expansion=6, channels=192, repeats=4),
     Stage(kernel=3, stride=1, expansion=6, channels=320, repeats=1),
 )
+
+
+def load_network(path: Path, sha256: str | None) -> keras.Model:
+    """Load a ``.keras`` file, after checking that its bytes are those that its card names.
+
+    Raises:
+        ModelError: if the file is missing, has another SHA-256, or can't be loaded.
+    """
+    try:
+        found = hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise ModelError(f"The weights {path} cannot be read: {error}.") from error
+    if found != sha256:
+        raise ModelError(f"The weights {path} are not those of the card: SHA-256 {found}, expected {sha256}.")
+    try:
+        return keras.saving.load_model(path, compile=False, safe_mode=True)
+    except (ValueError, OSError, TypeError, KeyError) as error:
+        raise ModelError(f"{path} cannot be loaded: {error}.") from error
 
 
 def build_network(

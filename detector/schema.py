@@ -6,7 +6,7 @@ All of them are frozen; arrays in them are to be read, not written. Three spaces
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -226,4 +226,4 @@ class Analysis:
     model: ModelInfo
     analysed_at: str
     lung_field: np.ndarray | None = None
-    warnings: tuple[str, ...] = field(default_factory=tuple)
+    warnings: tuple[str, ...] = ()

@@ -23,10 +23,11 @@ from detector.calibration import (
 )
 from detector.card import DEFAULT_MODEL, LUNG_MODEL, MODELS, ModelCard
 from detector.classifier import Classifier
-from detector.errors import ManifestError, OutputError
+from detector.errors import ManifestError
+from detector.lungs import LungFields
 from detector.preprocess import INPUT_SIZE, PREPROCESSING_ID
 from detector.schema import BINARY, COVID19, TASKS, THREE_CLASS
-from detector.training.evaluate import Answers, answer_all, evaluate, truth_index
+from detector.training.evaluate import Answers, answer_all, evaluate, make_folder, truth_index
 from detector.training.fit import FitConfig, fit
 from detector.training.fit_lungs import LungFitConfig, fit_lungs, measure_dice, with_masks
 from detector.training.lung_focus import segmenter
@@ -72,9 +73,9 @@ def train_classifier(manifest: Path, images: Path, out: Path, settings: dict[str
     """
     train, validation = (read_manifest(manifest, split=split) for split in ("train", "val"))
     _check_classes(validation)
-    _make_folder(out)
+    make_folder(out)
     config = FitConfig(**settings)
-    find_lungs = segmenter(_lung_network()) if config.lung_weight else None
+    find_lungs = segmenter(LungFields.load(MODELS, PREPROCESSING_ID).network) if config.lung_weight else None
     network = fit(train, validation, images, out, config, resume=resume, find_lungs=find_lungs)
     network.compile()  # leaves the optimizer's state out of the file
     network.save(out / f"{DEFAULT_MODEL}.keras")
@@ -106,7 +107,7 @@ def train_lungs(manifest: Path, images: Path, out: Path, settings: dict[str, Any
     """
     del resume
     examples = read_manifest(manifest)
-    _make_folder(out)
+    make_folder(out)
     train, test = ([e for e in examples if (e.split == "test") is held_out] for held_out in (False, True))
     config = LungFitConfig(**settings)
     network = fit_lungs(train, images, config)
@@ -147,18 +148,6 @@ def calibrate(answers: Answers) -> Calibration:
         wrong = chosen != np.asarray(task.classes)[truths[task.name]]
         bands[task.name] = fit_band(margins(task, probabilities[task.name], threshold), wrong)
     return Calibration(temperatures, points, bands)
-
-
-def _lung_network() -> keras.Model:
-    return keras.saving.load_model(MODELS / f"{LUNG_MODEL}.keras", compile=False, safe_mode=True)
-
-
-def _make_folder(out: Path) -> None:
-    """Fail before a training and not after it."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{out} cannot be written: {error}.") from error
 
 
 def _check_classes(validation: Sequence[Example]) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from detector.calibration import Calibration, decide, margins
+from detector.calibration import BALANCED, Calibration, decide, margins
 from detector.errors import ManifestError, OutputError, RejectedError
 from detector.pipeline import analyse
 from detector.schema import BINARY, COVID19, TASKS, THREE_CLASS
@@ -115,7 +115,7 @@ def evaluate(examples: Sequence[Example], images: Path, classifier: Classifier, 
         OutputError: if the folder can't be written.
         ManifestError: if an image does not exist.
     """
-    _make_folder(out)  # before the hours that the images may take
+    make_folder(out)  # before the hours that the images may take
     answers = answer_all(examples, images, classifier)
     metrics = {
         "model": asdict(classifier.card.info),
@@ -202,7 +202,7 @@ def _binary_measures(answers: Answers, calibration: Calibration) -> dict[str, Ca
         called = score >= point.threshold
         measures[f"{name}_sensitivity"] = lambda i, called=called: sensitivity(covid[i], called[i])
         measures[f"{name}_specificity"] = lambda i, called=called: specificity(covid[i], called[i])
-    threshold = calibration.operating_points["balanced"].threshold
+    threshold = calibration.operating_points[BALANCED].threshold
     right = (decide(BINARY, probability, threshold) == COVID19) == covid
     answered = margins(BINARY, probability, threshold) >= calibration.bands[BINARY.name]
     return {**measures, **_coverage_measures(right, answered)}
@@ -237,7 +237,12 @@ def _coverage_measures(right: np.ndarray, answered: np.ndarray) -> dict[str, Cal
     }
 
 
-def _make_folder(out: Path) -> None:
+def make_folder(out: Path) -> None:
+    """Make a folder for results before the work that fills it.
+
+    Raises:
+        OutputError: if it can't be made.
+    """
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:

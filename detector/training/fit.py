@@ -18,6 +18,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from detector.calibration import probabilities_of
 from detector.errors import ModelError
 from detector.network import GRID_STEP, LITE0_STAGES, Stage, build_network
 from detector.preprocess import INPUT_SIZE, PREPROCESSING_ID, preprocess_pixels
@@ -246,14 +247,16 @@ def validate(network: keras.Model, examples: Sequence[Example], inputs: np.ndarr
     """
     logits = predict_logits(network, inputs)
     labels = np.array([e.label for e in examples])
-    covid = 1 / (1 + np.exp(-logits[BINARY.name][:, 0].astype(float)))
+    covid = probabilities_of(BINARY, logits[BINARY.name].astype(float))[:, 0]
     three = np.isin(labels, THREE_CLASS.classes)
     truth = np.array([THREE_CLASS.classes.index(label) for label in labels[three]])
     groups = np.array([f"{e.source}/{e.label}" for e in examples])
     losses = {str(g): log_loss(labels[groups == g] == COVID19, covid[groups == g]) for g in np.unique(groups)}
     return {
         "binary_auroc": auroc(labels == COVID19, covid),
-        "three_class_auroc": macro_auroc(truth, _softmax(logits[THREE_CLASS.name][three].astype(float))),
+        "three_class_auroc": macro_auroc(
+            truth, probabilities_of(THREE_CLASS, logits[THREE_CLASS.name][three].astype(float))
+        ),
         "worst_log_loss": max(losses.values()),
         "log_loss": losses,
     }
@@ -428,8 +431,3 @@ def _seed_dropout(network: keras.Model, seed: int, step: int) -> None:
 
 def _figure(value: float | None) -> str:
     return "undefined" if value is None else f"{value:.4f}"
-
-
-def _softmax(logits: np.ndarray) -> np.ndarray:
-    exponent = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return exponent / exponent.sum(axis=-1, keepdims=True)

@@ -108,7 +108,11 @@ def render_analyses(sources: Sequence[Source], classifier: Classifier) -> list[C
     if len(names) < len(keys):
         st.caption(texts.DUPLICATE)
     # One picture may come back under another name; the answer is the same, the name is today's.
-    return [replace(session.results[key], name=names[key]) for key in dict.fromkeys(keys)]
+    return [_named(session.results[key], names[key]) for key in dict.fromkeys(keys)]
+
+
+def _named(result: Case | Failure, name: str) -> Case | Failure:
+    return result if result.name == name else replace(result, name=name)
 
 
 def render_failures(results: Sequence[Case | Failure]) -> None:
@@ -125,7 +129,7 @@ def render_worklist(cases: Sequence[Case], choices: Choices, card: ModelCard) ->
     predictions = [_predict(case, choices, card) for case in cases]
     covid = [prediction.probabilities[COVID19] for prediction in predictions]
     table = {
-        texts.COLUMN_IMAGE: [figures.thumbnail(case.image) for case in cases],
+        texts.COLUMN_IMAGE: [case.thumbnail for case in cases],
         texts.COLUMN_NAME: [shown_name(case.name) for case in cases],
         texts.COLUMN_DECISION: [texts.DECISION_LABELS[prediction.decision] for prediction in predictions],
         texts.COLUMN_PROBABILITY: covid,

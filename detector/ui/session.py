@@ -11,13 +11,14 @@ import logging
 import re
 import threading
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from detector import overlay
 from detector.errors import DetectorError
 from detector.evidence import lung_share
 from detector.pipeline import analyse
-from detector.ui import texts
+from detector.ui import figures, texts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -67,6 +68,11 @@ class Case:
     file_format: str
     model: ModelInfo
     analysed_at: str
+
+    @cached_property
+    def thumbnail(self) -> str:
+        """A small copy as a data address; made once, because every rerun draws the whole worklist."""
+        return figures.thumbnail(self.image)
 
     def cam(self, task: Task, target_class: str) -> np.ndarray:
         """Evidence for a class, (h, w) on the network's grid."""
