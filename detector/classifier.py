@@ -10,16 +10,19 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from detector.card import DEFAULT_MODEL, LUNG_MODEL, MODELS, ModelCard, read_card
+from detector.card import DEFAULT_MODEL, MODELS, ModelCard, read_card
 from detector.errors import ModelError, NonFiniteError
+from detector.gate import load_gate
 from detector.lungs import LungFields
-from detector.network import FEATURE_LAYER, POOLING_LAYER, load_network
-from detector.preprocess import PREPROCESSING_ID
+from detector.network import FEATURE_LAYER, POOLING_LAYER, TEXTURE_LAYERS, load_network
+from detector.preprocess import LUNG_PREPROCESSING_ID, PREPROCESSING_ID, frame_picture, lung_crop, lung_input
 from detector.schema import TASKS, NetworkInput, NetworkOutput
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+
+    from detector.gate import Gate
 
 _LOG = logging.getLogger(__name__)
 
@@ -30,17 +33,19 @@ class Classifier:
     Attributes:
         card: what is recorded about the network.
         network: the Keras model, from a standardised input to one logit array a task.
-        lung_fields: the segmentation that came with it, or None.
+        lung_fields: the segmentation that finds what the network is shown.
+        gate: what tells frontal chest X-rays from other pictures; None where none was fitted to this network.
         kernels: task name to (channels, logits), the dense layers that read the averaged features.
 
     Thread-safe. The network always runs on one image at a time, in one compiled function of one shape, so that the
     same input gives the same bits whatever else is being analysed.
     """
 
-    def __init__(self, network: keras.Model, card: ModelCard, lung_fields: LungFields | None = None) -> None:
+    def __init__(self, network: keras.Model, card: ModelCard, lung_fields: LungFields, gate: Gate | None) -> None:
         self.card = card
         self.network = network
         self.lung_fields = lung_fields
+        self.gate = gate
         self.kernels = {t.name: network.get_layer(t.name).get_weights()[0] for t in TASKS}
         self._lock = threading.Semaphore()
         self._passes = 0
@@ -49,7 +54,7 @@ class Classifier:
 
     @classmethod
     def load(cls, name: str = DEFAULT_MODEL, folder: Path = MODELS) -> Classifier:
-        """Load ``<folder>/<name>.keras``, after checking it against its card, and ``lungs.keras`` if it is there.
+        """Load ``<folder>/<name>.keras`` and ``<folder>/lungs.keras``, after checking them against their cards.
 
         Raises:
             ModelError: if a file is missing, the weights are not those of the card, or the card asks for another
@@ -59,13 +64,24 @@ class Classifier:
         if card.preprocessing != PREPROCESSING_ID:
             raise ModelError(f"{name} was trained with {card.preprocessing!r}. This is {PREPROCESSING_ID!r}.")
         network = load_network(folder / f"{name}.keras", card.sha256)
-        lungs = LungFields.load(folder, PREPROCESSING_ID) if (folder / f"{LUNG_MODEL}.keras").exists() else None
-        return cls(network, card, lungs)
+        return cls(network, card, LungFields.load(folder, LUNG_PREPROCESSING_ID), load_gate(folder, card.gate))
 
     @property
     def forward_passes(self) -> int:
         """How many images the network has run on since it was loaded."""
         return self._passes
+
+    def prepare(self, pixels: np.ndarray) -> NetworkInput:
+        """Find the lungs and cut the picture to them.
+
+        Args:
+            pixels: (rows, columns) float32 in [0, 1].
+
+        Returns:
+            The classifier's input, with the lung field on it.
+        """
+        frame = frame_picture(pixels)
+        return lung_crop(frame, self.lung_fields(lung_input(frame)), size=self.card.input_size)
 
     def __call__(self, network_input: NetworkInput) -> NetworkOutput:
         """Run the network once.
@@ -78,11 +94,12 @@ class Classifier:
             tensors = self._run(batch)
             self._passes += 1
             _LOG.info("forward pass %d", self._passes)
-        features, pooled, *logits = (tensor.numpy()[0] for tensor in tensors)
+        features, pooled, texture, *logits = (tensor.numpy()[0] for tensor in tensors)
         output = NetworkOutput(
             logits={task.name: values for task, values in zip(TASKS, logits, strict=True)},
             features=features,
             pooled_features=pooled,
+            texture=texture,
         )
         _check_finite([*output.logits.values(), features])
         return output
@@ -90,9 +107,21 @@ class Classifier:
 
 def _compile(network: keras.Model, size: int) -> tf.types.experimental.ConcreteFunction:
     layers = [network.get_layer(FEATURE_LAYER), network.get_layer(POOLING_LAYER)]
-    view = keras.Model(network.input, [*(layer.output for layer in layers), *(network.output[t.name] for t in TASKS)])
-    signature = tf.TensorSpec((1, size, size, 1), tf.float32)
-    return tf.function(lambda x: view(x, training=False)).get_concrete_function(signature)
+    early = [network.get_layer(name).output for name in TEXTURE_LAYERS]
+    answers = [network.output[task.name] for task in TASKS]
+    view = keras.Model(network.input, [*early, *(layer.output for layer in layers), *answers])
+
+    def run(batch: tf.Tensor) -> list[tf.Tensor]:
+        *maps, features, pooled, binary, three_class = view(batch, training=False)
+        return [features, pooled, tf.concat([_statistics(m) for m in maps], axis=1), binary, three_class]
+
+    return tf.function(run).get_concrete_function(tf.TensorSpec((1, size, size, 1), tf.float32))
+
+
+def _statistics(maps: tf.Tensor) -> tf.Tensor:
+    """Mean and standard deviation of each channel: (N, h, w, C) to (N, 2 C)."""
+    mean, variance = tf.nn.moments(maps, axes=[1, 2])
+    return tf.concat([mean, tf.sqrt(variance)], axis=1)
 
 
 def _check_finite(arrays: Sequence[np.ndarray]) -> None:

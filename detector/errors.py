@@ -6,7 +6,10 @@ happened and what to do. ``code`` is stable and stands in JSON results.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from detector.schema import Correction
 
 
 class DetectorError(Exception):
@@ -22,9 +25,19 @@ class DetectorError(Exception):
 
 
 class RejectedError(DetectorError):
-    """An input that is refused for a stated reason; the program is fine."""
+    """An input that is refused for a stated reason; the program is fine.
+
+    Attributes:
+        can_force: whether a reader may have it analysed all the same.
+        suggested_correction: what might make it acceptable, where that is known.
+    """
 
     code = "rejected"
+    can_force: ClassVar[bool] = False
+
+    def __init__(self, message: str = "", *, suggested_correction: Correction | None = None) -> None:
+        super().__init__(message)
+        self.suggested_correction = suggested_correction
 
 
 class EmptyFileError(RejectedError):
@@ -115,7 +128,32 @@ class NotAChestXrayError(RejectedError):
     """The gate does not recognise one frontal chest X-ray."""
 
     code = "not_a_chest_xray"
+    can_force = True
     user_message = "This does not look like one frontal chest X-ray. Upload a PA or AP chest image."
+
+
+class SideViewError(NotAChestXrayError):
+    """A chest, seen from the side."""
+
+    user_message = "This looks like a chest X-ray from the side. Upload the frontal (PA or AP) image of the study."
+
+
+class SliceError(NotAChestXrayError):
+    """A slice through the chest."""
+
+    user_message = "This looks like a CT slice. Upload a frontal chest X-ray (PA or AP)."
+
+
+class TurnedError(NotAChestXrayError):
+    """A chest X-ray that lies on its side or stands on its head."""
+
+    user_message = "The chest seems to lie on its side or stand on its head. Turn the picture upright and try again."
+
+
+class InvertedError(NotAChestXrayError):
+    """A chest X-ray whose bones are black."""
+
+    user_message = "Black and white seem to be exchanged. Invert the picture, so that bones are white, and try again."
 
 
 class UnreadablePathError(RejectedError):

@@ -2,14 +2,18 @@
 
 What a hospital's equipment adds to a picture must not reach the network, because it names the hospital:
 
-* the spectrum: every picture passes one 224-pixel grid, one low-pass filter and one 160-pixel grid;
+* the spectrum: every picture passes one 224-pixel grid and one low-pass filter;
+* collimation, markers, borders, the size of the patient: the picture is cut to the lungs, with a margin;
 * exposure, gamma and window: grey values are replaced by their rank among the pixels of the middle of the
-  picture, so that any rising tone curve gives the same input;
-* letterbox borders: flat rows and columns at the edges are cut off.
+  picture, so that any rising tone curve gives the same input.
+
+Two networks look in turn. The lung fields are found on the whole picture, less its flat borders (`lung_input`); the
+classifier is given the picture round the lungs (`lung_crop`).
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import cv2
@@ -18,34 +22,62 @@ import numpy as np
 from detector.schema import Geometry, NetworkInput
 
 if TYPE_CHECKING:
-    from detector.schema import Radiograph
+    from numpy.typing import ArrayLike
 
-PREPROCESSING_ID = "trim-area224-area160-gauss1.0-rank-v1"
+PREPROCESSING_ID = "trim-area224-gauss1.4-lungs160-rank-v2"
+LUNG_PREPROCESSING_ID = "trim-area224-area160-gauss1.0-rank-v1"
 INPUT_SIZE = 160
+WORKING_SIZE = 224  # the training pictures come at this size: everything passes through it
 
-_WORKING_SIZE = 224  # the training pictures come at this size: everything passes through it
-_BLUR_SIGMA = 1.0  # pixels at 160: removes what lies above 0.3 cycles a pixel, where sources differ most
+_BLUR_SIGMA = 1.4  # pixels at 224: removes what lies above 0.2 cycles a pixel, where sources differ most
+_LUNG_BLUR_SIGMA = 1.0  # pixels at 160: the same filter, for the input of the lung fields
 _FLAT_RANGE = 0.04  # a line whose grey values stay within 4 % of full scale carries no anatomy
 _TRIM_LIMIT = 0.3  # of a side: more than that is no border but a failed exposure
+_LEAST_LUNG = 0.05  # of the picture: less means that the lungs were not found, and nothing is cut off
+_STRAY = 0.01  # of the lungs' pixels may lie beyond each edge of their box: splinters don't stretch it
+_LUNG_MARGIN = 0.08  # of the lungs' height and width, kept on each side: the angles and the pleura belong to it
+_LEAST_HEIGHT, _LEAST_WIDTH = 0.5, 0.6  # of the picture: a white lung may not be found, and must not be cut off
 _RANK_KNOTS = 256  # quantiles that describe the tone curve
 _RANK_MARGIN = 0.15  # share of each side left out of the ranking, so that borders don't move it
 _RANK_SCALE = 2.0  # ranks in [0, 1] become [-1, 1], the range that the ImageNet weights expect
 
 
-def preprocess(radiograph: Radiograph) -> NetworkInput:
-    """Bring a radiograph to the form that the network was trained on.
+@dataclass(frozen=True)
+class Box:
+    """A rectangle on the working grid, in whole pixels."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+    def cut(self, image: np.ndarray) -> np.ndarray:
+        """The part of (H, W) inside the box; a view."""
+        return image[self.top : self.top + self.height, self.left : self.left + self.width]
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """A picture on the working grid.
+
+    Attributes:
+        working: (224, 224) float32 in [0, 1], the whole picture, its sides squashed to a square.
+        content: where the picture lies inside flat borders.
+        rows: height of the image that it was made from.
+        columns: width of that image.
+    """
+
+    working: np.ndarray
+    content: Box
+    rows: int
+    columns: int
+
+
+def frame_picture(pixels: np.ndarray) -> Frame:
+    """Bring an image to the working grid and find its flat borders.
 
     Args:
-        radiograph: pixels (rows, columns) float32 in [0, 1].
-
-    Returns:
-        Pixels (160, 160, 1) float32 in [-1, 1], and their geometry.
-    """
-    return preprocess_pixels(radiograph.pixels)
-
-
-def preprocess_pixels(pixels: np.ndarray) -> NetworkInput:
-    """`preprocess` for a bare array (rows, columns) float32 in [0, 1].
+        pixels: (rows, columns) float32 in [0, 1].
 
     Raises:
         ValueError: if the array is not two-dimensional.
@@ -53,35 +85,93 @@ def preprocess_pixels(pixels: np.ndarray) -> NetworkInput:
     if pixels.ndim != 2:
         msg = f"pixels must be (rows, columns). Received shape {pixels.shape}."
         raise ValueError(msg)
-    rows, columns = pixels.shape
-    working = _resize(np.asarray(pixels, np.float32), _WORKING_SIZE, _WORKING_SIZE)
-    top, left, height, width = content_box(working)
-    square = _resize(working[top : top + height, left : left + width], INPUT_SIZE, INPUT_SIZE)
-    square = cv2.GaussianBlur(square, (0, 0), _BLUR_SIGMA, borderType=cv2.BORDER_REFLECT_101)
-    geometry = Geometry(
-        rows=rows,
-        columns=columns,
-        top=top * rows / _WORKING_SIZE,
-        left=left * columns / _WORKING_SIZE,
-        height=height * rows / _WORKING_SIZE,
-        width=width * columns / _WORKING_SIZE,
-        size=INPUT_SIZE,
+    working = _resize(np.asarray(pixels, np.float32), WORKING_SIZE, WORKING_SIZE)
+    return Frame(working, content_box(working), *pixels.shape)
+
+
+def lung_input(frame: Frame) -> NetworkInput:
+    """What the lung fields are found on: the whole picture without its flat borders.
+
+    Returns:
+        Pixels (160, 160, 1) float32 in [-1, 1], and their geometry.
+    """
+    square = _resize(frame.content.cut(frame.working), INPUT_SIZE, INPUT_SIZE)
+    square = cv2.GaussianBlur(square, (0, 0), _LUNG_BLUR_SIGMA, borderType=cv2.BORDER_REFLECT_101)
+    return NetworkInput(rank_standardise(square)[..., np.newaxis], _geometry(frame, frame.content, INPUT_SIZE))
+
+
+def lung_crop(frame: Frame, lung_field: np.ndarray, *, size: int = INPUT_SIZE) -> NetworkInput:
+    """What the classifier is given: the picture round the lungs, or all of it where they were not found.
+
+    Args:
+        frame: the picture.
+        lung_field: (160, 160) bool on `lung_input`, true in a lung.
+        size: side of the square input in pixels.
+
+    Returns:
+        Pixels (size, size, 1) float32 in [-1, 1], their geometry, and the lungs on the same grid.
+    """
+    lungs = lungs_on_frame(lung_field, frame.content)
+    return crop(frame, lungs, lung_box(lungs, frame.content), size=size)
+
+
+def lungs_on_frame(lung_field: np.ndarray, content: Box) -> np.ndarray:
+    """Lay a lung field (size, size) bool, found inside the content box, on the working grid: (224, 224) bool."""
+    lungs = np.zeros((WORKING_SIZE, WORKING_SIZE), bool)
+    size = (content.width, content.height)
+    content.cut(lungs)[:] = cv2.resize(lung_field.astype(np.float32), size, interpolation=cv2.INTER_LINEAR) > 0.5
+    return lungs
+
+
+def lung_box(lungs: np.ndarray, content: Box) -> Box:
+    """The box round the lungs, with a margin.
+
+    Args:
+        lungs: (224, 224) bool.
+        content: where the picture lies; the box stays inside it.
+
+    Returns:
+        The content box itself if less than 5 % of the picture is lung.
+    """
+    if lungs.mean() < _LEAST_LUNG:
+        return content
+    top, height = _span(lungs.sum(axis=1), content.top, content.height, least=_LEAST_HEIGHT)
+    left, width = _span(lungs.sum(axis=0), content.left, content.width, least=_LEAST_WIDTH)
+    return Box(top, left, height, width)
+
+
+def crop(frame: Frame, lungs: np.ndarray, box: Box, *, size: int = INPUT_SIZE) -> NetworkInput:
+    """Cut a box out of the working picture, low-pass filtered, stretched to a square and standardised.
+
+    Args:
+        frame: the picture.
+        lungs: (224, 224) bool.
+        box: what to cut out.
+        size: side of the square in pixels.
+
+    Returns:
+        Pixels (size, size, 1) float32 in [-1, 1], their geometry, and the lungs on the same grid.
+    """
+    soft = cv2.GaussianBlur(frame.working, (0, 0), _BLUR_SIGMA, borderType=cv2.BORDER_REFLECT_101)
+    square = cv2.resize(box.cut(soft), (size, size), interpolation=cv2.INTER_LINEAR)
+    field = cv2.resize(box.cut(lungs).astype(np.float32), (size, size), interpolation=cv2.INTER_LINEAR) > 0.5
+    return NetworkInput(
+        pixels=rank_standardise(square)[..., np.newaxis], geometry=_geometry(frame, box, size), lung_field=field
     )
-    return NetworkInput(pixels=rank_standardise(square)[..., np.newaxis], geometry=geometry)
 
 
-def content_box(image: np.ndarray) -> tuple[int, int, int, int]:
+def content_box(image: np.ndarray) -> Box:
     """Find the picture inside flat borders.
 
     Args:
         image: (H, W) float32 in [0, 1].
 
     Returns:
-        top, left, height, width in pixels; at most 30 % of a side is cut from each edge.
+        The box; at most 30 % of a side is cut from each edge.
     """
     top, bottom = _flat_margins(np.ptp(image, axis=1))
     left, right = _flat_margins(np.ptp(image, axis=0))
-    return top, left, image.shape[0] - top - bottom, image.shape[1] - left - right
+    return Box(top, left, image.shape[0] - top - bottom, image.shape[1] - left - right)
 
 
 def rank_standardise(image: np.ndarray) -> np.ndarray:
@@ -103,6 +193,28 @@ def rank_standardise(image: np.ndarray) -> np.ndarray:
     upto = np.searchsorted(middle, knots, side="right")
     rank = (below + upto) / (2 * middle.size)
     return (np.interp(image, knots, rank) * _RANK_SCALE - _RANK_SCALE / 2).astype(np.float32)
+
+
+def _geometry(frame: Frame, box: Box, size: int) -> Geometry:
+    down, across = frame.rows / WORKING_SIZE, frame.columns / WORKING_SIZE
+    return Geometry(
+        rows=frame.rows,
+        columns=frame.columns,
+        top=box.top * down,
+        left=box.left * across,
+        height=box.height * down,
+        width=box.width * across,
+        size=size,
+    )
+
+
+def _span(counts: ArrayLike, start: int, length: int, *, least: float) -> tuple[int, int]:
+    """First line and number of lines that hold the lungs; `counts` is the lungs' pixels in each line of the grid."""
+    share = np.cumsum(counts) / np.sum(counts)
+    first, last = (int(np.searchsorted(share, quantile)) for quantile in (_STRAY, 1 - _STRAY))
+    margin = max(_LUNG_MARGIN * (last + 1 - first), (least * length - (last + 1 - first)) / 2)
+    first = max(start, round(first - margin))
+    return first, min(start + length, round(last + 1 + margin)) - first
 
 
 def _flat_margins(ranges: np.ndarray) -> tuple[int, int]:

@@ -90,6 +90,23 @@ class Radiograph:
 
 
 @dataclass(frozen=True)
+class Correction:
+    """What a reader asks to be done to a picture before it is analysed.
+
+    Attributes:
+        quarter_turns: anticlockwise turns of 90 degrees, 0 to 3.
+        inverted: whether black and white are exchanged, after the turn.
+    """
+
+    quarter_turns: int = 0
+    inverted: bool = False
+
+    def __bool__(self) -> bool:
+        """Whether anything is to be done."""
+        return bool(self.quarter_turns or self.inverted)
+
+
+@dataclass(frozen=True)
 class Geometry:
     """Where the network's square input lies in the image: a box, stretched to a square.
 
@@ -127,10 +144,12 @@ class NetworkInput:
     Attributes:
         pixels: (size, size, 1) float32, standardised.
         geometry: where that square lies in the image.
+        lung_field: (size, size) bool on the same square, true in a lung; None where none was looked for.
     """
 
     pixels: np.ndarray
     geometry: Geometry
+    lung_field: np.ndarray | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,11 +160,14 @@ class NetworkOutput:
         logits: task name to (logits,) float32.
         features: (h, w, channels) float32, the feature map that is averaged.
         pooled_features: (channels,) float32, what the dense layers read.
+        texture: (statistics,) float32, mean and standard deviation of each channel of earlier feature maps, which
+            know edges and grain but no disease; `detector.gate` reads them.
     """
 
     logits: Mapping[str, np.ndarray]
     features: np.ndarray
     pooled_features: np.ndarray
+    texture: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -213,10 +235,14 @@ class Analysis:
         logits: task name to (logits,) float32.
         cams: task name to (classes, h, w) float32 on the network's grid: signed evidence per class in logit units,
             positive speaks for the class; see `detector.gradcam`.
-        lung_field: (size, size) bool on the network's input, or None where no lung model is shipped.
-        warnings: of decoding and of the gate, as sentences.
         model: which network answered.
         analysed_at: UTC, ISO 8601.
+        lung_field: (size, size) bool on the network's input.
+        lung_area_fraction: share of the whole image that is lung.
+        warnings: of decoding and of the gate, as sentences.
+        correction: what was done to the picture at the reader's wish.
+        suggested_correction: what would make it upright and bone white, where it seems not to be.
+        forced: code of the gate's refusal that the reader overrode.
     """
 
     radiograph: Radiograph
@@ -226,4 +252,8 @@ class Analysis:
     model: ModelInfo
     analysed_at: str
     lung_field: np.ndarray | None = None
+    lung_area_fraction: float = 0.0
     warnings: tuple[str, ...] = ()
+    correction: Correction = Correction()
+    suggested_correction: Correction | None = None
+    forced: str | None = None

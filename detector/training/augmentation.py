@@ -13,8 +13,13 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
+from detector.preprocess import rank_standardise
+
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+_STYLE_CYCLES = 6  # a picture: coarser than that is anatomy and disease, not style
+_TINY = 1e-6  # of an amplitude: a flat picture has none
 
 _LETTERS = ("R", "L", "AP", "PA", "SUPINE", "MOBILE", "ERECT", "PORTABLE", "A", "D", "SITTING", "R.L.", "12:40")
 _FONTS = (cv2.FONT_HERSHEY_SIMPLEX, cv2.FONT_HERSHEY_DUPLEX, cv2.FONT_HERSHEY_PLAIN)
@@ -174,6 +179,49 @@ def cut_out(square: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         top, left = int(rng.integers(0, rows - height)), int(rng.integers(0, columns - width))
         square[top : top + height, left : left + width] = rng.uniform(-1, 1)
     return square
+
+
+def convolve_at_random(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Mix a picture with a random filtering of itself (RandConv; Xu et al. 2021, arXiv:2007.13003).
+
+    Shapes stay, texture changes: what a network has learnt from texture alone stops working.
+    """
+    side = int(rng.choice([3, 5, 7]))
+    kernel = rng.normal(0, 1 / side, (side, side))
+    filtered = cv2.filter2D(image, -1, kernel.astype(np.float32), borderType=cv2.BORDER_REFLECT_101)
+    spread = float(filtered.std())
+    if spread > 0:
+        filtered = (filtered - filtered.mean()) / spread * image.std() + image.mean()
+    share = np.float32(rng.uniform(0.1, 0.5))  # less than half, so that no picture turns into its negative
+    return np.clip((1 - share) * image + share * filtered, 0, 1).astype(np.float32)
+
+
+def mix_amplitudes(inputs: np.ndarray, rng: np.random.Generator, *, probability: float) -> np.ndarray:
+    """Give pictures part of the spectrum of another one of the batch (after FACT; Xu et al. 2021, arXiv:2105.11120).
+
+    The amplitudes above a few cycles a picture carry device and processing, the phases carry the anatomy; the lowest
+    frequencies, in which a hazy lung differs from a clear one, stay as they are.
+
+    Args:
+        inputs: (N, size, size, 1) float32, standardised.
+        rng: source of randomness.
+        probability: of each picture to be changed.
+
+    Returns:
+        (N, size, size, 1) float32, standardised again; the inputs are not changed.
+    """
+    others = rng.permutation(len(inputs))
+    size = inputs.shape[1]
+    rows, columns = np.fft.fftfreq(size) * size, np.fft.rfftfreq(size) * size
+    fine = np.hypot(rows[:, None], columns) > _STYLE_CYCLES
+    changed = inputs.copy()
+    for i in np.flatnonzero(rng.random(len(inputs)) < probability):
+        spectrum, other = (np.fft.rfft2(inputs[j, ..., 0]) for j in (i, others[i]))
+        amplitude = np.abs(spectrum)
+        share = rng.uniform(0, 1) * fine
+        gain = (amplitude + share * (np.abs(other) - amplitude)) / np.maximum(amplitude, _TINY)
+        changed[i, ..., 0] = rank_standardise(np.fft.irfft2(spectrum * gain, s=(size, size)).astype(np.float32))
+    return changed
 
 
 def _to_uint8(image: np.ndarray) -> np.ndarray:

@@ -25,13 +25,14 @@ from detector.card import DEFAULT_MODEL, LUNG_MODEL, MODELS, ModelCard
 from detector.classifier import Classifier
 from detector.errors import ManifestError
 from detector.lungs import LungFields
-from detector.preprocess import INPUT_SIZE, PREPROCESSING_ID
+from detector.preprocess import INPUT_SIZE, LUNG_PREPROCESSING_ID, PREPROCESSING_ID
 from detector.schema import BINARY, COVID19, TASKS, THREE_CLASS
 from detector.training.evaluate import Answers, answer_all, evaluate, make_folder, truth_index
 from detector.training.fit import FitConfig, fit
 from detector.training.fit_lungs import LungFitConfig, fit_lungs, measure_dice, with_masks
 from detector.training.lung_focus import segmenter
 from detector.training.manifest import read_manifest
+from detector.training.views import find_lung_masks
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -75,8 +76,9 @@ def train_classifier(manifest: Path, images: Path, out: Path, settings: dict[str
     _check_classes(validation)
     make_folder(out)
     config = FitConfig(**settings)
-    find_lungs = segmenter(LungFields.load(MODELS, PREPROCESSING_ID).network) if config.lung_weight else None
-    network = fit(train, validation, images, out, config, resume=resume, find_lungs=find_lungs)
+    segment = segmenter(LungFields.load(MODELS, LUNG_PREPROCESSING_ID).network)
+    lungs = find_lung_masks([*train, *validation], images, segment, cache=out / "lung_masks.npz")
+    network = fit(train, validation, images, out, config, lungs=lungs, resume=resume)
     network.compile()  # leaves the optimizer's state out of the file
     network.save(out / f"{DEFAULT_MODEL}.keras")
     card = _draft_card(out, asdict(config), _cohort(train))
@@ -118,7 +120,7 @@ def train_lungs(manifest: Path, images: Path, out: Path, settings: dict[str, Any
         "name": LUNG_MODEL,
         "version": VERSION,
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
-        "preprocessing": PREPROCESSING_ID,
+        "preprocessing": LUNG_PREPROCESSING_ID,
         "weights": network.count_params(),
         "training": {"config": asdict(config), "images": len(with_masks(train)), "keras": keras.__version__},
         "dice": {

@@ -21,17 +21,20 @@ from keras import ops
 from detector.calibration import probabilities_of
 from detector.errors import ModelError
 from detector.network import GRID_STEP, LITE0_STAGES, Stage, build_network
-from detector.preprocess import INPUT_SIZE, PREPROCESSING_ID, preprocess_pixels
+from detector.preprocess import INPUT_SIZE, PREPROCESSING_ID
 from detector.schema import BACTERIAL_PNEUMONIA, BINARY, COVID19, NORMAL, THREE_CLASS
-from detector.training.augmentation import augment, cut_out
+from detector.training.augmentation import cut_out, mix_amplitudes
 from detector.training.imagenet import load_imagenet_weights
 from detector.training.lung_focus import EVIDENCE, lung_cells, outside_share, swap_surroundings, with_evidence
-from detector.training.manifest import Example, read_image
 from detector.training.metrics import auroc, log_loss, macro_auroc
+from detector.training.views import LungMasks, plain_view, random_view, read_working
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
+
+    from detector.schema import NetworkInput
+    from detector.training.manifest import Example
 
 _LOG = logging.getLogger(__name__)
 
@@ -56,6 +59,7 @@ _LOADER_THREADS = 2
 _BATCHES_AHEAD = 6
 _FORBIDDEN = -1e9  # added to the logit of a class that a label does not allow
 _PREDICT_BATCH = 32
+_GROUP = 10  # images of a source × label, for its log-loss to be worth anything
 
 
 @dataclass(frozen=True)
@@ -74,24 +78,34 @@ class FitConfig:
             in every hospital, and what is not trained can't learn a scanner.
         validate_every: batches between checkpoints, each with a validation.
         initial: ``"imagenet"``, or the path of a ``.keras`` file of the same network to go on from.
-        lung_weight: weight of the share of the evidence outside the lungs in the loss; 0 trains without lungs.
-        swap_probability: of a picture's surroundings to come from another one, where the lungs have a weight.
+        lung_crop: whether pictures are cut to their lungs, as `detector.preprocess` does; False only for comparison.
+        lung_weight: weight of the share of the evidence outside the lungs in the loss.
+        swap_probability: of a picture's surroundings to come from another one of the batch.
+        style: chance of a random convolution, and of a spectrum mixed with another picture's.
+        patience: validations without a better worst group after which the run ends.
         seed: of sampling, augmentation, dropout and initial weights.
     """
 
-    batches: int = 5000
+    batches: int = 4000
     batch_size: int = 32
     peak_learning_rate: float = 7e-4
     warmup_batches: int = 200
     weight_decay: float = 0.02
     averaging: float = 0.998
-    balance: float = 0.5
+    balance: float = 0.35
     frozen_units: int = 3
     validate_every: int = 250
     initial: str = IMAGENET
-    lung_weight: float = 0.0
-    swap_probability: float = 0.5
-    seed: int = 20261122
+    lung_crop: bool = True
+    lung_weight: float = 2.0
+    swap_probability: float = 0.3
+    style: float = 0.3
+    patience: int = 6
+    seed: int = 20261123
+
+
+def _pixels_of(view: NetworkInput) -> np.ndarray:
+    return view.pixels
 
 
 def fit(
@@ -101,8 +115,9 @@ def fit(
     out: Path,
     config: FitConfig,
     *,
+    lungs: LungMasks,
     resume: bool = False,
-    find_lungs: Callable[[np.ndarray], np.ndarray] | None = None,
+    transform: Callable[[NetworkInput], np.ndarray] = _pixels_of,
 ) -> keras.Model:
     """Train the network.
 
@@ -112,12 +127,12 @@ def fit(
         images: folder that the examples' paths are relative to.
         out: folder of ``checkpoint.npz`` and ``training_log.jsonl``.
         config: the run.
+        lungs: the lung fields of all pictures.
         resume: go on from the checkpoint in `out`, if there is one.
-        find_lungs: from inputs (N, size, size, 1) to lung fields (N, size, size) bool; needed where the
-            configuration gives the lungs a weight.
+        transform: what is made of each input before the network sees it, e.g. for the audit's blacked-out lungs.
 
     Returns:
-        The network with its averaged weights.
+        The network with its averaged weights at the validation whose worst source × label log-loss was least.
 
     Raises:
         ModelError: if the checkpoint belongs to another run.
@@ -132,16 +147,20 @@ def fit(
         run.restore()
     else:
         run.forget_log()
-    validation_inputs = load_inputs(validation, images)
+    validation_inputs = load_inputs(validation, images, lungs, transform=transform, cut=config.lung_crop)
     clock = _Clock(run.step, config.batches)
-    for inputs, targets in _batches(train, images, config, start=run.step, find_lungs=find_lungs):
+    for inputs, targets in _batches(train, images, config, lungs=lungs, start=run.step, transform=transform):
         losses = run.train(inputs, targets)
         clock.tick(run.step, losses)
         if run.step % config.validate_every == 0 or run.step == config.batches:
-            run.save()
             with run.averaged():
                 report = validate(network, validation, validation_inputs)
+            run.keep_best(report["worst_log_loss"])
+            run.save()
             run.log({"step": run.step, "train_loss": clock.mean_loss(), **report})
+            if run.waited >= config.patience:
+                _LOG.info("no better since batch %d: the run ends", run.best_step)
+                break
     run.finish()
     return network
 
@@ -222,10 +241,21 @@ def sampling_weights(examples: Sequence[Example], balance: float) -> np.ndarray:
     return weights / weights.sum()
 
 
-def load_inputs(examples: Sequence[Example], images: Path) -> np.ndarray:
-    """Network inputs of examples as they are, (N, size, size, 1) float32."""
+def load_inputs(
+    examples: Sequence[Example],
+    images: Path,
+    lungs: LungMasks,
+    *,
+    transform: Callable[[NetworkInput], np.ndarray] = _pixels_of,
+    cut: bool = True,
+) -> np.ndarray:
+    """Network inputs of examples as they are, (N, size, size, 1) float32; arguments as `fit`."""
+
+    def load(example: Example) -> np.ndarray:
+        return transform(plain_view(read_working(images / example.image), lungs[example.image], cut=cut))
+
     with ThreadPoolExecutor(_LOADER_THREADS) as pool:
-        return np.stack(list(pool.map(lambda e: preprocess_pixels(read_image(images / e.image)).pixels, examples)))
+        return np.stack(list(pool.map(load, examples)))
 
 
 def predict_logits(network: keras.Model, inputs: np.ndarray) -> dict[str, np.ndarray]:
@@ -243,7 +273,8 @@ def validate(network: keras.Model, examples: Sequence[Example], inputs: np.ndarr
     """Measure a network while it trains.
 
     Returns:
-        Binary AUROC, three-class macro AUROC, and the binary log-loss of each source × label with the worst of them.
+        Binary AUROC, three-class macro AUROC, and the binary log-loss of each source × label with the worst among
+        those of ten images or more: one odd picture must not decide.
     """
     logits = predict_logits(network, inputs)
     labels = np.array([e.label for e in examples])
@@ -257,7 +288,7 @@ def validate(network: keras.Model, examples: Sequence[Example], inputs: np.ndarr
         "three_class_auroc": macro_auroc(
             truth, probabilities_of(THREE_CLASS, logits[THREE_CLASS.name][three].astype(float))
         ),
-        "worst_log_loss": max(losses.values()),
+        "worst_log_loss": max((v for g, v in losses.items() if np.sum(groups == g) >= _GROUP), default=np.inf),
         "log_loss": losses,
     }
 
@@ -271,6 +302,7 @@ class _Run:
         compile_network(self.trainer, config)
         self.step = 0
         self.average = [np.array(w) for w in network.get_weights()]
+        self.best, self.best_loss, self.best_step, self.waited = self.average, np.inf, 0, 0
         out.mkdir(parents=True, exist_ok=True)
 
     def train(self, inputs: np.ndarray, targets: dict[str, np.ndarray]) -> float:
@@ -287,18 +319,27 @@ class _Run:
         """Use the averaged weights within a ``with`` block."""
         return _Averaged(self.network, self.average)
 
+    def keep_best(self, loss: float) -> None:
+        """Remember the averaged weights if their worst group is the least bad so far; count the waiting otherwise."""
+        if loss < self.best_loss:
+            self.best, self.best_loss, self.best_step, self.waited = self.average, loss, self.step, 0
+        else:
+            self.waited += 1
+
     def finish(self) -> None:
-        """Leave the network with its averaged weights."""
-        self.network.set_weights(self.average)
+        """Leave the network with the best of its averaged weights."""
+        self.network.set_weights(self.best)
 
     def save(self) -> None:
         """Write the checkpoint beside the old one and put it in its place in one move."""
         arrays = {f"weight{i:04d}": w for i, w in enumerate(self.network.get_weights())}
         arrays |= {f"average{i:04d}": w for i, w in enumerate(self.average)}
+        arrays |= {f"best{i:04d}": w for i, w in enumerate(self.best)}
         variables = self.trainer.optimizer.variables
         arrays |= {f"optimizer{i:04d}": ops.convert_to_numpy(v) for i, v in enumerate(variables)}
         temporary = self.out / "checkpoint.tmp.npz"
-        np.savez(temporary, step=self.step, run=self._identity(), **arrays)
+        progress = [self.step, self.best_step, self.waited]
+        np.savez(temporary, progress=progress, best_loss=self.best_loss, run=self._identity(), **arrays)
         temporary.replace(self.out / "checkpoint.npz")
 
     def restore(self) -> None:
@@ -317,10 +358,12 @@ class _Run:
             self.trainer.optimizer.build(self.trainer.trainable_variables)
             self.network.set_weights([saved[k] for k in sorted(saved.files) if k.startswith("weight")])
             self.average = [saved[k] for k in sorted(saved.files) if k.startswith("average")]
+            self.best = [saved[k] for k in sorted(saved.files) if k.startswith("best") and k != "best_loss"]
             stored = [saved[k] for k in sorted(saved.files) if k.startswith("optimizer")]
             for variable, value in zip(self.trainer.optimizer.variables, stored, strict=True):
                 variable.assign(value)
-            self.step = int(saved["step"])
+            self.step, self.best_step, self.waited = saved["progress"].tolist()
+            self.best_loss = float(saved["best_loss"])
         _LOG.info("resumed at batch %d", self.step)
 
     def log(self, row: dict) -> None:
@@ -384,8 +427,9 @@ def _batches(
     images: Path,
     config: FitConfig,
     *,
+    lungs: LungMasks,
     start: int,
-    find_lungs: Callable[[np.ndarray], np.ndarray] | None = None,
+    transform: Callable[[NetworkInput], np.ndarray] = _pixels_of,
 ) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
     """Yield the batches from `start` to the end, made a few ahead by threads."""
     weights = sampling_weights(examples, config.balance)
@@ -393,15 +437,16 @@ def _batches(
     def make(step: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         rng = np.random.default_rng([config.seed, step])
         chosen = [examples[i] for i in rng.choice(len(examples), config.batch_size, p=weights)]
-        if find_lungs is None or not config.lung_weight:
-            return np.stack([cut_out(_augmented(images / e.image, rng), rng) for e in chosen]), targets_for(chosen)
-        inputs = np.stack([_augmented(images / e.image, rng) for e in chosen])
-        fields = find_lungs(inputs)
+        pictures = ((read_working(images / e.image), lungs[e.image]) for e in chosen)
+        views = [random_view(*picture, rng, cut=config.lung_crop, style=config.style) for picture in pictures]
+        inputs = np.stack([transform(view) for view in views])
+        fields = np.stack([view.lung_field for view in views])
         inputs = swap_surroundings(inputs, fields, rng, probability=config.swap_probability)
-        return np.stack([cut_out(one, rng) for one in inputs]), {
-            **targets_for(chosen),
-            EVIDENCE: lung_cells(fields, INPUT_SIZE // GRID_STEP),
-        }
+        inputs = mix_amplitudes(inputs, rng, probability=config.style)
+        targets = targets_for(chosen)
+        if config.lung_weight:
+            targets[EVIDENCE] = lung_cells(fields, INPUT_SIZE // GRID_STEP)
+        return np.stack([cut_out(one, rng) for one in inputs]), targets
 
     yield from _ahead(make, range(start, config.batches))
 
@@ -416,10 +461,6 @@ def _ahead(make: Callable[[int], tuple], steps: range) -> Iterator[tuple]:
             if step < steps.stop:
                 waiting.append(pool.submit(make, step))
             yield batch
-
-
-def _augmented(path: Path, rng: np.random.Generator) -> np.ndarray:
-    return preprocess_pixels(augment(read_image(path), rng)).pixels
 
 
 def _seed_dropout(network: keras.Model, seed: int, step: int) -> None:

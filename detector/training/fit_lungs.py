@@ -13,7 +13,7 @@ from keras import ops
 
 from detector.errors import ManifestError
 from detector.lungs import build_lung_network
-from detector.preprocess import INPUT_SIZE, preprocess_pixels
+from detector.preprocess import INPUT_SIZE, frame_picture, lung_input
 from detector.training.augmentation import augment, move
 from detector.training.manifest import Example, read_image
 from detector.training.metrics import Estimate, bootstrap
@@ -81,7 +81,7 @@ def augmented_pair(image: np.ndarray, mask: np.ndarray, seed: int) -> tuple[np.n
     Returns:
         Network input and mask on its grid, both (size, size, 1) float32.
     """
-    network_input = preprocess_pixels(augment(image, np.random.default_rng(seed)))
+    network_input = lung_input(frame_picture(augment(image, np.random.default_rng(seed))))
     moved = move(mask, np.random.default_rng(seed))
     return network_input.pixels, mask_on_input(moved, network_input.geometry)
 
@@ -124,7 +124,7 @@ def mask_path(example: Example) -> str:
 
 
 def _dice_of(network: keras.Model, example: Example, images: Path, *, drawn: bool) -> float:
-    network_input = preprocess_pixels(read_image(images / example.image))
+    network_input = lung_input(frame_picture(read_image(images / example.image)))
     mask = read_image(images / (example.lung_mask_drawn if drawn else example.lung_mask))
     truth = mask_on_input(mask, network_input.geometry)[..., 0] > 0.5
     answer = np.asarray(network.predict_on_batch(network_input.pixels[np.newaxis]))[0, ..., 0] > 0
