@@ -30,6 +30,7 @@ _LOG = logging.getLogger("detector")
 
 EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_MODEL, EXIT_OUTPUT = 0, 1, 2, 3, 4
 _SIGNAL_BASE = 128  # a shell's convention: 128 + 15 = 143 after SIGTERM
+_GATE_SEED = 20261123  # of the shipped gate
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -116,7 +117,9 @@ def _add_train(commands: Any) -> None:
     parser.add_argument("--initial", metavar="FILE.keras", help="go on from this network instead of ImageNet's weights")
     parser.add_argument("--lung-weight", type=float, metavar="W", help="cost of evidence outside the lungs (0: none)")
     parser.add_argument("--seed", type=int, help="of everything random")
-    parser.add_argument("--task", choices=["classifier", "lungs"], default="classifier", help="which network")
+    parser.add_argument("--task", choices=["classifier", "lungs", "gate"], default="classifier", help="which part")
+    parser.add_argument("--not-frontal", type=Path, metavar="FILE.csv", help="gate: side views, slices and limbs")
+    parser.add_argument("--others", type=Path, metavar="DIR", help="gate: photographs and pages")
     parser.set_defaults(run=_train)
 
 
@@ -236,14 +239,25 @@ def _writer(form: str) -> Callable[[dict[str, Any]], None]:
 
 
 def _train(options: argparse.Namespace) -> int:
-    from detector.training.commands import train_classifier, train_lungs  # noqa: PLC0415
+    from detector.training.commands import train_classifier, train_gate, train_lungs  # noqa: PLC0415
+
+    images = options.images or options.manifest.parent
+    if options.task == "gate":
+        if not (options.not_frontal and options.others):
+            _LOG.error("The gate needs --not-frontal and --others.")
+            return EXIT_USAGE
+        train_gate(
+            options.manifest, images, options.out,
+            not_frontal=options.not_frontal, others=options.others, seed=options.seed or _GATE_SEED,
+        )  # fmt: skip
+        return EXIT_OK
 
     names = ["batches", "peak_learning_rate", "seed"]
     if options.task == "classifier":
         names += ["frozen_units", "initial", "lung_weight"]
     settings = {name: value for name in names if (value := getattr(options, name)) is not None}
     train = train_lungs if options.task == "lungs" else train_classifier
-    train(options.manifest, options.images or options.manifest.parent, options.out, settings, resume=options.resume)
+    train(options.manifest, images, options.out, settings, resume=options.resume)
     return EXIT_OK
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import shutil
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,7 @@ from detector.calibration import (
     fit_temperature,
     margins,
 )
-from detector.card import DEFAULT_MODEL, LUNG_MODEL, MODELS, ModelCard
+from detector.card import DEFAULT_MODEL, LUNG_MODEL, MODELS, ModelCard, read_card
 from detector.classifier import Classifier
 from detector.errors import ManifestError
 from detector.lungs import LungFields
@@ -29,6 +30,20 @@ from detector.preprocess import INPUT_SIZE, LUNG_PREPROCESSING_ID, PREPROCESSING
 from detector.schema import BINARY, COVID19, TASKS, THREE_CLASS
 from detector.training.evaluate import Answers, answer_all, evaluate, make_folder, truth_index
 from detector.training.fit import FitConfig, fit
+from detector.training.fit_gate import (
+    PER_CHANGE,
+    PER_GROUP,
+    crossed_rates,
+    fit_gate,
+    frontal_seen,
+    left_out_rates,
+    not_frontal_seen,
+    others_seen,
+    refusal_rates,
+    save_gate,
+    spread,
+    turned_seen,
+)
 from detector.training.fit_lungs import LungFitConfig, fit_lungs, measure_dice, with_masks
 from detector.training.lung_focus import segmenter
 from detector.training.manifest import read_manifest
@@ -81,6 +96,8 @@ def train_classifier(manifest: Path, images: Path, out: Path, settings: dict[str
     network = fit(train, validation, images, out, config, lungs=lungs, resume=resume)
     network.compile()  # leaves the optimizer's state out of the file
     network.save(out / f"{DEFAULT_MODEL}.keras")
+    for path in MODELS.glob(f"{LUNG_MODEL}.*"):  # the classifier is shown what the shipped lung fields find
+        shutil.copy(path, out)
     card = _draft_card(out, asdict(config), _cohort(train))
     answers = answer_all(validation, images, Classifier.load(folder=out))
     calibration = calibrate(answers)
@@ -131,6 +148,46 @@ def train_lungs(manifest: Path, images: Path, out: Path, settings: dict[str, Any
         "limits": ["Trained on 100 adults with COVID-19; children and other sources were not measured."],
     }
     path.with_suffix(".json").write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
+
+
+def train_gate(manifest: Path, images: Path, folder: Path, *, not_frontal: Path, others: Path, seed: int) -> None:
+    """Fit the gate of the classifier in `folder`: writes ``gate.npz`` and the card's entry beside the network.
+
+    Args:
+        manifest: frontal pictures; the training split is learnt from, the validation split sets the thresholds.
+        images: folder that its paths are relative to.
+        folder: of ``detector.keras``, ``lungs.keras`` and their cards.
+        not_frontal: table of side views, CT slices and limbs, with the columns ``image`` and ``kind``.
+        others: folder of photographs and pages.
+        seed: of all that is random.
+
+    Raises:
+        ManifestError: if a table or a picture can't be read.
+        ModelError: if the folder holds no classifier.
+    """
+    card = replace(read_card(folder / f"{DEFAULT_MODEL}.json"), gate={})
+    _write_card(card, folder)
+    classifier = Classifier.load(folder=folder)
+    splits = {split: read_manifest(manifest, split=split) for split in ("train", "val")}
+    frontal = spread(splits["train"], PER_GROUP, seed=seed)
+    turned = spread(splits["train"], PER_CHANGE // 6, seed=seed + 1)
+    train = (
+        frontal_seen(frontal, images, classifier, seed=seed, changed=True)
+        + turned_seen(turned, images, classifier)
+        + others_seen(others, classifier, seed=seed)
+    )
+    strange = not_frontal_seen(not_frontal, classifier, seed=seed)
+    validation = frontal_seen(splits["val"], images, classifier, seed=seed, changed=False)
+    gate = fit_gate(train + strange, validation, seed=seed)
+    entry = save_gate(gate, folder)
+    turned_val = turned_seen(spread(splits["val"], PER_CHANGE // 12, seed=seed), images, classifier)
+    entry["measured"] = {
+        "false_refusals": refusal_rates(gate, validation, by=validation.sources),
+        "false_refusals_of_a_source_left_out": left_out_rates(train + strange, validation, seed=seed),
+        "turned_and_inverted": refusal_rates(gate, turned_val, by=turned_val.views),
+        "side_views_slices_and_limbs_cross_validated": crossed_rates(train, strange, validation, seed=seed),
+    }
+    _write_card(replace(card, gate=entry), folder)
 
 
 def calibrate(answers: Answers) -> Calibration:

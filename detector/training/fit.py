@@ -20,9 +20,10 @@ from keras import ops
 
 from detector.calibration import probabilities_of
 from detector.errors import ModelError
-from detector.network import GRID_STEP, LITE0_STAGES, Stage, build_network
+from detector.network import GRID_STEP
 from detector.preprocess import INPUT_SIZE, PREPROCESSING_ID
 from detector.schema import BACTERIAL_PNEUMONIA, BINARY, COVID19, NORMAL, THREE_CLASS
+from detector.training import architectures
 from detector.training.augmentation import cut_out, mix_amplitudes
 from detector.training.imagenet import load_imagenet_weights
 from detector.training.lung_focus import EVIDENCE, lung_cells, outside_share, swap_surroundings, with_evidence
@@ -38,9 +39,6 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 
-#: Lite0's units up to its sixth stage, cut after two units: enough for one kind of picture, and fast on a laptop.
-STAGES: tuple[Stage, ...] = (*LITE0_STAGES[:5], Stage(kernel=5, stride=1, expansion=6, channels=192, repeats=2))
-
 #: Which three-class answers a label allows. The network is asked to put its probability on the allowed ones, so
 #: "not normal" can be taught where the picture's truth is none of the three. An adult pneumonia of unknown germ
 #: counts as bacterial: it is never normal, and without it "bacterial" would mean "child".
@@ -54,6 +52,7 @@ ALLOWED_CLASSES: dict[str, tuple[str, ...]] = {
 }
 
 IMAGENET = "imagenet"
+RANDOM = "random"
 
 _LOADER_THREADS = 2
 _BATCHES_AHEAD = 6
@@ -67,6 +66,7 @@ class FitConfig:
     """Everything that a run depends on, besides the manifest.
 
     Attributes:
+        architecture: a name of `architectures.ARCHITECTURES`.
         batches: length of the run.
         batch_size: pictures a batch.
         peak_learning_rate: of AdamW, reached after `warmup_batches`, then falling along a cosine.
@@ -77,7 +77,7 @@ class FitConfig:
         frozen_units: the stem and this many units keep their ImageNet weights: edges and blobs are the same
             in every hospital, and what is not trained can't learn a scanner.
         validate_every: batches between checkpoints, each with a validation.
-        initial: ``"imagenet"``, or the path of a ``.keras`` file of the same network to go on from.
+        initial: ``"imagenet"``, ``"random"``, or the path of a ``.keras`` file of the same network to go on from.
         lung_crop: whether pictures are cut to their lungs, as `detector.preprocess` does; False only for comparison.
         lung_weight: weight of the share of the evidence outside the lungs in the loss.
         swap_probability: of a picture's surroundings to come from another one of the batch.
@@ -86,6 +86,7 @@ class FitConfig:
         seed: of sampling, augmentation, dropout and initial weights.
     """
 
+    architecture: str = "detector"
     batches: int = 4000
     batch_size: int = 32
     peak_learning_rate: float = 7e-4
@@ -139,7 +140,7 @@ def fit(
         ManifestError: if a picture can't be read.
     """
     keras.utils.set_random_seed(config.seed)
-    network = build_network(input_size=INPUT_SIZE, stages=STAGES)
+    network = architectures.build(config.architecture, input_size=INPUT_SIZE)
     initialise(network, config.initial)
     freeze(network, units=config.frozen_units)
     run = _Run(network, config, out)
@@ -171,6 +172,8 @@ def initialise(network: keras.Model, initial: str) -> None:
     Raises:
         ModelError: if the file is no network of the same structure.
     """
+    if initial == RANDOM:
+        return
     if initial == IMAGENET:
         _LOG.info("%d layers start from ImageNet", load_imagenet_weights(network))
         return

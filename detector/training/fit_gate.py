@@ -52,8 +52,8 @@ _CHANGES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     TURNED_RIGHT: lambda image: np.rot90(image, 3),
     INVERTED: lambda image: 1 - image,
 }
-_PER_GROUP = 400  # frontal pictures of a source × label; more say nothing new
-_PER_CHANGE = 450
+PER_GROUP = 400  # frontal pictures of a source × label; more say nothing new
+PER_CHANGE = 450
 _COPIES = 15  # of each picture that is not frontal, each augmented in its own way
 _CUTS = 40  # of each photograph
 _MADE_UP = 500
@@ -213,6 +213,29 @@ def left_out_rates(train: Seen, validation: Seen, *, seed: int) -> dict[str, dic
         gate = fit_gate(train.only(~own), validation.only(~left), seed=seed)
         rates |= refusal_rates(gate, validation.only(left), by=validation.sources[left])
     return rates
+
+
+def crossed_rates(
+    train: Seen, strange: Seen, validation: Seen, *, seed: int, folds: int = 4
+) -> dict[str, dict[str, float | int]]:
+    """Refusals of side views, slices and limbs by gates that saw no version of them; each picture as it came, once."""
+    names = np.unique(strange.sources)
+    odds = np.zeros((len(strange.sources), 2))
+    for fold in range(folds):
+        left = np.isin(strange.sources, names[fold::folds])
+        gate = fit_gate(train + strange.only(~left), validation, seed=seed)
+        found = gate.frontal_log_odds(strange.only(left).features)
+        odds[left] = np.column_stack([found < gate.refuse_below, found < gate.warn_below])
+    first = np.unique(strange.sources, return_index=True)[1]  # the first version is the picture as it came
+    views, shares = strange.views[first], odds[first]
+    return {
+        str(view): {
+            "n": int(np.sum(views == view)),
+            "refused": float(shares[views == view, 0].mean()),
+            "refused_or_warned": float(shares[views == view, 1].mean()),
+        }
+        for view in np.unique(views)
+    }
 
 
 def _linear(features: np.ndarray, truth: np.ndarray, *, classes: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -1,0 +1,197 @@
+"""Leave-one-source-pair-out: how the network does where both the sick and the healthy come from places it never saw.
+
+For each pair of a source of COVID-19 and a source of other pictures, a network is trained without the COVID-19 of the
+one and without the other pictures of the other, thresholds are fixed on the validation pictures that remain, and the
+pair that was left out is measured. What was learnt about collections and not about lungs fails here.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from detector.calibration import fit_operating_points, probabilities_of
+from detector.schema import BINARY, COVID19
+from detector.training.fit import FitConfig, fit, load_inputs, predict_logits
+from detector.training.metrics import auroc, bootstrap
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    import keras
+
+    from detector.training.manifest import Example
+    from detector.training.views import LungMasks
+
+_LOG = logging.getLogger(__name__)
+
+_LEAST = 10  # pictures that a source must have of a kind, to be one side of a pair
+_MOST = 500  # pictures of one side that are measured: more would only take time
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The source of the COVID-19 pictures that are left out, and that of the others."""
+
+    positive: str
+    negative: str
+
+    @property
+    def name(self) -> str:
+        """For files and tables."""
+        return f"{self.positive}-{self.negative}"
+
+    def holds(self, example: Example) -> bool:
+        """Whether a picture belongs to the pair, and so to no training."""
+        return example.source == (self.positive if example.label == COVID19 else self.negative)
+
+
+def source_pairs(examples: Sequence[Example]) -> list[Pair]:
+    """All pairs of a source with COVID-19 and a source with other pictures, ten or more of each.
+
+    A pair that leaves no COVID-19, or nothing else, to learn from is none.
+    """
+    counts: dict[tuple[str, bool], int] = {}
+    for example in examples:
+        key = (example.source, example.label == COVID19)
+        counts[key] = counts.get(key, 0) + 1
+    positive, negative = (
+        [s for (s, covid), n in counts.items() if covid is kind and n >= _LEAST] for kind in (True, False)
+    )
+    pairs = [Pair(p, n) for p in sorted(positive) for n in sorted(negative)]
+    return [pair for pair in pairs if len(_kinds(e for e in examples if not pair.holds(e))) == 2]
+
+
+def run_pair(
+    pair: Pair, examples: Sequence[Example], images: Path, out: Path, config: FitConfig, lungs: LungMasks
+) -> dict[str, Any]:
+    """Train without a pair and measure it; a result that is there already is read.
+
+    Args:
+        pair: what to leave out.
+        examples: all pictures, of every split.
+        images: folder that their paths are relative to.
+        out: folder for the run and its ``result.json``.
+        config: of the training.
+        lungs: the lung fields of all pictures.
+
+    Returns:
+        AUROC with its interval, sensitivity and specificity at the operating points of the remaining validation
+        pictures, and the numbers that they rest on.
+    """
+    path = out / pair.name / "result.json"
+    if path.exists():
+        return json.loads(path.read_text(encoding="utf-8"))
+    kept = [e for e in examples if not pair.holds(e)]
+    train, validation = ([e for e in kept if e.split == split] for split in ("train", "val"))
+    network = fit(train, validation, images, path.parent, config, lungs=lungs, resume=True)
+    rng = np.random.default_rng(config.seed)
+    left_out = _sample([e for e in examples if pair.holds(e)], rng)
+    result = {"pair": asdict(pair), **measure(network, validation, left_out, images, lungs)}
+    path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    _LOG.info("%s: AUROC %s", pair.name, result["auroc"])
+    return result
+
+
+def measure(
+    network: keras.Model,
+    validation: Sequence[Example],
+    left_out: Sequence[Example],
+    images: Path,
+    lungs: LungMasks,
+) -> dict[str, Any]:
+    """Fix the operating points on `validation` and report `left_out`."""
+    known, unknown = (_scores(network, part, images, lungs) for part in (validation, left_out))
+    points = fit_operating_points(_covid(validation), known, cohort=f"validation, n = {len(validation)}")
+    labels = _covid(left_out)
+    estimate = bootstrap(lambda index: auroc(labels[index], unknown[index]), [e.patient_group for e in left_out])
+    return {
+        "auroc": asdict(estimate),
+        "positives": int(labels.sum()),
+        "negatives": int((~labels).sum()),
+        "operating_points": {name: _at(point.threshold, labels, unknown) for name, point in points.items()},
+    }
+
+
+def summary(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Mean AUROC of the pairs with the lowest and highest, and the likelihood ratios of all pairs taken together."""
+    values = [result["auroc"]["value"] for result in results]
+    names = results[0]["operating_points"]
+    return {
+        "mean_auroc": float(np.mean(values)),
+        "lowest_auroc": min(values),
+        "highest_auroc": max(values),
+        "pairs": list(results),
+        "likelihood_ratios": {
+            name: _likelihood_ratios([r["operating_points"][name] for r in results]) for name in names
+        },
+    }
+
+
+def protocol(config: FitConfig, *, batches: int) -> FitConfig:
+    """The small protocol: the same training, shorter, with its end as its one checkpoint."""
+    return replace(
+        config, batches=batches, validate_every=batches, warmup_batches=min(config.warmup_batches, batches // 6)
+    )
+
+
+def _likelihood_ratios(counts: Sequence[dict[str, int]]) -> dict[str, Any]:
+    """Positive and negative likelihood ratio with 95 % intervals, each pair weighing alike.
+
+    The interval is that of a mean of log-ratios over the pairs: it tells how much hospitals differ, which is more than
+    how much patients do.
+    """
+    rows = np.array(
+        [[c["true_positives"], c["false_negatives"], c["false_positives"], c["true_negatives"]] for c in counts]
+    )
+    tp, fn, fp, tn = (rows + 0.5).T  # Haldane's half: a pair without an error has no infinite ratio
+    sensitivity, fall_out = tp / (tp + fn), fp / (fp + tn)
+    logs = {"positive": np.log(sensitivity / fall_out), "negative": np.log((1 - sensitivity) / (1 - fall_out))}
+    return {name: _mean_ratio(values) for name, values in logs.items()}
+
+
+def _mean_ratio(logs: np.ndarray) -> dict[str, float | None]:
+    spread = 1.96 * logs.std(ddof=1) / np.sqrt(len(logs)) if len(logs) > 1 else None
+    low, high = (None, None) if spread is None else (np.exp(logs.mean() - spread), np.exp(logs.mean() + spread))
+    return {
+        "value": float(np.exp(logs.mean())),
+        "ci_low": None if low is None else float(low),
+        "ci_high": None if high is None else float(high),
+    }
+
+
+def _at(threshold: float, labels: np.ndarray, scores: np.ndarray) -> dict[str, Any]:
+    called = scores >= threshold
+    return {
+        "threshold": threshold,
+        "sensitivity": float(called[labels].mean()),
+        "specificity": float(1 - called[~labels].mean()),
+        "true_positives": int((called & labels).sum()),
+        "false_negatives": int((~called & labels).sum()),
+        "false_positives": int((called & ~labels).sum()),
+        "true_negatives": int((~called & ~labels).sum()),
+    }
+
+
+def _scores(network: keras.Model, examples: Sequence[Example], images: Path, lungs: LungMasks) -> np.ndarray:
+    logits = predict_logits(network, load_inputs(examples, images, lungs))[BINARY.name]
+    return probabilities_of(BINARY, logits.astype(float))[:, 0]
+
+
+def _covid(examples: Sequence[Example]) -> np.ndarray:
+    return np.array([e.label == COVID19 for e in examples])
+
+
+def _kinds(examples: Iterable[Example]) -> set[bool]:
+    return {e.label == COVID19 for e in examples}
+
+
+def _sample(examples: Sequence[Example], rng: np.random.Generator) -> list[Example]:
+    """At most `_MOST` pictures of COVID-19 and as many others."""
+    sides = ([e for e in examples if (e.label == COVID19) is kind] for kind in (True, False))
+    return [side[i] for side in sides for i in rng.permutation(len(side))[:_MOST]]
