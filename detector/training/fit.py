@@ -277,7 +277,7 @@ def validate(network: keras.Model, examples: Sequence[Example], inputs: np.ndarr
 
     Returns:
         Binary AUROC, three-class macro AUROC, and the binary log-loss of each source × label with the worst among
-        those of ten images or more: one odd picture must not decide.
+        those of ten images or more, where there are any: one odd picture must not decide.
     """
     logits = predict_logits(network, inputs)
     labels = np.array([e.label for e in examples])
@@ -291,7 +291,7 @@ def validate(network: keras.Model, examples: Sequence[Example], inputs: np.ndarr
         "three_class_auroc": macro_auroc(
             truth, probabilities_of(THREE_CLASS, logits[THREE_CLASS.name][three].astype(float))
         ),
-        "worst_log_loss": max((v for g, v in losses.items() if np.sum(groups == g) >= _GROUP), default=np.inf),
+        "worst_log_loss": max([v for g, v in losses.items() if np.sum(groups == g) >= _GROUP] or losses.values()),
         "log_loss": losses,
     }
 
