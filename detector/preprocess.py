@@ -196,14 +196,14 @@ def rank_standardise(image: np.ndarray) -> np.ndarray:
 
 
 def _geometry(frame: Frame, box: Box, size: int) -> Geometry:
-    down, across = frame.rows / WORKING_SIZE, frame.columns / WORKING_SIZE
+    rows, columns = frame.rows, frame.columns
     return Geometry(
-        rows=frame.rows,
-        columns=frame.columns,
-        top=box.top * down,
-        left=box.left * across,
-        height=box.height * down,
-        width=box.width * across,
+        rows=rows,
+        columns=columns,
+        top=box.top * rows / WORKING_SIZE,  # multiplied first, so that a whole picture's box is its sides to the bit
+        left=box.left * columns / WORKING_SIZE,
+        height=box.height * rows / WORKING_SIZE,
+        width=box.width * columns / WORKING_SIZE,
         size=size,
     )
 
