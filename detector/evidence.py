@@ -94,6 +94,18 @@ def peak_in_lung(cam: np.ndarray, lung_field: np.ndarray) -> bool:
     return bool(lung_field[int((row + 0.5) * rows / cam.shape[0]), int((column + 0.5) * columns / cam.shape[1])])
 
 
+def rank_correlation(a: np.ndarray, b: np.ndarray) -> float | None:
+    """Spearman's rank correlation of two maps of one shape, in [-1, 1]; ties share their mean rank.
+
+    Returns:
+        None where a map is constant, because nothing is ranked there.
+    """
+    ranks = [_mid_ranks(values) for values in (a, b)]
+    if any(np.ptp(r) == 0 for r in ranks):
+        return None
+    return float(np.corrcoef(*ranks)[0, 1])
+
+
 def split_lungs(lung_field: np.ndarray, midline: float) -> tuple[np.ndarray, np.ndarray]:
     """Tell the lungs apart.
 
@@ -129,6 +141,11 @@ def thirds(lung: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     first, height = (rows[0], rows[-1] - rows[0] + 1) if rows.size else (0, 1)
     third = ((np.arange(lung.shape[0]) - first) * 3 // height)[:, np.newaxis]
     return tuple(lung & (third == k) for k in range(3))
+
+
+def _mid_ranks(values: np.ndarray) -> np.ndarray:
+    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return (np.cumsum(counts) - (counts - 1) / 2)[place.ravel()]
 
 
 def _check(cam: np.ndarray, lung_field: np.ndarray, geometry: Geometry) -> None:

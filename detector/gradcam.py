@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from detector.schema import BINARY, Task
+from detector.schema import BINARY, TASKS, Task
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     import keras
     import tensorflow as tf
@@ -61,6 +61,19 @@ def class_evidence(task: Task, cams: np.ndarray) -> np.ndarray:
     if task is BINARY:
         return np.concatenate([cams, -cams]).astype(np.float32)
     return (cams - cams.mean(axis=0, keepdims=True)).astype(np.float32)
+
+
+def evidence_maps(features: np.ndarray, kernels: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Maps of every class of every task from one forward pass.
+
+    Args:
+        features: (h, w, C) float, the feature map that is averaged.
+        kernels: task name to (C, logits).
+
+    Returns:
+        Task name to (classes, h, w) float32, as `class_evidence` gives them.
+    """
+    return {t.name: class_evidence(t, closed_form_cam(features, kernels[t.name])) for t in TASKS}
 
 
 def contrast(cams: np.ndarray, a: int, b: int) -> np.ndarray:
