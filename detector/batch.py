@@ -20,7 +20,7 @@ import numpy as np
 
 from detector import overlay
 from detector.errors import DetectorError, OutputError, UnreadablePathError
-from detector.evidence import lung_share
+from detector.evidence import summarise
 from detector.image_io import MAX_DICOM_BYTES
 from detector.pipeline import analyse
 from detector.report import Request, analysed_row, failed_row
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from detector.classifier import Classifier
-    from detector.schema import Analysis, LungShare, Prediction
+    from detector.schema import Analysis, EvidenceSummary, Prediction
 
 _LOG = logging.getLogger(__name__)
 
@@ -283,11 +283,12 @@ def _answered(
     prediction = _predict(analysis, classifier, request)
     if not request.explain:
         return analysed_row(str(path), analysis, prediction)
-    cam = target_cam(analysis, prediction)
-    row = analysed_row(str(path), analysis, prediction, explained=True, lung_share=share_in_lungs(analysis, cam))
+    cam, full_scale = target_cam(analysis, prediction), classifier.card.saliency_scale[prediction.task.name]
+    summary = evidence_summary(analysis, cam, full_scale)
+    row = analysed_row(str(path), analysis, prediction, explained=True, summary=summary)
     if results is not None:
         overlay_path = results.overlay_path(path, _owner(row))
-        save_maps(overlay_path, *_maps(analysis, cam, classifier.card.saliency_scale[prediction.task.name]))
+        save_maps(overlay_path, *_maps(analysis, cam, full_scale))
         row["saliency"]["overlay"] = str(overlay_path)
     return row
 
@@ -298,9 +299,11 @@ def target_cam(analysis: Analysis, prediction: Prediction) -> np.ndarray:
     return analysis.cams[task.name][task.classes.index(prediction.target_class)]
 
 
-def share_in_lungs(analysis: Analysis, cam: np.ndarray) -> LungShare | None:
+def evidence_summary(analysis: Analysis, cam: np.ndarray, full_scale: float) -> EvidenceSummary | None:
     """How a map lies on the lungs of its image; None where no lung fields are known."""
-    return None if analysis.lung_field is None else lung_share(cam, analysis.lung_field, analysis.geometry)
+    if analysis.lung_field is None:
+        return None
+    return summarise(cam, analysis.lung_field, analysis.geometry, full_scale=full_scale)
 
 
 def _predict(analysis: Analysis, classifier: Classifier, request: Request) -> Prediction:

@@ -1,4 +1,4 @@
-"""What a map says in numbers: how much of the evidence for a class lies in the lungs."""
+"""What a map says in numbers and words: how much of the evidence for a class lies in the lungs, and in which zone."""
 
 from __future__ import annotations
 
@@ -7,34 +7,188 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from detector.schema import LungShare
+from detector.schema import ZONES, EvidenceSummary
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from detector.schema import Geometry
 
+_LEAST_LUNG = 0.05  # of the network's box: less is no chest, or lungs that were not found
+_FAINT = 0.05  # of full colour: at an opacity of 60 % it changes a pixel by less than 8 of 255 grey levels
+_MOSTLY = 0.5
+_PART = 0.1  # of the lung field: a smaller component is a crumb, and goes with the nearer lung
+_APART = 0.25  # of the field's width: centres of the two lungs lie farther apart, two parts of one lung do not
+_VALLEY = 0.5  # of the lower peak: two lungs that touch leave at most this much height between them
+_NAMED_ZONES = 3  # a sentence that names more says nothing
 
-def lung_share(cam: np.ndarray, lung_field: np.ndarray, geometry: Geometry) -> LungShare:
+FAINT_SENTENCE = "There is next to no evidence for this class; the map is nearly clear"
+UNMEASURED_SENTENCE = "The lungs were not found, so where the evidence lies was not measured"
+OUTSIDE_WARNING = "Most of the evidence lies outside the lungs. Distrust this answer."
+
+
+def summarise(
+    cam: np.ndarray, lung_field: np.ndarray, geometry: Geometry, *, full_scale: float = 0.0
+) -> EvidenceSummary:
     """Measure how a map lies on the lung fields.
 
     Args:
-        cam: (h, w) float32 on the network's grid; positive speaks for the class.
-        lung_field: (size, size) bool on the network's input.
+        cam: (h, w) float32 on the network's grid, in logit units; positive speaks for the class.
+        lung_field: (size, size) bool on the network's input. Lungs outside the network's box don't count.
         geometry: of the image.
+        full_scale: evidence, in logit units, that is drawn in full colour (the card's ``saliency_scale``). A map is
+            faint if its strongest evidence is below 5 % of it, or if there is no positive evidence at all.
 
     Returns:
-        The share of the positive evidence inside a lung (None where there is none), and the lungs' share of the image.
+        Shares of the positive evidence, after bilinear interpolation to the network's input.
 
     Raises:
-        ValueError: if the lung field is not on the network's input.
+        ValueError: if the lung field is not on the network's input, or the map not (h, w).
     """
+    _check(cam, lung_field, geometry)
+    positive = positive_on_input(cam, geometry.size)
+    total, box_share = float(positive.sum()), float(lung_field.mean())
+    area = box_share * geometry.height * geometry.width / (geometry.rows * geometry.columns)
+    measured = total > 0 and box_share >= _LEAST_LUNG
+    inside = float(positive[lung_field].sum()) / total if measured else None
+    return EvidenceSummary(
+        in_lung_fraction=inside,
+        lung_area_fraction=area,
+        lung_box_fraction=box_share,
+        ratio=inside / area if measured else None,
+        peak_in_lung=peak_in_lung(cam, lung_field) if measured else None,
+        zones=_zone_shares(positive / total, lung_field, geometry) if measured else dict.fromkeys(ZONES, 0.0),
+        faint=total <= 0 or float(cam.max()) < _FAINT * full_scale,
+    )
+
+
+def sentence(summary: EvidenceSummary) -> str:
+    """Say where the evidence lies, without a full stop, e.g. "72 % of the evidence lies in the lungs (30 % of …)"."""
+    if summary.faint:
+        return FAINT_SENTENCE
+    if summary.in_lung_fraction is None:
+        return UNMEASURED_SENTENCE
+    share = f"{_percent(summary.in_lung_fraction)} of the evidence lies in the lungs"
+    zones = _named_zones(summary)
+    return f"{share} ({_percent(summary.lung_area_fraction)} of the picture)" + (f", {zones}" if zones else "")
+
+
+def warning(summary: EvidenceSummary) -> str | None:
+    """The reason to distrust an answer whose evidence lies mostly outside the lungs; None where it does not.
+
+    It holds for the map of the class that was answered: what would have spoken for another class need not be in a lung.
+    """
+    outside = summary.in_lung_fraction is not None and summary.in_lung_fraction < _MOSTLY
+    return OUTSIDE_WARNING if outside and not summary.faint else None
+
+
+def positive_on_input(cam: np.ndarray, size: int) -> np.ndarray:
+    """Evidence for the class, (size, size) float32 on the network's input, from (h, w); bilinear, then cut at 0."""
+    return np.maximum(cv2.resize(np.asarray(cam, np.float32), (size, size), interpolation=cv2.INTER_LINEAR), 0)
+
+
+def peak_in_lung(cam: np.ndarray, lung_field: np.ndarray) -> bool:
+    """Whether the centre of the cell of most evidence lies in a lung; the first such cell if several are equal."""
+    row, column = np.unravel_index(int(np.argmax(cam)), cam.shape)
+    rows, columns = lung_field.shape
+    return bool(lung_field[int((row + 0.5) * rows / cam.shape[0]), int((column + 0.5) * columns / cam.shape[1])])
+
+
+def rank_correlation(a: np.ndarray, b: np.ndarray) -> float | None:
+    """Spearman's rank correlation of two maps of one shape, in [-1, 1]; ties share their mean rank.
+
+    Returns:
+        None where a map is constant, because nothing is ranked there.
+    """
+    ranks = [_mid_ranks(values) for values in (a, b)]
+    if any(np.ptp(r) == 0 for r in ranks):
+        return None
+    return float(np.corrcoef(*ranks)[0, 1])
+
+
+def split_lungs(lung_field: np.ndarray, midline: float) -> tuple[np.ndarray, np.ndarray]:
+    """Tell the lungs apart.
+
+    Components are grouped by their horizontal position. If that leaves one group, it is cut at the valley between its
+    two peaks of height (lungs that touch); without a valley it is one lung, on whose side of the midline it lies.
+
+    Args:
+        lung_field: (H, W) bool.
+        midline: column of the body's midline, as far as it is known.
+
+    Returns:
+        The patient's right lung (left in the picture) and left lung, (H, W) bool each; together the field. One is
+        empty where only one lung was found.
+    """
+    columns = np.flatnonzero(lung_field.any(axis=0))
+    if columns.size == 0:
+        return lung_field.copy(), lung_field.copy()
+    count, labels, stats, centres = cv2.connectedComponentsWithStats(lung_field.astype(np.uint8), connectivity=4)
+    areas, places = stats[1:, cv2.CC_STAT_AREA], centres[1:, 0]
+    parts = np.sort(places[areas >= _PART * areas.sum()])
+    gaps = np.diff(parts)
+    if gaps.size and gaps.max() >= _APART * (columns[-1] - columns[0] + 1):
+        cut = (parts[gaps.argmax()] + parts[gaps.argmax() + 1]) / 2
+        right = np.isin(labels, 1 + np.flatnonzero(places[: count - 1] < cut))
+    else:
+        right = lung_field & (np.arange(lung_field.shape[1]) < _cut_column(lung_field, midline))
+    return right, lung_field & ~right
+
+
+def thirds(lung: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Upper, middle and lower third, (H, W) bool each, of a lung's own height; together the lung."""
+    rows = np.flatnonzero(lung.any(axis=1))
+    first, height = (rows[0], rows[-1] - rows[0] + 1) if rows.size else (0, 1)
+    third = ((np.arange(lung.shape[0]) - first) * 3 // height)[:, np.newaxis]
+    return tuple(lung & (third == k) for k in range(3))
+
+
+def _mid_ranks(values: np.ndarray) -> np.ndarray:
+    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return (np.cumsum(counts) - (counts - 1) / 2)[place.ravel()]
+
+
+def _check(cam: np.ndarray, lung_field: np.ndarray, geometry: Geometry) -> None:
     if lung_field.shape != (geometry.size, geometry.size):
         msg = f"lung_field must be {(geometry.size, geometry.size)}. Received {lung_field.shape}."
         raise ValueError(msg)
-    fine = cv2.resize(np.asarray(cam, np.float32), lung_field.shape[::-1], interpolation=cv2.INTER_LINEAR)
-    positive = np.maximum(fine, 0)
-    total = float(positive.sum())
-    box_share = geometry.height * geometry.width / (geometry.rows * geometry.columns)
-    return LungShare(
-        in_lung_fraction=float(positive[lung_field].sum()) / total if total > 0 else None,
-        lung_area_fraction=float(lung_field.mean()) * box_share,
-    )
+    if cam.ndim != 2:
+        msg = f"cam must be (h, w). Received shape {cam.shape}."
+        raise ValueError(msg)
+
+
+def _cut_column(lung_field: np.ndarray, midline: float) -> float:
+    """Column that parts lungs which touch; a column beyond the lung where there is only one."""
+    heights = cv2.blur(lung_field.sum(axis=0, dtype=np.float32)[np.newaxis], (5, 1))[0]  # rough borders aren't valleys
+    best_left, best_right = np.maximum.accumulate(heights), np.maximum.accumulate(heights[::-1])[::-1]
+    lower_peak = np.minimum(best_left, best_right)
+    depth = np.where(lung_field.any(axis=0), lower_peak - heights, -1)
+    valley = int(depth.argmax())
+    if heights[valley] <= _VALLEY * lower_peak[valley]:
+        return valley
+    centre = np.flatnonzero(lung_field.any(axis=0)).mean()
+    return lung_field.shape[1] if centre < midline else 0
+
+
+def _zone_shares(shares: np.ndarray, lung_field: np.ndarray, geometry: Geometry) -> dict[str, float]:
+    midline = geometry.to_network(0, geometry.columns / 2)[1]  # the box may hold one lung alone; the picture holds both
+    zones = [zone for lung in split_lungs(lung_field, midline) for zone in thirds(lung)]
+    return {name: float(shares[zone].sum()) for name, zone in zip(ZONES, zones, strict=True)}
+
+
+def _named_zones(summary: EvidenceSummary) -> str:
+    """The fewest zones that hold most of the evidence in the lungs; nothing where it is spread over many."""
+    ordered = sorted(summary.zones, key=summary.zones.get, reverse=True)
+    held = np.cumsum([summary.zones[name] for name in ordered])
+    needed = int(np.searchsorted(held, _MOSTLY * held[-1])) + 1
+    if held[-1] <= 0 or needed > _NAMED_ZONES:
+        return ""
+    return "mostly " + _listed(ordered[:needed])
+
+
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"

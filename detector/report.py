@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from detector import __version__
 from detector.errors import RejectedError
+from detector.evidence import sentence, warning
 from detector.preprocess import PREPROCESSING_ID
 from detector.schema import NOTICE, task_by_mode
 
@@ -20,8 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from detector.errors import DetectorError
-    from detector.schema import Analysis, LungShare, ModelInfo, Prediction
+    from detector.schema import Analysis, EvidenceSummary, ModelInfo, Prediction
 
+_SALIENCY_COLUMNS = ("target_class", "in_lung_fraction", "lung_area_fraction", "peak_in_lung", "sentence", "overlay")
 _SPREADSHEET_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -45,7 +47,7 @@ def analysed_row(
     analysis: Analysis,
     prediction: Prediction,
     *,
-    lung_share: LungShare | None = None,
+    summary: EvidenceSummary | None = None,
     overlay: str | None = None,
     explained: bool = False,
 ) -> dict[str, Any]:
@@ -55,11 +57,13 @@ def analysed_row(
         path: as it was given.
         analysis: of the image.
         prediction: answer to the task that was asked.
-        lung_share: of the target class's map; None where no lung fields are known.
+        summary: of the target class's map; None where no lung fields are known. Evidence that lies mostly outside the
+            lungs adds a warning to the row.
         overlay: path of the saved overlay.
         explained: whether saliency was asked for; without it the row's ``saliency`` is null.
     """
     radiograph, point = analysis.radiograph, prediction.operating_point
+    outside = warning(summary) if explained and summary else None
     return {
         "path": path,
         "status": "ok",
@@ -69,8 +73,8 @@ def analysed_row(
         "probabilities": dict(prediction.probabilities),
         "decision": prediction.decision,
         "operating_point": {"name": point.name, "threshold": point.threshold} if point else None,
-        "warnings": list(analysis.warnings),
-        "saliency": _saliency(prediction, lung_share, overlay) if explained else None,
+        "warnings": [*analysis.warnings, *([outside] if outside else [])],
+        "saliency": _saliency(prediction, summary, overlay) if explained else None,
         "input": {
             "sha256": radiograph.sha256,
             "pixel_sha256": radiograph.pixel_sha256,
@@ -121,11 +125,14 @@ def table_line(row: Mapping[str, Any]) -> str:
     return "\n".join(lines + [f"{'':<22}warning: {warning}" for warning in row["warnings"]])
 
 
-def _saliency(prediction: Prediction, lung_share: LungShare | None, overlay: str | None) -> dict[str, Any]:
+def _saliency(prediction: Prediction, summary: EvidenceSummary | None, overlay: str | None) -> dict[str, Any]:
     return {
         "target_class": prediction.target_class,
-        "in_lung_fraction": lung_share.in_lung_fraction if lung_share else None,
-        "lung_area_fraction": lung_share.lung_area_fraction if lung_share else None,
+        "in_lung_fraction": summary.in_lung_fraction if summary else None,
+        "lung_area_fraction": summary.lung_area_fraction if summary else None,
+        "peak_in_lung": summary.peak_in_lung if summary else None,
+        "zones": dict(summary.zones) if summary else None,
+        "sentence": sentence(summary) if summary else None,
         "overlay": overlay,
     }
 
@@ -170,7 +177,7 @@ def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
         "operating_point": point.get("name"),
         "threshold": point.get("threshold"),
         "warnings": " | ".join(row["warnings"]),
-        **{name: saliency.get(name) for name in ("target_class", "in_lung_fraction", "lung_area_fraction", "overlay")},
+        **{name: saliency.get(name) for name in _SALIENCY_COLUMNS},
         **{f"input_{name}": value for name, value in row["input"].items()},
         **{f"model_{name}": value for name, value in row["model"].items()},
         "analysed_at": row["analysed_at"],

@@ -203,17 +203,63 @@ class Prediction:
         return COVID19 if self.decision in (NOT_COVID19, INDETERMINATE) else self.decision
 
 
+#: The six zones that a radiologist names; right and left are the patient's, so right is the left side of the picture.
+ZONES = tuple(f"{side} {height} zone" for side in ("right", "left") for height in ("upper", "middle", "lower"))
+
+
 @dataclass(frozen=True)
-class LungShare:
-    """How a saliency map lies on the lung fields.
+class EvidenceSummary:
+    """Where a map's evidence for its class lies; see `detector.evidence`.
 
     Attributes:
-        in_lung_fraction: share of the positive evidence that lies in a lung; None if there is none.
-        lung_area_fraction: share of the image that is lung.
+        in_lung_fraction: share of the positive evidence that lies in a lung, in [0, 1]; None if there is no positive
+            evidence, or the lungs were not found.
+        lung_area_fraction: share of the whole picture that is lung.
+        lung_box_fraction: share of the network's box that is lung, which is what a map without any preference keeps
+            in the lungs: the network sees nothing outside its box.
+        ratio: `in_lung_fraction` over `lung_area_fraction`; None where the former is.
+        peak_in_lung: whether the cell of most evidence has its centre in a lung; None where `in_lung_fraction` is.
+        zones: each of `ZONES` to the share of the positive evidence that lies in it; they sum to `in_lung_fraction`,
+            and are all 0 where that is None.
+        faint: whether the strongest evidence for the class is too little to be seen when it is drawn.
     """
 
     in_lung_fraction: float | None
     lung_area_fraction: float
+    lung_box_fraction: float
+    ratio: float | None
+    peak_in_lung: bool | None
+    zones: Mapping[str, float]
+    faint: bool
+
+
+@dataclass(frozen=True)
+class ClassStability:
+    """How much one class's answer moves under mild perturbations of the picture.
+
+    Attributes:
+        low: smallest calibrated probability among the picture itself and the perturbed ones.
+        high: largest of them.
+        map_agreement: median rank correlation (Spearman) of the perturbed pictures' maps with the picture's own, in
+            [-1, 1], in one frame; None where a map is constant.
+    """
+
+    low: float
+    high: float
+    map_agreement: float | None
+
+
+@dataclass(frozen=True)
+class Stability:
+    """How much the answers and maps of one image move under mild perturbations; see `detector.stability`.
+
+    Attributes:
+        classes: task name to class name to what was measured.
+        perturbations: what was done to the picture, a few words each.
+    """
+
+    classes: Mapping[str, Mapping[str, ClassStability]]
+    perturbations: tuple[str, ...]
 
 
 @dataclass(frozen=True)

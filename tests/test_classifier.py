@@ -62,6 +62,45 @@ def test_an_answer_that_is_no_number_is_an_error_and_no_label(classifier, networ
         classifier(broken)
 
 
+@pytest.fixture
+def several(network_input):
+    """Eleven inputs: more than a batch, and no multiple of it."""
+    shifts = [np.roll(network_input.pixels, 3 * i, axis=1) for i in range(11)]
+    return np.stack(shifts)
+
+
+def test_batch_answers_as_single_images_do(classifier, network_input, several):
+    before = classifier.forward_passes
+    outputs = classifier.run_batch(several)
+    assert classifier.forward_passes == before + 11
+    assert len(outputs) == 11
+    for pixels, output in zip(several, outputs, strict=True):
+        alone = classifier(NetworkInput(pixels, network_input.geometry))
+        np.testing.assert_allclose(output.features, alone.features, atol=1e-4)
+        for task in TASKS:
+            np.testing.assert_allclose(output.logits[task.name], alone.logits[task.name], atol=1e-4)
+
+
+def test_batch_does_not_depend_on_what_else_is_in_it(classifier, several):
+    together, alone = classifier.run_batch(several), classifier.run_batch(several[:1])
+    assert together[0].logits["three_class"].tobytes() == alone[0].logits["three_class"].tobytes()
+
+
+def test_empty_batch_has_no_answers(classifier, several):
+    assert classifier.run_batch(several[:0]) == []
+
+
+def test_batch_of_another_shape_is_refused(classifier, several):
+    with pytest.raises(ValueError, match=r"Received shape \(11, 160, 160\)"):
+        classifier.run_batch(several[..., 0])
+
+
+def test_batch_with_an_answer_that_is_no_number_is_an_error(classifier, several):
+    several[4] = np.nan
+    with pytest.raises(NonFiniteError):
+        classifier.run_batch(several)
+
+
 def test_weights_with_one_flipped_bit_are_refused(models):
     path = models / f"{DEFAULT_MODEL}.keras"
     data = bytearray(path.read_bytes())

@@ -191,7 +191,7 @@ def test_failure_while_explaining_costs_one_row(folder, call, monkeypatch):
     def broken(*_):
         raise RuntimeError("lungs")
 
-    monkeypatch.setattr(batch, "share_in_lungs", broken)
+    monkeypatch.setattr(batch, "evidence_summary", broken)
     status, printed = call("predict", folder, "--explain", "--format", "jsonl")
     assert status == 1
     assert sorted(row["status"] for row in rows_of(printed)) == ["error"] * 3 + ["rejected"] * 3

@@ -16,7 +16,7 @@ ORDER = (
     {"detector.gate", "detector.lungs", "detector.preprocess", "detector.network"},
     {"detector.classifier"},
     {"detector.gradcam", "detector.evidence", "detector.overlay"},
-    {"detector.pipeline"},
+    {"detector.pipeline", "detector.stability"},
     {"detector.report"},
     {"detector.batch", "detector.training", "detector.ui"},
     {"detector.cli"},

@@ -7,9 +7,10 @@ import json
 import pytest
 
 from detector.errors import EmptyFileError, NonFiniteError
+from detector.evidence import OUTSIDE_WARNING
 from detector.pipeline import analyse
 from detector.report import analysed_row, csv_line, failed_row, table_line
-from detector.schema import BINARY, NOTICE, THREE_CLASS, LungShare, ModelInfo
+from detector.schema import BINARY, NOTICE, THREE_CLASS, ZONES, EvidenceSummary, ModelInfo
 
 MODEL = ModelInfo("detector", "ab" * 32, "1")
 FIELDS = [
@@ -58,18 +59,39 @@ def test_three_class_probabilities_sum_to_one_and_have_no_operating_point(analys
     assert row["operating_point"] is None
 
 
-def test_saliency_names_the_share_of_the_lungs(analysed):
+def summary_of(inside):
+    zones = dict.fromkeys(ZONES, 0.0) | {"right lower zone": inside}
+    return EvidenceSummary(inside, 0.3, 0.3, inside / 0.3, peak_in_lung=True, zones=zones, faint=False)
+
+
+def explained(analysed, inside):
     analysis, calibration = analysed
     prediction = calibration.predict(BINARY, analysis.logits["binary"])
-    row = analysed_row(
-        "a.png", analysis, prediction, explained=True, lung_share=LungShare(0.75, 0.3), overlay="out/a.overlay.png"
+    return analysed_row(
+        "a.png", analysis, prediction, explained=True, summary=summary_of(inside), overlay="out/a.overlay.png"
     )
+
+
+def test_saliency_names_the_share_of_the_lungs(analysed):
+    row = explained(analysed, 0.75)
     assert row["saliency"] == {
         "target_class": "covid19",
         "in_lung_fraction": 0.75,
         "lung_area_fraction": 0.3,
+        "peak_in_lung": True,
+        "zones": summary_of(0.75).zones,
+        "sentence": "75 % of the evidence lies in the lungs (30 % of the picture), mostly right lower zone",
         "overlay": "out/a.overlay.png",
     }
+    assert OUTSIDE_WARNING not in row["warnings"]
+    assert json.loads(json.dumps(row)) == row
+
+
+def test_evidence_outside_the_lungs_is_a_warning_of_the_row_and_of_the_table(analysed):
+    row = explained(analysed, 0.25)
+    assert row["warnings"][-1] == OUTSIDE_WARNING
+    assert f"warning: {OUTSIDE_WARNING}" in table_line(row)
+    assert OUTSIDE_WARNING in csv_line(row)
 
 
 @pytest.mark.parametrize(("error", "status"), [(EmptyFileError("x"), "rejected"), (NonFiniteError("x"), "error")])

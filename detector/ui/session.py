@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from detector import overlay
 from detector.errors import DetectorError
-from detector.evidence import lung_share
+from detector.evidence import sentence, summarise, warning
 from detector.pipeline import analyse
 from detector.ui import figures, texts
 
@@ -26,15 +26,12 @@ if TYPE_CHECKING:
     import numpy as np
 
     from detector.classifier import Classifier
-    from detector.schema import Geometry, LungShare, ModelInfo, Task
+    from detector.schema import EvidenceSummary, Geometry, ModelInfo, Task
 
 _LOG = logging.getLogger(__name__)
 
 _LONGEST_NAME = 60  # characters shown of a file's name
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+\-.!|<>~$:@&])")
-_MOSTLY = 0.5
-_LEAST_LUNG = 0.05  # of the picture: less is no chest, or lungs that were not found
-_LEAST_EVIDENCE = 0.05  # of full colour: what stays below it is drawn nearly clear, and is said in words
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,11 +79,12 @@ class Case:
         """Evidence for a class on the grid of `image`, (H, W)."""
         return overlay.to_heatmap(self.cam(task, target_class), self.geometry)
 
-    def share(self, task: Task, target_class: str) -> LungShare | None:
+    def summary(self, task: Task, target_class: str, full_scale: float) -> EvidenceSummary | None:
         """How the evidence for a class lies on the lungs; None where they are not known."""
         if self.lung_field is None:
             return None
-        return lung_share(self.cam(task, target_class), self.lung_field, self.input_geometry)
+        cam = self.cam(task, target_class)
+        return summarise(cam, self.lung_field, self.input_geometry, full_scale=full_scale)
 
 
 @dataclass(frozen=True)
@@ -158,15 +156,11 @@ def evidence_sentence(
 
     Only evidence for the class that was answered can be such a reason, hence `is_answer`.
     """
-    name = texts.CLASSES[target_class]
-    if float(case.cam(task, target_class).max()) < _LEAST_EVIDENCE * full_scale:
-        return texts.NO_EVIDENCE.format(name=name), False
-    share = case.share(task, target_class)
-    if share is None or share.in_lung_fraction is None or share.lung_area_fraction < _LEAST_LUNG:
+    summary = case.summary(task, target_class, full_scale)
+    if summary is None:
         return texts.NOT_MEASURED, False
-    sentence = texts.LUNG_SENTENCE.format(share=share.in_lung_fraction, area=share.lung_area_fraction, name=name)
-    outside = is_answer and share.in_lung_fraction < _MOSTLY
-    return (f"{sentence} {texts.OUTSIDE_LUNGS.format(name=name)}" if outside else sentence), outside
+    outside = warning(summary) if is_answer else None
+    return f"{sentence(summary)}." + (f" {outside}" if outside else ""), outside is not None
 
 
 def _analysed(key: str, name: str, data: bytes, classifier: Classifier) -> Case | Failure:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from detector.evidence import FAINT_SENTENCE, OUTSIDE_WARNING
 from detector.schema import BINARY, Geometry, ModelInfo
 from detector.ui import texts
 from detector.ui.session import Case, Failure, Session, evidence_sentence, literal, shown_name
@@ -85,19 +86,24 @@ def test_long_names_are_shortened_and_keep_their_ends():
 
 def test_sentence_gives_the_share_of_the_lungs(make_case):
     sentence, distrust = evidence_sentence(make_case([[4, 0], [4, 0]]), BINARY, "covid19", full_scale=4)
-    assert "50% of the picture" in sentence
+    assert sentence == ("88 % of the evidence lies in the lungs (50 % of the picture), mostly right upper zone.")
     assert not distrust
+
+
+def test_evidence_for_a_class_that_was_not_answered_may_lie_anywhere(make_case):
+    case = make_case([[0, 4], [0, 4]])
+    assert not evidence_sentence(case, BINARY, "covid19", full_scale=4, is_answer=False)[1]
 
 
 def test_evidence_outside_the_lungs_is_a_reason_to_distrust(make_case):
     sentence, distrust = evidence_sentence(make_case([[0, 4], [0, 4]]), BINARY, "covid19", full_scale=4)
     assert distrust
-    assert sentence.endswith(texts.OUTSIDE_LUNGS.format(name="COVID-19"))
+    assert sentence.endswith(f". {OUTSIDE_WARNING}")
 
 
 def test_map_with_next_to_no_evidence_says_so(make_case):
     sentence, distrust = evidence_sentence(make_case([[0.1, 0], [0, 0]]), BINARY, "covid19", full_scale=4)
-    assert sentence == texts.NO_EVIDENCE.format(name="COVID-19")
+    assert sentence == f"{FAINT_SENTENCE}."
     assert not distrust
 
 
