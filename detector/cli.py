@@ -266,14 +266,19 @@ def _evaluate(options: argparse.Namespace) -> int:
         _LOG.error("Name either a FOLDER with a sub-folder for each label, or a --manifest.")
         return EXIT_USAGE
     from detector.classifier import Classifier  # noqa: PLC0415
-    from detector.training.evaluate import evaluate, labelled_folder, labelled_manifest  # noqa: PLC0415
+    from detector.training.evaluate import evaluate  # noqa: PLC0415
+    from detector.training.labelled import labelled_folder, labelled_manifest  # noqa: PLC0415
 
     if options.folder:
-        images, examples = options.folder, labelled_folder(options.folder)
+        cohort = labelled_folder(options.folder)
     else:
-        images = options.images or options.manifest.parent
-        examples = labelled_manifest(options.manifest, options.split)
-    metrics = evaluate(examples, images, Classifier.load(options.model, options.models), options.out)
+        cohort = labelled_manifest(options.manifest, options.split, options.images)
+    classifier = Classifier.load(options.model, options.models)
+    log = options.models / "evaluation" / "training_log.jsonl"
+    metrics = evaluate(
+        cohort.examples, cohort.images, classifier, options.out, name=cohort.name, notes=cohort.notes, training_log=log
+    )
+    _LOG.warning("The report: %s", options.out / "report.html")
     sys.stdout.write(json.dumps(metrics["overall"], indent=2) + "\n")
     return EXIT_OK
 

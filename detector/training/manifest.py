@@ -23,6 +23,7 @@ LABELS = (
     "other_pneumonia",
     COVID19,
 )
+PNEUMONIAS = (BACTERIAL_PNEUMONIA, "viral_pneumonia", "pneumonia_unspecified", "other_pneumonia")  # not of COVID-19
 SPLITS = ("train", "val", "test")
 
 

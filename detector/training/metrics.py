@@ -1,76 +1,37 @@
-"""Measures of a binary score and of a probability, in numpy; see VALIDITY in models/README.md for their use.
+"""Measures of a binary score and of a probability on one cohort, in numpy.
 
 Each takes labels ``(N,)`` and scores ``(N,)`` and returns None where it is not defined (one class only), because a
-number there would be an invention.
+number there would be an invention. `detector.training.weighted` holds the arithmetic, for all resamples at once.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from detector.training import weighted
+from detector.training.resampling import ONE_CLASS, RESAMPLES, Estimate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 _EPSILON = 1e-12  # a probability of exactly 0 or 1 costs 27.6 nats, not infinity
-BOOTSTRAP_SAMPLES = 2000
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A figure with its 95 % interval.
-
-    Attributes:
-        value: the figure on all images; None if it is not defined there.
-        ci_low: 2.5 % quantile of the bootstrap; None if most resamples don't define it.
-        ci_high: 97.5 % quantile.
-        n: images that it rests on.
-        reason: why `value` is None.
-    """
-
-    value: float | None
-    ci_low: float | None
-    ci_high: float | None
-    n: int
-    reason: str | None = None
 
 
 def auroc(labels: np.ndarray, scores: np.ndarray) -> float | None:
-    """Area under the ROC curve: the chance that a positive scores above a negative; ties count half.
-
-    Mann and Whitney (1947), through mid-ranks.
-    """
-    labels = np.asarray(labels, bool)
-    positives = int(labels.sum())
-    negatives = labels.size - positives
-    if positives == 0 or negatives == 0:
-        return None
-    _, place, counts = np.unique(scores, return_inverse=True, return_counts=True)
-    last = np.cumsum(counts)
-    mid_rank = (2 * last - counts + 1) / 2
-    rank_sum = float(mid_rank[place][labels].sum())
-    return (rank_sum - positives * (positives + 1) / 2) / (positives * negatives)
+    """Area under the ROC curve: the chance that a positive scores above a negative; ties count half."""
+    return _number(weighted.auroc(labels, scores, _once(scores)))
 
 
 def average_precision(labels: np.ndarray, scores: np.ndarray) -> float | None:
     """Area under the precision–recall curve by steps, ties taken together."""
-    labels = np.asarray(labels, bool)
-    if not labels.any():
-        return None
-    order = np.argsort(-np.asarray(scores), kind="stable")
-    hits = np.cumsum(labels[order])
-    last_of_tie = np.append(np.diff(np.asarray(scores)[order]) != 0, [True])
-    true_positives, taken = hits[last_of_tie], np.flatnonzero(last_of_tie) + 1
-    recall = true_positives / hits[-1]
-    return float(np.sum(np.diff(recall, prepend=0) * true_positives / taken))
+    return _number(weighted.average_precision(labels, scores, _once(scores)))
 
 
 def macro_auroc(labels: np.ndarray, probabilities: np.ndarray) -> float | None:
     """Mean of each class's AUROC against the rest; labels (N,) integers, probabilities (N, classes)."""
-    parts = [auroc(labels == index, probabilities[:, index]) for index in range(probabilities.shape[1])]
-    return None if None in parts else float(np.mean(parts))
+    return _number(weighted.macro_auroc(labels, probabilities, _once(labels)))
 
 
 def sensitivity(labels: np.ndarray, decisions: np.ndarray) -> float | None:
@@ -97,22 +58,17 @@ def log_loss(labels: np.ndarray, probabilities: np.ndarray) -> float:
 
 
 def expected_calibration_error(outcomes: np.ndarray, confidences: np.ndarray, *, bins: int = 15) -> float:
-    """ECE over bins of equal mass: mean over images of |mean confidence - share right| of their bin.
-
-    Naeini et al. (2015); equal mass because equal width leaves most bins nearly empty (Nixon et al. 2019).
-    """
-    order = np.argsort(confidences, kind="stable")
-    parts = np.array_split(order, min(bins, order.size))
-    gaps = [abs(np.mean(confidences[part]) - np.mean(outcomes[part])) * part.size for part in parts]
-    return float(sum(gaps) / order.size)
+    """ECE over bins of equal mass: mean over images of |mean confidence - share right| of their bin."""
+    return float(weighted.expected_calibration_error(outcomes, confidences, _once(confidences), bins=bins)[0])
 
 
 def bootstrap(
     measure: Callable[[np.ndarray], float | None],
     groups: Sequence[str],
     *,
-    samples: int = BOOTSTRAP_SAMPLES,
+    samples: int = RESAMPLES,
     seed: int = 0,
+    undefined: str = ONE_CLASS,
 ) -> Estimate:
     """Estimate a figure with a percentile bootstrap over patients (Efron 1979), not over images.
 
@@ -121,13 +77,14 @@ def bootstrap(
         groups: patient group of each image.
         samples: resamples.
         seed: of the resampling.
+        undefined: the reason to give where there is no figure.
     """
     _, membership = np.unique(np.asarray(groups, dtype=str), return_inverse=True)
     order = np.argsort(membership, kind="stable")
     members = np.split(order, np.cumsum(np.bincount(membership))[:-1]) if order.size else []
     value = measure(np.arange(membership.size)) if members else None
     if value is None:
-        reason = "no images" if not members else "not defined: the images are all of one class"
+        reason = undefined if members else "no images"
         return Estimate(None, None, None, membership.size, reason)
     rng = np.random.default_rng(seed)
     drawn = [measure(_resample(members, rng)) for _ in range(samples)]
@@ -140,3 +97,12 @@ def bootstrap(
 
 def _resample(members: list[np.ndarray], rng: np.random.Generator) -> np.ndarray:
     return np.concatenate([members[i] for i in rng.integers(0, len(members), len(members))])
+
+
+def _once(images: np.ndarray) -> np.ndarray:
+    """Weights of a cohort as it is."""
+    return np.ones((1, len(images)))
+
+
+def _number(values: np.ndarray) -> float | None:
+    return float(values[0]) if np.isfinite(values[0]) else None

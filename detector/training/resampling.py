@@ -1,0 +1,186 @@
+"""Patient-level bootstrap, all resamples at once: a resample is a row of weights, how often it drew each image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+RESAMPLES = 2000
+NO_SPREAD = "no interval: every resample gives this figure"
+ONE_CLASS = "not defined: the images are all of one class"
+NO_IMAGES = "no images of these labels"
+
+_TAIL = 0.025  # of each side of a 95 % interval
+_LEAST_DEFINED = 0.5  # of the resamples: with fewer, the interval would speak of those that happened to work
+_LARGEST = np.finfo(float).max
+_CELLS = 400_000  # weights at a time: they stay in a processor's cache
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure with its 95 % interval.
+
+    Attributes:
+        value: the figure on all images; None if it is not defined there.
+        ci_low: 2.5 % quantile of the bootstrap; None if most resamples don't define it, or if it is infinite.
+        ci_high: 97.5 % quantile.
+        n: images that it rests on.
+        reason: why `value`, or its interval, is None.
+    """
+
+    value: float | None
+    ci_low: float | None
+    ci_high: float | None
+    n: int
+    reason: str | None = None
+
+    def times(self, factor: float) -> Estimate:
+        """The same figure in another unit; the factor is positive."""
+        low, value, high = (x if x is None else x * factor for x in (self.ci_low, self.value, self.ci_high))
+        return Estimate(value, low, high, self.n, self.reason)
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """A figure along an axis, each array (K,); NaN where it is not defined.
+
+    Attributes:
+        places: on the axis.
+        values: on all images.
+        ci_low: 2.5 % quantile of the bootstrap.
+        ci_high: 97.5 % quantile.
+        n: images that it rests on.
+    """
+
+    places: np.ndarray
+    values: np.ndarray
+    ci_low: np.ndarray
+    ci_high: np.ndarray
+    n: int
+
+    def to_json(self, axis: str) -> dict[str, Any]:
+        """Lists by name, rounded to six digits, null where there is none."""
+        columns = {axis: self.places, "value": self.values, "ci_low": self.ci_low, "ci_high": self.ci_high}
+        return {name: [_rounded(x) for x in column] for name, column in columns.items()} | {"n": self.n}
+
+
+@dataclass(frozen=True, eq=False)
+class Measure:
+    """A figure that can be resampled.
+
+    Attributes:
+        of: takes weights (S, n) of the kept images and gives (S,), or (S, K) for a curve.
+        keep: (N,) bool, the images that it rests on; all where None.
+        undefined: why there is none, where there is none.
+        empty: why there is none, where no image is kept.
+        share: the figure is a share of images, so that 0 and 1 have an exact interval.
+        rests_on: (N,) bool, the images that decide it where these are fewer than the kept ones.
+    """
+
+    of: Callable[[np.ndarray], np.ndarray]
+    keep: np.ndarray | None = None
+    undefined: str = ONE_CLASS
+    empty: str = NO_IMAGES
+    share: bool = False
+    rests_on: np.ndarray | None = None
+
+
+class Resampling:
+    """Draws of a cohort's patients, with replacement (Efron 1979).
+
+    Args:
+        groups: patient group of each image: its images are drawn together.
+        samples: draws.
+        seed: of the draws.
+    """
+
+    def __init__(self, groups: Sequence[str], *, samples: int | None = None, seed: int = 0) -> None:
+        names, self._membership = np.unique(np.asarray(groups, dtype=str), return_inverse=True)
+        self.patients = len(names)
+        self.images = len(self._membership)
+        self._samples, self._seed = RESAMPLES if samples is None else samples, seed
+
+    def estimates(self, measures: Mapping[str, Measure]) -> dict[str, Estimate]:
+        """Estimate figures, each with the 95 % percentile interval of its resamples."""
+        values, drawn = self._run(measures)
+        return {name: self._estimate(measure, float(values[name]), drawn[name]) for name, measure in measures.items()}
+
+    def curve(self, measure: Measure, places: np.ndarray) -> Curve:
+        """Estimate a measure that gives (S, K), at `places` (K,), with the interval of each."""
+        values, drawn = self._run({"curve": measure})
+        low, high = _interval(drawn["curve"])
+        return Curve(np.asarray(places, float), values["curve"], low, high, len(self._deciding(measure)))
+
+    def _run(self, measures: Mapping[str, Measure]) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+        whole = {name: _apply(measure, np.ones((1, self.images)))[0] for name, measure in measures.items()}
+        parts: dict[str, list[np.ndarray]] = {name: [] for name in measures}
+        for weights in self._weights():
+            for name, measure in measures.items():
+                parts[name].append(_apply(measure, weights))
+        return whole, {name: np.concatenate(found) for name, found in parts.items()}
+
+    def _weights(self) -> Iterator[np.ndarray]:
+        rng = np.random.default_rng(self._seed)
+        rows = max(1, _CELLS // max(1, self.images))
+        for start in range(0, self._samples, rows):
+            count = min(rows, self._samples - start)
+            drawn = (
+                rng.integers(0, self.patients, (count, self.patients)) if self.patients else np.zeros((count, 0), int)
+            )
+            cells = drawn + np.arange(count)[:, None] * self.patients
+            times = np.bincount(cells.ravel(), minlength=count * self.patients).reshape(count, self.patients)
+            yield times[:, self._membership].astype(float)
+
+    def _deciding(self, measure: Measure) -> np.ndarray:
+        """Patient of each image that decides a figure."""
+        mask = measure.keep if measure.rests_on is None else measure.rests_on
+        return self._membership if mask is None else self._membership[mask]
+
+    def _estimate(self, measure: Measure, value: float, drawn: np.ndarray) -> Estimate:
+        deciding = self._deciding(measure)
+        count = len(deciding)
+        if not np.isfinite(value):
+            return Estimate(None, None, None, count, measure.undefined if count else measure.empty)
+        if np.isnan(drawn).mean() > 1 - _LEAST_DEFINED:
+            return Estimate(value, None, None, count, "too few patients for an interval")
+        if measure.share and value in {0.0, 1.0}:
+            return Estimate(value, *exact_interval(value, len(np.unique(deciding))), count)
+        low, high = (float(end) for end in _interval(drawn))
+        if low == high and self.patients > 1:
+            return Estimate(value, None, None, count, NO_SPREAD)
+        return Estimate(value, low if np.isfinite(low) else None, high if np.isfinite(high) else None, count)
+
+
+def exact_interval(value: float, patients: int) -> tuple[float, float]:
+    """Interval of a share of 0 or 1, where resampling would give none (Clopper and Pearson 1934)."""
+    reach = 1 - _TAIL ** (1 / patients)
+    return (0.0, reach) if value == 0 else (1 - reach, 1.0)
+
+
+def _apply(measure: Measure, weights: np.ndarray) -> np.ndarray:
+    kept = weights if measure.keep is None else weights[:, measure.keep]
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        return measure.of(kept)
+
+
+def _interval(drawn: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Ends of the 95 % interval along the first axis; NaN is left out, infinity counts as the largest value."""
+    columns = drawn.reshape(len(drawn), -1)
+    ends = np.full((2, columns.shape[1]), np.nan)
+    known = ~np.isnan(columns).all(axis=0)
+    if known.any():
+        finite = np.clip(columns[:, known], -_LARGEST, _LARGEST)
+        method = "lower" if np.isinf(columns).any() else "linear"  # nothing lies between a number and infinity
+        ends[:, known] = np.nanquantile(finite, [_TAIL, 1 - _TAIL], axis=0, method=method)
+    ends[np.abs(ends) >= _LARGEST] = np.inf
+    low, high = ends.reshape(2, *drawn.shape[1:])
+    return low, high
+
+
+def _rounded(value: float) -> float | None:
+    return round(float(value), 6) if np.isfinite(value) else None
