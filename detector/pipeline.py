@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from detector.errors import NotAChestXrayError
 from detector.gate import GateFinding, check_features, check_image, check_lungs, correct, gate_features
-from detector.gradcam import class_evidence, closed_form_cam
+from detector.gradcam import evidence_maps
 from detector.image_io import read_radiograph
-from detector.schema import TASKS, Analysis, Correction
+from detector.schema import Analysis, Correction
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,10 +56,7 @@ def analyse_radiograph(
         radiograph=radiograph,
         geometry=network_input.geometry,
         logits=output.logits,
-        cams={
-            task.name: class_evidence(task, closed_form_cam(output.features, classifier.kernels[task.name]))
-            for task in TASKS
-        },
+        cams=evidence_maps(output.features, classifier.kernels),
         model=classifier.card.info,
         lung_field=network_input.lung_field,
         lung_area_fraction=_lung_area(network_input),

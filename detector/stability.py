@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from detector.classifier import Classifier
-    from detector.schema import Geometry, NetworkInput, NetworkOutput, Radiograph
+    from detector.schema import Geometry, NetworkOutput, Radiograph
 
 _LONGER_SIDE = 448  # twice the grid that every picture passes through: more pixels cost time and change nothing
 _SEED = 20261123
