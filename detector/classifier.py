@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 from typing import TYPE_CHECKING
@@ -13,7 +14,7 @@ import tensorflow as tf
 from detector.card import DEFAULT_MODEL, LUNG_MODEL, MODELS, ModelCard, read_card
 from detector.errors import ModelError, NonFiniteError
 from detector.lungs import LungFields
-from detector.network import FEATURE_LAYER, POOLING_LAYER, load_network
+from detector.network import FEATURE_LAYER, PASSES_AT_ONCE, POOLING_LAYER, load_network
 from detector.preprocess import PREPROCESSING_ID
 from detector.schema import TASKS, NetworkInput, NetworkOutput
 
@@ -33,8 +34,8 @@ class Classifier:
         lung_fields: the segmentation that came with it, or None.
         kernels: task name to (channels, logits), the dense layers that read the averaged features.
 
-    Thread-safe. The network always runs on one image at a time, in one compiled function of one shape, so that the
-    same input gives the same bits whatever else is being analysed.
+    Thread-safe. A pass always takes one image, in one compiled function of one shape, so that the same input gives the
+    same bits whatever else is being analysed. Threads that call together are answered side by side, each on one core.
     """
 
     def __init__(self, network: keras.Model, card: ModelCard, lung_fields: LungFields | None = None) -> None:
@@ -42,7 +43,8 @@ class Classifier:
         self.network = network
         self.lung_fields = lung_fields
         self.kernels = {t.name: network.get_layer(t.name).get_weights()[0] for t in TASKS}
-        self._lock = threading.Semaphore()
+        self._places = threading.Semaphore(PASSES_AT_ONCE)
+        self._counting = threading.Lock()
         self._passes = 0
         self._run = _compile(network, card.input_size)
         self._run(tf.zeros((1, card.input_size, card.input_size, 1)))  # the first run compiles: seconds, once
@@ -55,6 +57,7 @@ class Classifier:
             ModelError: if a file is missing, the weights are not those of the card, or the card asks for another
                 preprocessing than this version's.
         """
+        _run_a_pass_on_one_core()
         card = read_card(folder / f"{name}.json")
         if card.preprocessing != PREPROCESSING_ID:
             raise ModelError(f"{name} was trained with {card.preprocessing!r}. This is {PREPROCESSING_ID!r}.")
@@ -74,8 +77,9 @@ class Classifier:
             NonFiniteError: if it answers with NaN or infinity.
         """
         batch = tf.convert_to_tensor(network_input.pixels[np.newaxis])
-        with self._lock:
+        with self._places:
             tensors = self._run(batch)
+        with self._counting:
             self._passes += 1
             _LOG.info("forward pass %d", self._passes)
         features, pooled, *logits = (tensor.numpy()[0] for tensor in tensors)
@@ -86,6 +90,16 @@ class Classifier:
         )
         _check_finite([*output.logits.values(), features])
         return output
+
+
+def _run_a_pass_on_one_core() -> None:
+    """Share the cores out between images and not within one; the bits are the same either way.
+
+    The layers are so small that handing their parts around costs more than it gains: one pass on one of two cores is
+    not slower than on both, and two passes at once take little longer than one.
+    """
+    with contextlib.suppress(RuntimeError):  # TensorFlow runs already, in a training or a notebook: it stays as it is
+        tf.config.threading.set_intra_op_parallelism_threads(1)
 
 
 def _compile(network: keras.Model, size: int) -> tf.types.experimental.ConcreteFunction:

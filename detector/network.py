@@ -13,6 +13,7 @@ Keras 3, backend-neutral: the same file trains with TensorFlow, JAX or torch and
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 FEATURE_LAYER = "features"  # (N, h, w, C): the layer whose spatial mean the dense layers read
 GRID_STEP = 16  # pixels of the input along a side of one cell of the feature map
 POOLING_LAYER = "pooled_features"
+PASSES_AT_ONCE = os.cpu_count() or 1  # each of them on one core, see detector.classifier
 
 _BATCH_NORM_EPSILON = 1e-3  # EfficientNet's; the ImageNet weights were trained with it
 _BATCH_NORM_MOMENTUM = 0.97  # 0.99 lags hundreds of batches behind at our learning rate
