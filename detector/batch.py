@@ -1,49 +1,54 @@
-"""Many files: find them, analyse one after the other, write each result before the next begins.
+"""Many files: find them, analyse several side by side, hand out the results in order.
 
-A run that is stopped loses nothing: a row is flushed as soon as it is known, a torn last line is cut off before the
-next run appends to it, and `--resume` skips what is already there.
+A worker thread takes a file through all steps, from its bytes to its encoded overlay, so that every core is busy: while
+one waits for the disk or decodes, the network runs on another's image. A pass takes one image on one core
+(`detector.classifier`), so an answer has the bits that it has alone. What has an order, naming and writing, stays in
+the calling thread: a row is flushed before the next is handed out.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import json
+import itertools
 import logging
 import os
+import queue
+import stat
+import threading
+import time
+from collections import deque
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import cv2
-import numpy as np
-
-from detector import overlay
-from detector.errors import DetectorError, OutputError, UnreadablePathError
+from detector.errors import DetectorError, UnreadablePathError
 from detector.evidence import summarise
 from detector.image_io import MAX_DICOM_BYTES
 from detector.pipeline import analyse
 from detector.report import Request, analysed_row, failed_row
+from detector.results import draw_maps, is_result, owner_of
 from detector.schema import task_by_mode
 
-try:
-    import fcntl
-except ImportError:  # Windows has no such locks; two runs into one folder are then the user's to avoid
-    fcntl = None
-
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    import numpy as np
 
     from detector.classifier import Classifier
+    from detector.results import Maps, Results
     from detector.schema import Analysis, EvidenceSummary, Prediction
 
 _LOG = logging.getLogger(__name__)
 
-RESULTS = "results.jsonl"
-_OVERLAY_OPACITY = 0.6
-_OVERLAY_ENDING, _HEATMAP_ENDING = ".overlay.png", ".heatmap.npy"
-_LONGEST_STEM = 120  # bytes: with hash and ending it stays below every file system's 255
+_Item, _Result = TypeVar("_Item"), TypeVar("_Result")
+
+WORKERS = min(os.cpu_count() or 1, 8)  # of the largest images each needs half a gigabyte
+_AHEAD = 2  # files a worker that may wait, begun or finished, for their turn
 _READ_LIMIT = MAX_DICOM_BYTES + 1  # enough to see that a file is too large, whatever its size
+_POLL = 0.1  # seconds between looks at whether to stop
+_FINISH = 3.0  # seconds that images under way have after a stop; one takes a tenth of one, the worst two
+_OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)  # no pipe holds up the open
 
 
 class UnexpectedError(DetectorError):
@@ -80,6 +85,9 @@ def _all_below(paths: Sequence[Path]) -> Iterator[Path]:
             continue
         for root, folders, names in os.walk(path, onerror=lambda error: _LOG.warning("skipped: %s", error)):
             folders.sort()
+            for folder in folders:
+                if Path(root, folder).is_symlink():
+                    _LOG.warning("skipped, a link to a folder: %s", Path(root, folder))
             yield from (Path(root, name) for name in sorted(names))
 
 
@@ -91,8 +99,7 @@ def _may_be_regular(path: Path) -> bool:
 
 
 def _is_own(absolute: Path, out: Path) -> bool:
-    written = absolute.name == RESULTS or absolute.name.endswith((_OVERLAY_ENDING, _HEATMAP_ENDING))
-    return written and absolute.is_relative_to(os.path.abspath(out))  # noqa: PTH100
+    return is_result(absolute.name) and absolute.is_relative_to(os.path.abspath(out))  # noqa: PTH100
 
 
 @dataclass(frozen=True)
@@ -103,194 +110,162 @@ class _File:
     sha256: str
 
 
+@dataclass(frozen=True, eq=False)
+class _Answer:
+    """What a worker makes of one file: its row and its maps, or no row where the folder holds it already."""
+
+    path: Path
+    sha256: str | None
+    row: dict[str, Any] | None
+    maps: Maps | None = None
+
+
 def predict_files(
-    files: Iterable[Path], classifier: Classifier, request: Request, *, results: Results | None = None
+    files: Iterable[Path],
+    classifier: Classifier,
+    request: Request,
+    *,
+    results: Results | None = None,
+    stop: Callable[[], bool] = lambda: False,
+    on_finished: Callable[[], None] = lambda: None,
 ) -> Iterator[dict[str, Any]]:
-    """Analyse files one by one.
+    """Analyse files, several side by side.
 
     Args:
         files: what to analyse.
         classifier: the network.
         request: mode, operating point, and whether to explain.
         results: folder to write to; with it each row is on the disk before it is yielded.
+        stop: asked again and again; once it says so, no further file is begun.
+        on_finished: called after each file, also after those that a resumed `results` passes over.
 
     Yields:
-        One row a file; see `detector.report`. Files that a resumed `results` already holds are passed over.
+        One row a file in the order of the files; see `detector.report`. Those that `results` already holds have none.
 
     Raises:
         OutputError: if a result can't be written.
     """
-    for path in files:
-        try:
-            file = _read(path)
-        except UnreadablePathError as error:
-            file, failure = None, error
-        if results is not None and results.holds(str(path), file.sha256 if file else None):
+
+    def work(path: Path) -> _Answer:
+        return _answer(path, classifier, request, results)
+
+    for answer in in_order(work, files, workers=WORKERS, stop=stop):
+        if answer.row is None:
+            results.pass_over(str(answer.path), answer.sha256)
+        else:
+            if results is not None:
+                _save(answer, results)
+            yield answer.row
+        on_finished()
+
+
+def in_order(
+    work: Callable[[_Item], _Result], items: Iterable[_Item], *, workers: int, stop: Callable[[], bool]
+) -> Iterator[_Result]:
+    """Map items in threads, a few ahead of the reader, and yield in their order.
+
+    The threads are daemons of our own: those of an executor hold up the end of the program for as long as one of them
+    waits for a disk that does not answer.
+
+    Args:
+        work: what to do; its error is raised where its result would be yielded.
+        items: taken as there is room for them.
+        workers: number of threads.
+        stop: once true, what is under way is finished, if it is within seconds, and the rest is left.
+    """
+    todo: queue.SimpleQueue[tuple[Future[_Result], _Item] | None] = queue.SimpleQueue()
+    threads = [threading.Thread(target=_serve, args=(work, todo), daemon=True) for _ in range(workers)]
+    for thread in threads:
+        thread.start()
+    waiting: deque[Future[_Result]] = deque()
+    remaining = iter(items)
+    try:
+        while not stop():
+            for item in itertools.islice(remaining, workers * _AHEAD - len(waiting)):
+                waiting.append(Future())
+                todo.put((waiting[-1], item))
+            if not waiting:
+                return
+            if _is_finished(waiting[0], _POLL):
+                yield waiting.popleft().result()
+        yield from _begun(waiting)
+    finally:
+        _dismiss(threads, waiting, todo)
+
+
+def _serve(work: Callable[[_Item], _Result], todo: queue.SimpleQueue[tuple[Future[_Result], _Item] | None]) -> None:
+    while (job := todo.get()) is not None:
+        future, item = job
+        if not future.set_running_or_notify_cancel():
             continue
-        if file is None:
-            row = failed_row(str(path), failure, mode=request.mode, model=classifier.card.info, sha256=None)
-        else:
-            row = _row(path, file, classifier, request, results)
-        if results is not None:
-            results.append(row)
-        yield row
-
-
-class Results:
-    """A folder of results: ``results.jsonl``, and with explanations an overlay and a heatmap an image.
-
-    Args:
-        folder: made if it does not exist.
-        request: what is asked of every image.
-        model: weights' SHA-256 of the network that answers.
-        resume: pass over what is already there for the same file, content, model and options.
-
-    Attributes:
-        failed_before: whether a row that was passed over had failed unexpectedly.
-
-    Raises:
-        OutputError: if the folder can't be written, or another run is writing to it.
-    """
-
-    def __init__(self, folder: Path, request: Request, model: str, *, resume: bool) -> None:
-        self.folder = folder
-        self.failed_before = False
-        self._request, self._model, self._resume = request, model, resume
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            self._file = (folder / RESULTS).open("ab", buffering=0)  # a buffer would write again what did not fit
-            _lock(self._file)
-            rows = _whole_rows(folder / RESULTS)
-        except OSError as error:
-            raise OutputError(f"{folder} cannot be written: {error}.") from error
-        self._status = {self._key(row): row["status"] for row in rows}
-        self._owners = {Path(o).name: _owner(row) for row in rows if (o := (row["saliency"] or {}).get("overlay"))}
+            result = work(item)
+        except BaseException as error:  # noqa: BLE001 - raised again where the result is asked for
+            future.set_exception(error)
+        else:
+            future.set_result(result)
 
-    def __enter__(self) -> Self:
-        return self
 
-    def __exit__(self, *_: object) -> None:
-        self._file.close()  # and with it goes the lock
+def _is_finished(future: Future, seconds: float) -> bool:
+    return bool(wait([future], max(0, seconds)).done)
 
-    def holds(self, path: str, sha256: str | None) -> bool:
-        """Whether a resumed run already has the row of this file."""
-        if not self._resume:
-            return False
-        status = self._status.get((path, sha256, self._model, self._request))
-        self.failed_before |= status == "error"
-        return status is not None
 
-    def append(self, row: dict[str, Any]) -> None:
-        """Write one row and flush it to the disk, unless the same question already has its row.
-
-        Raises:
-            OutputError: if it can't be written; no part of the row stays.
-        """
-        if self._key(row) in self._status:
+def _begun(waiting: Iterable[Future[_Result]]) -> Iterator[_Result]:
+    """Results of what had been begun when the stop came, in order, as far as they come in time."""
+    deadline = time.monotonic() + _FINISH
+    for future in waiting:
+        if future.cancel() or not _is_finished(future, deadline - time.monotonic()):
             return
-        line = json.dumps(row).encode() + b"\n"
-        end = self._file.seek(0, os.SEEK_END)
-        try:
-            while line:  # a nearly full disk takes a part first and refuses the rest
-                line = line[self._file.write(line) :]
-            os.fsync(self._file.fileno())
-        except OSError as error:
-            with contextlib.suppress(OSError):
-                self._file.truncate(end)
-            raise OutputError(f"{self.folder / RESULTS} cannot be written: {error}.") from error
-        self._status[self._key(row)] = row["status"]
-
-    def overlay_path(self, path: Path, owner: str) -> Path:
-        """Where the overlay of one answer goes; no other answer gets the same place."""
-        stem = path.stem.encode("utf-8", "replace")[:_LONGEST_STEM].decode("utf-8", "ignore") or "image"
-        if self._owners.setdefault(stem + _OVERLAY_ENDING, owner) != owner:
-            stem += "-" + hashlib.sha256(owner.encode("utf-8", "surrogateescape")).hexdigest()[:12]
-            self._owners[stem + _OVERLAY_ENDING] = owner
-        return self.folder / (stem + _OVERLAY_ENDING)
-
-    def _key(self, row: dict[str, Any]) -> tuple[str, str | None, str, Request]:
-        point = (row["operating_point"] or {}).get("name", self._request.operating_point)
-        explained = row["saliency"] is not None if row["status"] == "ok" else self._request.explain
-        return (row["path"], row["input"]["sha256"], row["model"]["sha256"], Request(row["mode"], point, explained))
+        yield future.result()
 
 
-def save_maps(path: Path, image: np.ndarray, heatmap: np.ndarray) -> None:
-    """Write an overlay to ``NAME.overlay.png`` and its heatmap beside it to ``NAME.heatmap.npy``.
+def _dismiss(threads: Sequence[threading.Thread], waiting: Iterable[Future], todo: queue.SimpleQueue) -> None:
+    for future in waiting:
+        future.cancel()
+    for _ in threads:
+        todo.put(None)
+    deadline = time.monotonic() + _FINISH
+    for thread in threads:
+        thread.join(max(0, deadline - time.monotonic()))
 
-    Args:
-        path: of the overlay.
-        image: (H, W, 3) uint8 RGB.
-        heatmap: (rows, columns) float32.
 
-    Raises:
-        OutputError: if they can't be written.
-    """
-    encoded = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1]
+def _answer(path: Path, classifier: Classifier, request: Request, results: Results | None) -> _Answer:
+    """Everything about one file that needs no order."""
     try:
-        path.write_bytes(encoded.tobytes())
-        np.save(path.with_name(path.name.removesuffix(_OVERLAY_ENDING) + _HEATMAP_ENDING), heatmap)
-    except OSError as error:
-        raise OutputError(f"{path} cannot be written: {error}.") from error
-
-
-def _lock(file: Any) -> None:
-    """Keep a second run from repairing a row that this one is writing."""
-    if fcntl is not None:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-
-def _whole_rows(path: Path) -> list[dict[str, Any]]:
-    """Read the rows, and cut off a last line that an interrupted write left unfinished. Others stay as they are."""
-    data = path.read_bytes()
-    whole = data.rfind(b"\n") + 1
-    if whole < len(data):
-        os.truncate(path, whole)
-    rows = []
-    for line in data[:whole].splitlines():
+        file = _read(path)
+    except UnreadablePathError as error:
+        file, failure = None, error
+    sha256 = file.sha256 if file else None
+    if results is not None and results.holds(str(path), sha256):
+        return _Answer(path, sha256, None)
+    if file is not None:
         try:
-            row = json.loads(line)
-            _owner(row), row["status"], row["operating_point"]
-        except (ValueError, KeyError, TypeError):
-            _LOG.warning("%s holds a line that is no result; it was left alone", path)
-        else:
-            rows.append(row)
-    return rows
+            return _analysed(path, file, classifier, request, draw=results is not None)
+        except DetectorError as error:
+            failure = error
+        except Exception:  # noqa: BLE001 - one file must not end the run; the log has the traceback
+            _LOG.exception("unexpected failure on %s", path)
+            failure = UnexpectedError()
+    row = failed_row(str(path), failure, mode=request.mode, model=classifier.card.info, sha256=sha256)
+    return _Answer(path, sha256, row)
 
 
-def _owner(row: dict[str, Any]) -> str:
-    """What a saved map belongs to: one file's content, explained for one class by one model."""
-    target = (row["saliency"] or {}).get("target_class")
-    return "\n".join([row["path"], str(row["input"]["sha256"]), row["model"]["sha256"], row["mode"], str(target)])
-
-
-def _row(path: Path, file: _File, classifier: Classifier, request: Request, results: Results | None) -> dict[str, Any]:
-    try:
-        return _answered(path, file, classifier, request, results)
-    except OutputError:
-        raise
-    except DetectorError as error:
-        failure = error
-    except Exception:  # noqa: BLE001 - one file must not end the run; the log has the traceback
-        _LOG.exception("unexpected failure on %s", path)
-        failure = UnexpectedError()
-    return failed_row(str(path), failure, mode=request.mode, model=classifier.card.info, sha256=file.sha256)
-
-
-def _answered(
-    path: Path, file: _File, classifier: Classifier, request: Request, results: Results | None
-) -> dict[str, Any]:
+def _analysed(path: Path, file: _File, classifier: Classifier, request: Request, *, draw: bool) -> _Answer:
     analysis = analyse(file.data, classifier)
     prediction = _predict(analysis, classifier, request)
     if not request.explain:
-        return analysed_row(str(path), analysis, prediction)
+        return _Answer(path, file.sha256, analysed_row(str(path), analysis, prediction))
     cam, full_scale = target_cam(analysis, prediction), classifier.card.saliency_scale[prediction.task.name]
     summary = evidence_summary(analysis, cam, full_scale)
     row = analysed_row(str(path), analysis, prediction, explained=True, summary=summary)
-    if results is not None:
-        overlay_path = results.overlay_path(path, _owner(row))
-        save_maps(overlay_path, *_maps(analysis, cam, full_scale))
-        row["saliency"]["overlay"] = str(overlay_path)
-    return row
+    return _Answer(path, file.sha256, row, draw_maps(analysis, cam, full_scale=full_scale) if draw else None)
+
+
+def _save(answer: _Answer, results: Results) -> None:
+    """Write the maps first: a row in the folder promises that its overlay is there."""
+    if answer.maps is not None:
+        answer.row["saliency"]["overlay"] = str(results.save_maps(answer.path, owner_of(answer.row), answer.maps))
+    results.append(answer.row)
 
 
 def target_cam(analysis: Analysis, prediction: Prediction) -> np.ndarray:
@@ -312,17 +287,11 @@ def _predict(analysis: Analysis, classifier: Classifier, request: Request) -> Pr
     return calibration.predict(task, analysis.logits[task.name], operating_point=request.operating_point)
 
 
-def _maps(analysis: Analysis, cam: np.ndarray, full_scale: float) -> tuple[np.ndarray, np.ndarray]:
-    """Overlay (H, W, 3) uint8 at display size, and heatmap (rows, columns) on the image's own grid."""
-    image = overlay.to_display(analysis.radiograph.pixels)
-    shown = overlay.to_heatmap(cam, overlay.scaled(analysis.geometry, *image.shape))
-    coloured = overlay.blend(image, shown, full_scale=full_scale, opacity=_OVERLAY_OPACITY)
-    return coloured, overlay.to_heatmap(cam, analysis.geometry)
-
-
 def _read(path: Path) -> _File:
     try:
-        with path.open("rb") as file:
+        with open(path, "rb", opener=lambda name, _: os.open(name, _OPEN_FLAGS)) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):  # it was one when the folder was read
+                raise UnreadablePathError(f"{path} is no regular file.")
             data = file.read(_READ_LIMIT)
             if len(data) < _READ_LIMIT:
                 return _File(data, hashlib.sha256(data).hexdigest())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 from typing import TYPE_CHECKING
@@ -14,7 +15,7 @@ from detector.card import DEFAULT_MODEL, MODELS, ModelCard, read_card
 from detector.errors import ModelError, NonFiniteError
 from detector.gate import load_gate
 from detector.lungs import LungFields
-from detector.network import FEATURE_LAYER, POOLING_LAYER, TEXTURE_LAYERS, load_network
+from detector.network import FEATURE_LAYER, PASSES_AT_ONCE, POOLING_LAYER, TEXTURE_LAYERS, load_network
 from detector.preprocess import LUNG_PREPROCESSING_ID, PREPROCESSING_ID, frame_picture, lung_crop, lung_input
 from detector.schema import TASKS, NetworkInput, NetworkOutput
 
@@ -39,8 +40,9 @@ class Classifier:
         gate: what tells frontal chest X-rays from other pictures; None where none was fitted to this network.
         kernels: task name to (channels, logits), the dense layers that read the averaged features.
 
-    Thread-safe. An answer always comes from one image in one compiled function of one shape, so that the same input
-    gives the same bits whatever else is being analysed. Measurements that need no bits run in batches: `run_batch`.
+    Thread-safe. A pass always takes one image, in one compiled function of one shape, so that the same input gives the
+    same bits whatever else is being analysed. Threads that call together are answered side by side, each on one core.
+    Measurements that need no bits run in batches: `run_batch`.
     """
 
     def __init__(self, network: keras.Model, card: ModelCard, lung_fields: LungFields, gate: Gate | None) -> None:
@@ -49,7 +51,8 @@ class Classifier:
         self.lung_fields = lung_fields
         self.gate = gate
         self.kernels = {t.name: network.get_layer(t.name).get_weights()[0] for t in TASKS}
-        self._lock = threading.Semaphore()
+        self._places = threading.Semaphore(PASSES_AT_ONCE)
+        self._counting = threading.Lock()
         self._passes = 0
         self._run = _compile(network, card.input_size, batch=1)
         self._run_eight: tf.types.experimental.ConcreteFunction | None = None  # compiled when it is first asked for
@@ -63,6 +66,7 @@ class Classifier:
             ModelError: if a file is missing, the weights are not those of the card, or the card asks for another
                 preprocessing than this version's.
         """
+        _run_a_pass_on_one_core()
         card = read_card(folder / f"{name}.json")
         if card.preprocessing != PREPROCESSING_ID:
             raise ModelError(f"{name} was trained with {card.preprocessing!r}. This is {PREPROCESSING_ID!r}.")
@@ -93,8 +97,9 @@ class Classifier:
             NonFiniteError: if it answers with NaN or infinity.
         """
         batch = tf.convert_to_tensor(network_input.pixels[np.newaxis])
-        with self._lock:
+        with self._places:
             tensors = self._run(batch)
+        with self._counting:
             self._passes += 1
             _LOG.info("forward pass %d", self._passes)
         return _outputs(tensors, 1)[0]
@@ -122,12 +127,23 @@ class Classifier:
         """Run on at most eight inputs; zeros fill the batch."""
         batch = np.zeros((BATCH, *part.shape[1:]), np.float32)
         batch[: len(part)] = part
-        with self._lock:
+        with self._counting:
             if self._run_eight is None:
                 self._run_eight = _compile(self.network, self.card.input_size, batch=BATCH)
-            tensors = self._run_eight(tf.convert_to_tensor(batch))
             self._passes += len(part)
+        with self._places:
+            tensors = self._run_eight(tf.convert_to_tensor(batch))
         return _outputs(tensors, len(part))
+
+
+def _run_a_pass_on_one_core() -> None:
+    """Share the cores out between images and not within one; the bits are the same either way.
+
+    The layers are so small that handing their parts around costs more than it gains: one pass on one of two cores is
+    not slower than on both, and two passes at once take little longer than one.
+    """
+    with contextlib.suppress(RuntimeError):  # TensorFlow runs already, in a training or a notebook: it stays as it is
+        tf.config.threading.set_intra_op_parallelism_threads(1)
 
 
 def _compile(network: keras.Model, size: int, *, batch: int) -> tf.types.experimental.ConcreteFunction:

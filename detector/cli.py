@@ -12,7 +12,6 @@ import logging
 import os
 import signal
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,11 +19,15 @@ from detector import __version__
 from detector.calibration import BALANCED, SENSITIVE, SPECIFIC
 from detector.card import DEFAULT_MODEL, MODELS, model_names, read_card
 from detector.errors import DetectorError, ManifestError, ModelError, OutputError
-from detector.report import Request, csv_line, table_line
+from detector.progress import Progress
+from detector.report import Request, Tally, csv_line, table_line
 from detector.schema import BINARY, NOTICE, TASKS, THREE_CLASS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+
+    from detector.classifier import Classifier
+    from detector.results import Results
 
 _LOG = logging.getLogger("detector")
 
@@ -160,50 +163,99 @@ def _predict(options: argparse.Namespace) -> int:
     if options.resume and options.out is None:
         _LOG.error("--resume needs --out: it passes over what that folder already holds.")
         return EXIT_USAGE
+    _end_at_once_on_signals()
     # Imported here: TensorFlow takes seconds, and a wrong option should be said at once.
-    from detector.batch import Results, find_files, predict_files  # noqa: PLC0415
+    from detector.batch import find_files  # noqa: PLC0415
     from detector.classifier import Classifier  # noqa: PLC0415
+    from detector.results import Results  # noqa: PLC0415
 
     request = Request(options.mode, options.operating_point, options.explain)
-    stop = _stop_on_signals()
     classifier = Classifier.load(options.model, options.models)
-    files = _Progress(list(find_files(options.paths, out=options.out)), stop)
-    write, failed = _writer(options.format), False
-    out = (
-        Results(options.out, request, classifier.card.sha256, resume=options.resume)
-        if options.out
-        else contextlib.nullcontext()
-    )
-    with out as results:
-        for row in predict_files(files, classifier, request, results=results):
-            write(row)
-            failed |= row["status"] == "error"
-        failed |= results is not None and results.failed_before
+    files = list(find_files(options.paths, out=options.out))
+    stop = _stop_on_signals()
+    if options.out is None:
+        failed = _answer_all(files, classifier, request, options.format, stop)
+    else:
+        with Results(options.out, request, classifier.card.sha256, resume=options.resume) as results:
+            failed = _answer_all(files, classifier, request, options.format, stop, results)
+            _show_gallery(results, classifier, request, stop)
     if stop():
         return _SIGNAL_BASE + stop()
     return EXIT_FAILED if failed else EXIT_OK
 
 
-class _Progress:
-    """Hands out files until a signal comes, with rate and time left on a terminal."""
+def _answer_all(
+    files: Sequence[Path],
+    classifier: Classifier,
+    request: Request,
+    form: str,
+    stop: Callable[[], int],
+    results: Results | None = None,
+) -> bool:
+    """Analyse, write rows, show progress, sum up; returns whether a file failed unexpectedly, now or before."""
+    from detector.batch import predict_files  # noqa: PLC0415
 
-    def __init__(self, files: Sequence[Path], stop: Callable[[], int]) -> None:
-        self._files, self._stop = files, stop
+    write, tally, progress = _writer(form), Tally(), Progress(len(files))
+    rows = predict_files(
+        files, classifier, request, results=results, stop=lambda: bool(stop()), on_finished=progress.step
+    )
+    with contextlib.closing(rows), _kept_apart(progress):
+        for row in rows:
+            tally.add(row)
+            if sys.stdout.isatty():
+                progress.clear()
+            write(row)
+    _sum_up(tally, len(files), results)
+    return tally.failed or (results is not None and results.failed_before)
 
-    def __iter__(self) -> Iterator[Path]:
-        began = time.monotonic()
-        for done, path in enumerate(self._files):
-            if self._stop():
-                return
-            self._show(done, time.monotonic() - began)
-            yield path
-        self._show(len(self._files), time.monotonic() - began)
 
-    def _show(self, done: int, seconds: float) -> None:
-        if done and sys.stderr.isatty():
-            left = seconds / done * (len(self._files) - done)
-            end = "\n" if done == len(self._files) else ""
-            sys.stderr.write(f"\r{done}/{len(self._files)}  {done / seconds:.1f} a second, {left:.0f} s left {end}")
+@contextlib.contextmanager
+def _kept_apart(progress: Progress) -> Iterator[None]:
+    """Take the progress line away before a message, and at the end."""
+
+    def clear(_record: logging.LogRecord) -> bool:
+        progress.clear()
+        return True
+
+    handlers = logging.getLogger().handlers
+    for handler in handlers:
+        handler.addFilter(clear)
+    try:
+        yield
+    finally:
+        progress.clear()
+        for handler in handlers:
+            handler.removeFilter(clear)
+
+
+def _sum_up(tally: Tally, files: int, results: Results | None) -> None:
+    """What came of the run, on standard error; the row of a single file says it all."""
+    passed_over = results.passed_over if results else 0
+    left = files - tally.files - passed_over
+    lines = tally.lines()
+    lines += [f"  {passed_over} more have their row in {results.folder} already"] if passed_over else []
+    lines += [f"  stopped: {left} of {files} are left"] if left else []
+    if files != 1 or left:
+        sys.stderr.write("\n".join(lines) + "\n")
+
+
+def _show_gallery(results: Results, classifier: Classifier, request: Request, stop: Callable[[], int]) -> None:
+    """Write the gallery of a finished run; a stopped one has seconds to end."""
+    if not request.explain:
+        return
+    if stop():
+        sys.stderr.write("The gallery is made when the run is finished: the same command with --resume.\n")
+        return
+    from detector.gallery import write_gallery  # noqa: PLC0415
+
+    path = write_gallery(results.folder, results.answers(), classifier.card)
+    sys.stderr.write(f"Gallery: {path}\n")
+
+
+def _end_at_once_on_signals() -> None:
+    """While the network is loaded nothing is half done, and TensorFlow is not to be waited for."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda signum, _frame: os._exit(_SIGNAL_BASE + signum))
 
 
 def _stop_on_signals() -> Callable[[], int]:

@@ -17,7 +17,7 @@ from keras import layers
 
 from detector.card import LUNG_MODEL
 from detector.errors import ModelError
-from detector.network import load_network
+from detector.network import PASSES_AT_ONCE, load_network
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,7 +28,7 @@ _WIDTHS = (24, 40, 64, 96)  # channels at a half, a quarter, an eighth and a six
 
 
 class LungFields:
-    """A loaded segmentation network. Thread-safe; always one image in one compiled function.
+    """A loaded segmentation network. Thread-safe; always one image a pass, in one compiled function.
 
     Attributes:
         network: the Keras model, from a standardised input to logits of its shape.
@@ -36,7 +36,7 @@ class LungFields:
 
     def __init__(self, network: keras.Model) -> None:
         self.network = network
-        self._lock = threading.Semaphore()
+        self._places = threading.Semaphore(PASSES_AT_ONCE)
         signature = tf.TensorSpec((1, *network.input_shape[1:]), tf.float32)
         self._run = tf.function(lambda x: network(x, training=False)).get_concrete_function(signature)
         self._run(tf.zeros(signature.shape))  # the first run is slow; no image should pay for it
@@ -58,7 +58,7 @@ class LungFields:
 
     def __call__(self, network_input: NetworkInput) -> np.ndarray:
         """Segment one image: (size, size) bool on the network's input, true in a lung."""
-        with self._lock:
+        with self._places:
             logits = self._run(tf.convert_to_tensor(network_input.pixels[np.newaxis]))
         return logits.numpy()[0, ..., 0] > 0  # a probability of one half
 

@@ -13,6 +13,7 @@ Keras 3, backend-neutral: the same file trains with TensorFlow, JAX or torch and
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,7 @@ FEATURE_LAYER = "features"  # (N, h, w, C): the layer whose spatial mean the den
 GRID_STEP = 16  # pixels of the input along a side of one cell of the feature map
 POOLING_LAYER = "pooled_features"
 TEXTURE_LAYERS = ("unit02_project_bn", "unit04_project_bn", "unit07_project_bn")  # at 1/4, 1/8 and 1/16 of the input
+PASSES_AT_ONCE = os.cpu_count() or 1  # each of them on one core, see detector.classifier
 
 _BATCH_NORM_EPSILON = 1e-3  # EfficientNet's; the ImageNet weights were trained with it
 _BATCH_NORM_MOMENTUM = 0.97  # 0.99 lags hundreds of batches behind at our learning rate

@@ -60,10 +60,15 @@ def scaled(geometry: Geometry, rows: int, columns: int) -> Geometry:
 
 def to_display(pixels: np.ndarray, *, longer_side: int = DISPLAY_SIDE) -> np.ndarray:
     """Shrink (rows, columns) float32 in [0, 1] to uint8 with a longer side of at most `longer_side`."""
-    rows, columns = display_size(*pixels.shape, longer_side=longer_side)
-    if (rows, columns) != pixels.shape:
-        pixels = cv2.resize(pixels, (columns, rows), interpolation=cv2.INTER_AREA)
-    return np.rint(np.clip(pixels, 0, 1) * 255).astype(np.uint8)
+    return np.rint(np.clip(shrink(pixels, longer_side=longer_side), 0, 1) * 255).astype(np.uint8)
+
+
+def shrink(image: np.ndarray, *, longer_side: int) -> np.ndarray:
+    """Shrink (H, W) or (H, W, channels) of any dtype to a longer side of at most `longer_side`, if it is larger."""
+    rows, columns = display_size(*image.shape[:2], longer_side=longer_side)
+    if (rows, columns) == image.shape[:2]:
+        return image
+    return cv2.resize(image, (columns, rows), interpolation=cv2.INTER_AREA)
 
 
 def blend(image: np.ndarray, heatmap: np.ndarray, *, full_scale: float, opacity: float) -> np.ndarray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import platform
+from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -117,12 +118,59 @@ def csv_line(row: Mapping[str, Any], *, header: bool = False) -> str:
 
 def table_line(row: Mapping[str, Any]) -> str:
     """One line for a reader: decision, probabilities, file, warnings or reason."""
-    path = row["path"].encode("unicode_escape").decode() if not row["path"].isprintable() else row["path"]
+    path = printable(row["path"])
     if row["status"] != "ok":
         return f"{row['status']:<20}  {'':<44}  {path}\n{'':<22}{row['reason']}"
     shares = "  ".join(f"{name} {value:.3f}" for name, value in row["probabilities"].items())
     lines = [f"{row['decision']:<20}  {shares:<44}  {path}"]
     return "\n".join(lines + [f"{'':<22}warning: {warning}" for warning in row["warnings"]])
+
+
+def printable(path: str) -> str:
+    """A path as one line of visible text: control and direction marks are spelled out."""
+    return path if path.isprintable() else path.encode("unicode_escape").decode()
+
+
+class Tally:
+    """Counts the rows of a run: decisions, warnings, and what had no answer by its code."""
+
+    def __init__(self) -> None:
+        self.files = 0
+        self._decisions: Counter[str] = Counter()
+        self._codes: dict[str, Counter[str]] = {"rejected": Counter(), "error": Counter()}
+        self._warned = 0
+        self._warnings: Counter[str] = Counter()
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        """Count one row."""
+        self.files += 1
+        if row["status"] == "ok":
+            self._decisions[row["decision"]] += 1
+        else:
+            self._codes[row["status"]][row["code"]] += 1
+        self._warned += bool(row["warnings"])
+        self._warnings.update(row["warnings"])
+
+    @property
+    def failed(self) -> bool:
+        """Whether a file failed unexpectedly."""
+        return bool(self._codes["error"])
+
+    def lines(self) -> list[str]:
+        """The counts as lines of text; what did not happen has none."""
+        answered, rejected, failed = self._decisions, self._codes["rejected"], self._codes["error"]
+        return [
+            f"{self.files} files: {answered.total()} analysed, {rejected.total()} refused, {failed.total()} failed",
+            *_counted("decisions", answered),
+            *_counted("refused", rejected),
+            *_counted("failed", failed),
+            *([f"  with warnings: {self._warned}"] if self._warned else []),
+            *(f"    {count} × {warning}" for warning, count in self._warnings.most_common()),
+        ]
+
+
+def _counted(title: str, counts: Counter[str]) -> list[str]:
+    return [f"  {title}: " + ", ".join(f"{name} {count}" for name, count in counts.most_common())] if counts else []
 
 
 def _saliency(prediction: Prediction, summary: EvidenceSummary | None, overlay: str | None) -> dict[str, Any]:

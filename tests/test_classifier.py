@@ -2,7 +2,10 @@
 
 import json
 import shutil
+import subprocess
+import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -12,6 +15,7 @@ from detector.classifier import Classifier
 from detector.errors import ModelError, NonFiniteError
 from detector.preprocess import preprocess_pixels
 from detector.schema import TASKS, NetworkInput
+from tests.conftest import ROOT
 
 
 @pytest.fixture
@@ -164,3 +168,22 @@ def test_shipped_card_is_fitted_for_every_task(classifier):
     for task in TASKS:
         assert calibration.temperatures[task.name] > 0
         assert classifier.card.saliency_scale[task.name] > 0
+
+
+def test_passes_side_by_side_give_the_bits_of_one_alone(classifier, composite_pixels):
+    inputs = [preprocess_pixels(np.roll(composite_pixels, shift, 1) / np.float32(255)) for shift in range(0, 160, 8)]
+    alone = [classifier(network_input) for network_input in inputs]
+    passes = classifier.forward_passes
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(classifier, inputs))
+    assert classifier.forward_passes == passes + len(inputs)
+    for one, other in zip(alone, together, strict=True):
+        assert one.features.tobytes() == other.features.tobytes()
+        assert all(one.logits[task.name].tobytes() == other.logits[task.name].tobytes() for task in TASKS)
+
+
+def test_a_pass_stays_on_one_core():
+    script = "import tensorflow as tf; from detector.classifier import Classifier; Classifier.load(); "
+    script += "print(tf.config.threading.get_intra_op_parallelism_threads())"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert done.stdout.strip() == "1"

@@ -18,7 +18,8 @@ ORDER = (
     {"detector.gradcam", "detector.evidence", "detector.overlay"},
     {"detector.pipeline", "detector.stability"},
     {"detector.report"},
-    {"detector.batch", "detector.training", "detector.ui"},
+    {"detector.results", "detector.progress"},
+    {"detector.batch", "detector.gallery", "detector.training", "detector.ui"},
     {"detector.cli"},
     {"detector.__main__"},
 )
