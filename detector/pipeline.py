@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from detector.gate import check_image
 from detector.gradcam import class_evidence, closed_form_cam
-from detector.image_io import read_radiograph
 from detector.preprocess import preprocess
+from detector.sandbox import read_radiograph
 from detector.schema import TASKS, Analysis
 
 if TYPE_CHECKING:
