@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
+import cv2
 import numpy as np
 import pydicom
 from pydicom.encaps import get_frame
@@ -257,6 +258,8 @@ def _check_pixel_bytes(dataset: FileDataset, rows: int, columns: int) -> None:
             raise UnreadableError(f"{len(frame)} bytes are too few for {rows} x {columns} pixels.")
         if syntax in _JPEG_SYNTAXES and not frame.rstrip(b"\0").endswith(_JPEG_END):
             raise UnreadableError("The compressed frame has no end marker.")  # CharLS looks for it for three seconds
+        if syntax == JPEGBaseline8Bit:  # decoded again, small, for libjpeg's complaints, which Pillow keeps to itself
+            cv2.imdecode(np.frombuffer(frame, np.uint8), cv2.IMREAD_REDUCED_GRAYSCALE_8)
         return
     row = columns * _integer(dataset, "BitsAllocated") // 8
     excess = len(dataset.PixelData) - rows * row

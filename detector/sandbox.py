@@ -52,9 +52,9 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 
-SECONDS = 2.0  # for a header and a small picture; they take a hundredth of it
-SECONDS_A_MEGAPIXEL = 0.5  # JPEG 2000, the slowest, takes a sixth of it on a laptop
-MEMORY = 1536 * 2**20  # bytes beyond those of the idle child; 50 megapixels of JPEG 2000 need 1.2 GB
+SECONDS = 1.5  # for a header and a small picture; they take a hundredth of it
+SECONDS_A_MEGAPIXEL = 0.5  # JPEG 2000, the slowest, takes 0.16 on a small server
+MEMORY = 1280 * 2**20  # bytes beyond those of the idle child; a colour JPEG of 50 megapixels needs 910 MB
 START_SECONDS = 60.0  # a laptop that is loading TensorFlow at the same time
 _LONGEST_SECONDS = SECONDS + SECONDS_A_MEGAPIXEL * image_io.MAX_PIXELS / 1e6
 _LONGEST_MESSAGE = 2**16  # bytes of JSON
