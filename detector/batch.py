@@ -11,7 +11,7 @@ import hashlib
 import json
 import logging
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -21,7 +21,7 @@ import numpy as np
 from detector import overlay
 from detector.errors import DetectorError, OutputError, UnreadablePathError
 from detector.evidence import lung_share
-from detector.image_io import MAX_DICOM_BYTES
+from detector.image_io import MAX_DICOM_BYTES, name_warnings
 from detector.pipeline import analyse
 from detector.report import Request, analysed_row, failed_row
 from detector.schema import task_by_mode
@@ -280,6 +280,7 @@ def _answered(
     path: Path, file: _File, classifier: Classifier, request: Request, results: Results | None
 ) -> dict[str, Any]:
     analysis = analyse(file.data, classifier)
+    analysis = replace(analysis, warnings=analysis.warnings + name_warnings(path.name, analysis.radiograph.file_format))
     prediction = _predict(analysis, classifier, request)
     if not request.explain:
         return analysed_row(str(path), analysis, prediction)

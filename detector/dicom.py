@@ -148,8 +148,6 @@ def decode(header: DicomHeader) -> DicomImage:
     if valid.size == 0 or not np.isfinite(valid).all() or np.ptp(valid) == 0:
         raise NoContrastError("The DICOM pixels hold no contrast.")
     shown, window_notes = _voi_values(dataset, values, valid, valid_counts)
-    if _is_inverted(dataset):
-        shown = 1 - shown
     shown[padding] = 0  # padding is background, whichever way the grey scale runs
     notes = _notes(dataset) + window_notes
     return DicomImage(_looked_up(stored, entries, shown), _text(dataset, "ViewPosition") or None, notes)
@@ -343,17 +341,17 @@ def _voi_values(
     with _reading():
         has_lut = bool(dataset.get("VOILUTSequence"))
     if has_lut:
-        return _in_range(_apply_voi(dataset, values), _apply_voi(dataset, valid)), notes
+        return _on_screen(dataset, _apply_voi(dataset, values), _apply_voi(dataset, valid)), notes
     window = _window(dataset)
     if window.usable:
         if window.count > 1:
             notes = ("The file has several windows; the first was used.",)
         # pydicom's output range depends on bits and rescale; two values far outside any window measure it.
         limits = _apply_voi(dataset, np.array([-_FAR_OUTSIDE, _FAR_OUTSIDE]))
-        return _in_range(_apply_voi(dataset, values), limits), notes
+        return _on_screen(dataset, _apply_voi(dataset, values), limits), notes
     if window.count:
         notes = ("The file's display window is not usable; the range of its values was used.",)
-    return _in_range(values, _percentiles(valid, counts)), notes
+    return _on_screen(dataset, values, _percentiles(valid, counts)), notes
 
 
 @dataclass(frozen=True)
@@ -387,12 +385,17 @@ def _percentiles(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
     return below + (above - below) * (at - np.floor(at))
 
 
-def _in_range(values: np.ndarray, limits: np.ndarray) -> np.ndarray:
-    """Scale values to float32 in [0, 1] between two limits."""
+def _on_screen(dataset: FileDataset, values: np.ndarray, limits: np.ndarray) -> np.ndarray:
+    """Scale values to float32 in [0, 1] between two limits, bone white.
+
+    Where large values are dark the distance from the upper limit is taken, not one minus the result: so a MONOCHROME1
+    file gives its MONOCHROME2 twin's numbers to the last bit.
+    """
     low, high = float(limits.min()), float(limits.max())
     if high <= low or not np.isfinite(values).all():
         raise NoContrastError("The display values hold no contrast.")
-    return np.clip((values - low) / (high - low), 0, 1).astype(np.float32)
+    distance = high - values if _is_inverted(dataset) else values - low
+    return np.clip(distance / (high - low), 0, 1).astype(np.float32)
 
 
 def _is_inverted(dataset: FileDataset) -> bool:
