@@ -18,13 +18,13 @@ import threading
 import time
 from collections import deque
 from concurrent.futures import Future, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from detector.errors import DetectorError, UnreadablePathError
 from detector.evidence import summarise
-from detector.image_io import MAX_DICOM_BYTES
+from detector.image_io import MAX_DICOM_BYTES, name_warnings
 from detector.pipeline import analyse
 from detector.report import Request, analysed_row, failed_row
 from detector.results import draw_maps, is_result, owner_of
@@ -252,6 +252,7 @@ def _answer(path: Path, classifier: Classifier, request: Request, results: Resul
 
 def _analysed(path: Path, file: _File, classifier: Classifier, request: Request, *, draw: bool) -> _Answer:
     analysis = analyse(file.data, classifier)
+    analysis = replace(analysis, warnings=analysis.warnings + name_warnings(path.name, analysis.radiograph.file_format))
     prediction = _predict(analysis, classifier, request)
     if not request.explain:
         return _Answer(path, file.sha256, analysed_row(str(path), analysis, prediction))

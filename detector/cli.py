@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from detector import __version__
+from detector import __version__, sandbox
 from detector.calibration import BALANCED, SENSITIVE, SPECIFIC
 from detector.card import DEFAULT_MODEL, MODELS, model_names, read_card
 from detector.errors import DetectorError, ManifestError, ModelError, OutputError
@@ -164,6 +164,7 @@ def _predict(options: argparse.Namespace) -> int:
         _LOG.error("--resume needs --out: it passes over what that folder already holds.")
         return EXIT_USAGE
     _end_at_once_on_signals()
+    sandbox.warm_up()
     # Imported here: TensorFlow takes seconds, and a wrong option should be said at once.
     from detector.batch import find_files  # noqa: PLC0415
     from detector.classifier import Classifier  # noqa: PLC0415

@@ -6,12 +6,14 @@ what is ours is refusing what is no single greyscale radiograph, and believing n
 
 from __future__ import annotations
 
+import re
 import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
+import cv2
 import numpy as np
 import pydicom
 from pydicom.encaps import get_frame
@@ -32,6 +34,7 @@ from pydicom.uid import (
 )
 
 from detector.errors import (
+    DecodingLimitError,
     DetectorError,
     NoContrastError,
     UnreadableError,
@@ -50,6 +53,7 @@ _RADIOGRAPHY = frozenset({"CR", "DX", "RG", "OT", ""})  # PS3.3 C.7.3.1.1.1; OT 
 _PERCENTILES = (0.5, 99.5)  # what a viewer shows where the file names no window
 _GREYSCALE = frozenset({"MONOCHROME1", "MONOCHROME2"})
 _LARGEST_SPACING = 10.0  # mm; a pixel of a centimetre shows no rib
+_BLOCK = 256  # rows worked on at a time
 _FAR_OUTSIDE = 1e9  # beyond every 16-bit value after any sensible rescale
 
 #: JPEG Lossless (…4.57, …4.70) is left out on purpose: its decoders are GPL-3 or a large native library.
@@ -66,7 +70,12 @@ _DECODED_SYNTAXES = frozenset({
 })  # fmt: skip
 _JPEG_2000_SYNTAXES = frozenset({JPEG2000Lossless, JPEG2000})
 _JPEG_SYNTAXES = frozenset({JPEGBaseline8Bit, JPEGLSLossless, JPEGLSNearLossless})
+_COMPRESSED_SYNTAXES = _JPEG_2000_SYNTAXES | _JPEG_SYNTAXES | {RLELossless}
+_JPEG_END = b"\xff\xd9"
+_MOST_PIXELS_A_BYTE = 2000  # radiographs are compressed to some 20 pixels a byte at most; a bomb claims millions
+_PADDING_BYTES = 1024  # behind the pixels; PS3.5 8.1.1 asks for an even number, some devices fill a sector
 _JPEG_2000_START = b"\xff\x4f\xff\x51"  # SOC, then SIZ with the image's size (ITU-T T.800 A.5.1)
+_RLE_EXCESS = re.compile(r"RLE segment contains non-conformant padding - (\d+) vs\. (\d+) bytes")
 _JPEG_FRAME_MARKERS = frozenset({0xC0, 0xC1, 0xC2, 0xF7})  # ITU-T T.81 B.2.2, T.87 C.2.2
 
 
@@ -127,20 +136,50 @@ def decode(header: DicomHeader) -> DicomImage:
         NoContrastError: if they hold no two different numbers.
     """
     dataset = header.dataset
+    with _reading():
+        _check_pixel_bytes(dataset, header.rows, header.columns)
     stored = _stored_values(dataset)
     if stored.shape != (header.rows, header.columns):
         raise UnreadableError(f"Rows and Columns say {header.rows} x {header.columns}. Decoded {stored.shape}.")
-    notes = _notes(dataset)
-    padding = _padding_mask(dataset, stored)
-    values = _modality_values(dataset, stored)
-    valid = values[~padding]
+    entries, counts = _occurring(stored)
+    padding = _is_padding(dataset, entries)
+    values = _modality_values(dataset, entries)
+    valid, valid_counts = values[~padding], counts[~padding]
     if valid.size == 0 or not np.isfinite(valid).all() or np.ptp(valid) == 0:
         raise NoContrastError("The DICOM pixels hold no contrast.")
-    shown, window_notes = _voi_values(dataset, values, valid)
-    if _is_inverted(dataset):
-        shown = 1 - shown
+    shown, window_notes = _voi_values(dataset, values, valid, valid_counts)
     shown[padding] = 0  # padding is background, whichever way the grey scale runs
-    return DicomImage(shown, _text(dataset, "ViewPosition") or None, notes + window_notes)
+    notes = _notes(dataset) + window_notes
+    return DicomImage(_looked_up(stored, entries, shown), _text(dataset, "ViewPosition") or None, notes)
+
+
+def _occurring(stored: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The different values among at most 65536, ascending, and how often each occurs.
+
+    All that follows is done once a value instead of once a pixel.
+    """
+    low, high = int(stored.min()), int(stored.max())
+    counts = np.zeros(high - low + 1, np.int64)
+    for block in _blocks(stored):
+        counts += np.bincount((block.astype(np.int64) - low).ravel(), minlength=counts.size)
+    entries = np.flatnonzero(counts)
+    return (entries + low).astype(stored.dtype), counts[entries]
+
+
+def _looked_up(stored: np.ndarray, entries: np.ndarray, shown: np.ndarray) -> np.ndarray:
+    """Replace each stored value by what it is shown as: (rows, columns) float32."""
+    low = int(entries[0])
+    table = np.zeros(int(entries[-1]) - low + 1, np.float32)
+    table[entries.astype(np.int64) - low] = shown
+    pixels = np.empty(stored.shape, np.float32)
+    for block, target in zip(_blocks(stored), _blocks(pixels), strict=True):
+        np.take(table, block.astype(np.int64) - low, out=target)
+    return pixels
+
+
+def _blocks(image: np.ndarray) -> Iterator[np.ndarray]:
+    """Views of some rows each, so that no second copy of the whole is needed."""
+    return (image[top : top + _BLOCK] for top in range(0, len(image), _BLOCK))
 
 
 def _check_transfer_syntax(data: bytes) -> None:
@@ -167,10 +206,11 @@ def _reading() -> Iterator[None]:
             yield
     except DetectorError:
         raise
-    except (MemoryError, RecursionError) as error:
-        raise UnreadableError(f"The DICOM file cannot be read: {type(error).__name__}.") from error
+    except MemoryError as error:
+        raise DecodingLimitError("The DICOM file needs more memory than there is.") from error
     except Exception as error:  # a parser of a format this wide raises whatever its damaged values lead to
-        raise UnreadableError(f"The DICOM file cannot be read: {error}.") from error
+        # Its message may quote the file, and the file names a patient.
+        raise UnreadableError(f"The DICOM file cannot be read ({type(error).__name__}).") from error
 
 
 def _check_kind(dataset: FileDataset) -> None:
@@ -201,11 +241,33 @@ def _check_compressed_size(dataset: FileDataset, rows: int, columns: int) -> Non
     syntax = dataset.file_meta.TransferSyntaxUID
     if syntax not in _JPEG_2000_SYNTAXES | _JPEG_SYNTAXES:
         return
-    with _reading():
-        frame = get_frame(dataset.PixelData, 0, number_of_frames=1)
+    frame = _frame(dataset)
     size = _jpeg_2000_size(frame) if syntax in _JPEG_2000_SYNTAXES else _jpeg_size(frame)
     if size != (rows, columns):
         raise UnreadableError(f"Rows and Columns say {rows} x {columns}. The compressed frame says {size}.")
+
+
+def _check_pixel_bytes(dataset: FileDataset, rows: int, columns: int) -> None:
+    """Refuse pixel data whose length can't be that of rows x columns, as far as it can be said without decoding."""
+    syntax = dataset.file_meta.TransferSyntaxUID
+    if syntax in _COMPRESSED_SYNTAXES:
+        frame = _frame(dataset)
+        if len(frame) * _MOST_PIXELS_A_BYTE < rows * columns:
+            raise UnreadableError(f"{len(frame)} bytes are too few for {rows} x {columns} pixels.")
+        if syntax in _JPEG_SYNTAXES and not frame.rstrip(b"\0").endswith(_JPEG_END):
+            raise UnreadableError("The compressed frame has no end marker.")  # CharLS looks for it for three seconds
+        if syntax == JPEGBaseline8Bit:  # decoded again, small, for libjpeg's complaints, which Pillow keeps to itself
+            cv2.imdecode(np.frombuffer(frame, np.uint8), cv2.IMREAD_REDUCED_GRAYSCALE_8)
+        return
+    row = columns * _integer(dataset, "BitsAllocated") // 8
+    excess = len(dataset.PixelData) - rows * row
+    if excess >= max(row, _PADDING_BYTES):  # Rows or Columns is wrong, and the picture would be cut or sheared
+        raise UnreadableError(f"(7FE0,0010) Pixel Data holds {excess} bytes more than {rows} x {columns} pixels need.")
+
+
+def _frame(dataset: FileDataset) -> bytes:
+    with _reading():
+        return get_frame(dataset.PixelData, 0, number_of_frames=1)
 
 
 def _jpeg_2000_size(frame: bytes) -> tuple[int, int] | None:
@@ -227,18 +289,28 @@ def _jpeg_size(frame: bytes) -> tuple[int, int] | None:
 
 
 def _stored_values(dataset: FileDataset) -> np.ndarray:
-    with _reading():
-        return pixel_array(dataset)
+    with _reading(), warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        stored = pixel_array(dataset)
+    _check_rle_length(dataset, [str(warning.message) for warning in said])
+    return stored
 
 
-def _padding_mask(dataset: FileDataset, stored: np.ndarray) -> np.ndarray:
-    """Pixels outside the exposed field (PS3.3 C.7.5.1.1.2), as (rows, columns) bool."""
+def _check_rle_length(dataset: FileDataset, said: list[str]) -> None:
+    """Refuse an RLE frame that holds more rows than Rows says; pydicom cuts them off and warns with both lengths."""
+    for decoded, expected in (found.groups() for text in said if (found := _RLE_EXCESS.search(text))):
+        if int(decoded) - int(expected) >= max(_integer(dataset, "Columns"), _PADDING_BYTES):
+            raise UnreadableError(f"An RLE segment holds {decoded} bytes where {expected} are needed.")
+
+
+def _is_padding(dataset: FileDataset, entries: np.ndarray) -> np.ndarray:
+    """Which stored values mean a pixel outside the exposed field (PS3.3 C.7.5.1.1.2), as (values,) bool."""
     first = _integer_or_none(dataset, "PixelPaddingValue")
     if first is None:
-        return np.zeros(stored.shape, bool)
+        return np.zeros(entries.shape, bool)
     last = _integer_or_none(dataset, "PixelPaddingRangeLimit")
     low, high = sorted((first, first if last is None else last))
-    return (stored >= low) & (stored <= high)
+    return (entries >= low) & (entries <= high)
 
 
 def _modality_values(dataset: FileDataset, stored: np.ndarray) -> np.ndarray:
@@ -251,27 +323,35 @@ def _modality_values(dataset: FileDataset, stored: np.ndarray) -> np.ndarray:
         return np.asarray(apply_modality_lut(stored, dataset), np.float64)
 
 
-def _voi_values(dataset: FileDataset, values: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
+def _voi_values(
+    dataset: FileDataset, values: np.ndarray, valid: np.ndarray, counts: np.ndarray
+) -> tuple[np.ndarray, tuple[str, ...]]:
     """Apply the first VOI LUT or window (PS3.3 C.11.2); without a usable one, the range of the values.
 
+    Args:
+        dataset: that holds the LUT or window.
+        values: (values,) float64, to be shown.
+        valid: those of them that are no padding.
+        counts: how often each of `valid` occurs.
+
     Returns:
-        (rows, columns) float32 in [0, 1], and what was assumed.
+        (values,) float32 in [0, 1], and what was assumed.
     """
     notes: tuple[str, ...] = ()
     with _reading():
         has_lut = bool(dataset.get("VOILUTSequence"))
     if has_lut:
-        return _in_range(_apply_voi(dataset, values), _apply_voi(dataset, _extremes(valid))), notes
+        return _on_screen(dataset, _apply_voi(dataset, values), _apply_voi(dataset, valid)), notes
     window = _window(dataset)
     if window.usable:
         if window.count > 1:
             notes = ("The file has several windows; the first was used.",)
         # pydicom's output range depends on bits and rescale; two values far outside any window measure it.
         limits = _apply_voi(dataset, np.array([-_FAR_OUTSIDE, _FAR_OUTSIDE]))
-        return _in_range(_apply_voi(dataset, values), limits), notes
+        return _on_screen(dataset, _apply_voi(dataset, values), limits), notes
     if window.count:
         notes = ("The file's display window is not usable; the range of its values was used.",)
-    return _in_range(values, np.percentile(valid, _PERCENTILES)), notes
+    return _on_screen(dataset, values, _percentiles(valid, counts)), notes
 
 
 @dataclass(frozen=True)
@@ -296,16 +376,26 @@ def _apply_voi(dataset: FileDataset, values: np.ndarray) -> np.ndarray:
         return np.asarray(apply_voi_lut(values.copy(), dataset, index=0), np.float64)
 
 
-def _extremes(valid: np.ndarray) -> np.ndarray:
-    return np.array([valid.min(), valid.max()])
+def _percentiles(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """`numpy.percentile` of values that occur `counts` times each, at `_PERCENTILES`."""
+    order = np.argsort(values)
+    ends = np.cumsum(counts[order])
+    at = np.array(_PERCENTILES) / 100 * (ends[-1] - 1)
+    below, above = (values[order][np.searchsorted(ends, place, side="right")] for place in (np.floor(at), np.ceil(at)))
+    return below + (above - below) * (at - np.floor(at))
 
 
-def _in_range(values: np.ndarray, limits: np.ndarray) -> np.ndarray:
-    """Scale values to float32 in [0, 1] between two limits."""
+def _on_screen(dataset: FileDataset, values: np.ndarray, limits: np.ndarray) -> np.ndarray:
+    """Scale values to float32 in [0, 1] between two limits, bone white.
+
+    Where large values are dark the distance from the upper limit is taken, not one minus the result: so a MONOCHROME1
+    file gives its MONOCHROME2 twin's numbers to the last bit.
+    """
     low, high = float(limits.min()), float(limits.max())
     if high <= low or not np.isfinite(values).all():
         raise NoContrastError("The display values hold no contrast.")
-    return np.clip((values - low) / (high - low), 0, 1).astype(np.float32)
+    distance = high - values if _is_inverted(dataset) else values - low
+    return np.clip(distance / (high - low), 0, 1).astype(np.float32)
 
 
 def _is_inverted(dataset: FileDataset) -> bool:

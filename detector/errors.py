@@ -9,6 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from detector.schema import Correction
 
 
@@ -124,6 +126,24 @@ class UnsupportedTransferSyntaxError(RejectedError):
     )
 
 
+class DecodingLimitError(RejectedError):
+    """Decoding takes more time or memory than a radiograph needs."""
+
+    code = "decoding_limit"
+    user_message = (
+        "Reading this file takes more time or memory than an X-ray needs. Export it again, uncompressed or as PNG."
+    )
+
+
+class DecoderCrashError(RejectedError):
+    """The process that decoded the file died of it."""
+
+    code = "decoder_crash"
+    user_message = (
+        "The file could not be read: it broke the decoder. Other files are not affected. Export this one again."
+    )
+
+
 class NotAChestXrayError(RejectedError):
     """The gate does not recognise one frontal chest X-ray."""
 
@@ -161,6 +181,13 @@ class UnreadablePathError(RejectedError):
 
     code = "unreadable_path"
     user_message = "The file cannot be opened. Check that it exists and that you may read it."
+
+
+class DecoderUnavailableError(DetectorError):
+    """The process that decodes files can't be started."""
+
+    code = "decoder_unavailable"
+    user_message = "Files cannot be read at the moment: the decoder did not start. Close other programs and try again."
 
 
 class NonFiniteError(DetectorError):
@@ -210,3 +237,17 @@ class SampleCacheError(SampleDownloadError):
 
     code = "sample_cache"
     user_message = "The sample X-rays cannot be kept on this computer. Check that the disk is not full."
+
+
+def refusals() -> dict[str, type[RejectedError]]:
+    """Every reason for which an input is refused, by its code; README.md lists them for the user."""
+    found: dict[str, type[RejectedError]] = {}
+    for error in _below(RejectedError):
+        found.setdefault(error.code, error)  # children that only say it in other words come after their parent
+    return found
+
+
+def _below(error: type[RejectedError]) -> Iterator[type[RejectedError]]:
+    for child in error.__subclasses__():
+        yield child
+        yield from _below(child)

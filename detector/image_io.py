@@ -7,6 +7,7 @@ completely is refused: half a radiograph would still get a confident answer.
 from __future__ import annotations
 
 import hashlib
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -24,22 +25,43 @@ from detector.errors import (
 from detector.picture_header import PictureHeader, read_picture_header
 from detector.schema import Radiograph
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 MAX_PIXELS = 50_000_000  # the largest detectors have 4280 x 3520 = 15 million
 MAX_PICTURE_BYTES = 25 * 2**20
 MAX_DICOM_BYTES = 64 * 2**20  # a 4280 x 3520 16-bit radiograph is 30 MB
 MIN_SIDE = 64
 MAX_ASPECT_RATIO = 4.0
 
+#: What a name's ending promises. Every other ending, and none, promises nothing.
+_ENDINGS = {
+    ".png": "PNG",
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".jpe": "JPEG",
+    ".jfif": "JPEG",
+    ".dcm": "DICOM",
+    ".dicom": "DICOM",
+    ".bmp": "BMP",
+    ".gif": "GIF",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+    ".webp": "WebP",
+    ".pdf": "PDF",
+}
 _COLOUR_TOLERANCE = 12 / 255  # JPEG's chroma rounding stays below it in grey pictures
 _COLOURED_SHARE = 0.001  # a coloured pixel in a thousand is a stain of compression, not a colour picture
+_BLOCK = 256  # rows at a time, where the whole picture would need several copies
 _FULL_RANGE_SHARE = 0.5  # a 16-bit picture whose maximum lies below half of full scale holds fewer bits
 
 
-def read_radiograph(data: bytes) -> Radiograph:
-    """Decode one file.
+def read_radiograph(data: bytes, *, on_size: Callable[[int], None] = lambda _pixels: None) -> Radiograph:
+    """Decode one file in this process; `detector.sandbox` does the same in a child with limits.
 
     Args:
         data: the file's bytes.
+        on_size: called with the number of pixels as soon as the header has passed its checks.
 
     Returns:
         The image as displayed: orientation applied, bone white, (rows, columns) float32 in [0, 1].
@@ -48,25 +70,49 @@ def read_radiograph(data: bytes) -> Radiograph:
         RejectedError: one of its children for every input that is not one sound radiograph; see
             `detector.errors`.
     """
+    check_bytes(data)
+    return _read_dicom(data, on_size) if dicom.is_dicom(data) else _read_picture(data, on_size)
+
+
+def check_bytes(data: bytes) -> None:
+    """Check what can be said without reading the file.
+
+    Raises:
+        EmptyFileError: if there are no bytes.
+        TooLargeError: if there are more than a radiograph needs.
+    """
     if not data:
         raise EmptyFileError("The file has no bytes.")
-    if dicom.is_dicom(data):
-        return _read_dicom(data)
-    return _read_picture(data)
+    limit = MAX_DICOM_BYTES if dicom.is_dicom(data) else MAX_PICTURE_BYTES
+    if len(data) > limit:
+        raise TooLargeError(f"The file has {len(data)} bytes; the limit is {limit}.")
 
 
-def _read_dicom(data: bytes) -> Radiograph:
-    _check_bytes(data, MAX_DICOM_BYTES)
+def name_warnings(name: str, file_format: str) -> tuple[str, ...]:
+    """Say it when a file's name promises another format than its bytes hold; the bytes are believed.
+
+    Args:
+        name: of the file, with or without a folder.
+        file_format: that its bytes hold, as in `Radiograph`.
+    """
+    promised = next((kind for ending, kind in _ENDINGS.items() if name.lower().endswith(ending)), file_format)
+    if promised == file_format:
+        return ()
+    return (f"The file is named like {promised} but holds {file_format}; it was read as {file_format}.",)
+
+
+def _read_dicom(data: bytes, on_size: Callable[[int], None]) -> Radiograph:
     header = dicom.read_header(data)
     _check_size(header.rows, header.columns)
+    on_size(header.rows * header.columns)
     image = dicom.decode(header)
     return _radiograph(data, image.pixels, "DICOM", image.warnings, view_position=image.view_position)
 
 
-def _read_picture(data: bytes) -> Radiograph:
-    _check_bytes(data, MAX_PICTURE_BYTES)
+def _read_picture(data: bytes, on_size: Callable[[int], None]) -> Radiograph:
     header = read_picture_header(data)
     _check_size(header.rows, header.columns)
+    on_size(header.rows * header.columns)
     encoded = np.frombuffer(data, np.uint8)
     if header.has_alpha:
         _check_transparency(_imdecode(encoded, cv2.IMREAD_UNCHANGED))
@@ -84,8 +130,9 @@ def _joined(header: PictureHeader, *more: tuple[str, ...]) -> tuple[str, ...]:
 def _radiograph(
     data: bytes, pixels: np.ndarray, file_format: str, warnings: tuple[str, ...], view_position: str | None = None
 ) -> Radiograph:
-    if np.ptp(pixels) == 0:
-        raise NoContrastError("All pixels have the same value.")
+    low, high = pixels.min(), pixels.max()
+    if not (np.isfinite([low, high]).all() and low < high):  # a NaN anywhere makes both NaN
+        raise NoContrastError(f"The pixels reach from {low} to {high}.")
     shape = np.array(pixels.shape, "<u4").tobytes()
     return Radiograph(
         pixels=pixels,
@@ -95,11 +142,6 @@ def _radiograph(
         view_position=view_position,
         warnings=warnings,
     )
-
-
-def _check_bytes(data: bytes, limit: int) -> None:
-    if len(data) > limit:
-        raise TooLargeError(f"The file has {len(data)} bytes; the limit is {limit}.")
 
 
 def _check_size(rows: int, columns: int) -> None:
@@ -131,13 +173,18 @@ def _to_grey(image: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
     """Turn (rows, columns[, 3]) into (rows, columns) of the same dtype, saying whether there was colour."""
     if image.ndim == 2:
         return image, ()
-    tolerance = _COLOUR_TOLERANCE * np.iinfo(image.dtype).max
-    blue, green, red = (image[..., channel].astype(np.int32) for channel in range(3))
-    coloured = (np.abs(blue - green) > tolerance) | (np.abs(green - red) > tolerance)
+    coloured = sum(_coloured_pixels(image[top : top + _BLOCK]) for top in range(0, len(image), _BLOCK))
     grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
-    if coloured.mean() > _COLOURED_SHARE:
+    if coloured > _COLOURED_SHARE * grey.size:
         return grey, ("The picture contains colour; a radiograph does not.",)
     return grey, ()
+
+
+def _coloured_pixels(image: np.ndarray) -> int:
+    """Count the pixels of (rows, columns, 3) whose channels differ."""
+    tolerance = _COLOUR_TOLERANCE * np.iinfo(image.dtype).max
+    blue, green, red = (image[..., channel].astype(np.int32) for channel in range(3))
+    return int(np.count_nonzero((np.abs(blue - green) > tolerance) | (np.abs(green - red) > tolerance)))
 
 
 def _to_unit_range(grey: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:

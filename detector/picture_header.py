@@ -19,6 +19,7 @@ _JPEG_START_OF_SCAN = 0xDA
 _JPEG_RESTARTS = range(0xD0, 0xD8)
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # without tables and extensions, T.81 table B.1
 _JPEG_CMYK_COMPONENTS = 4
+_JPEG_MOST_SCANS = 200  # a progressive JPEG has some ten; each may cost as much time as a whole picture
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ def _read_png(data: bytes) -> PictureHeader:
 
 def _read_jpeg(data: bytes) -> PictureHeader:
     """Walk the markers (ITU-T T.81 B.1) from the first segment to the end of the image."""
-    position, frame = 2, b""
+    position, frame, scans = 2, b"", 0
     while True:
         marker = _marker_at(data, position)
         if marker == _JPEG_END:
@@ -105,6 +106,9 @@ def _read_jpeg(data: bytes) -> PictureHeader:
             if frame:  # the decoder believes the first one
                 raise UnreadableError("The JPEG has more than one frame header.")
             frame = data[position + 4 : end]
+        scans += marker == _JPEG_START_OF_SCAN
+        if scans > _JPEG_MOST_SCANS:
+            raise UnreadableError(f"The JPEG has more than {_JPEG_MOST_SCANS} scans.")
         position = _end_of_scan(data, end) if marker == _JPEG_START_OF_SCAN else end
     if len(frame) < 6:
         raise UnreadableError("The JPEG has no frame header.")

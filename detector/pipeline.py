@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from detector.errors import NotAChestXrayError
 from detector.gate import GateFinding, check_features, check_image, check_lungs, correct, gate_features
 from detector.gradcam import evidence_maps
-from detector.image_io import read_radiograph
+from detector.sandbox import read_radiograph
 from detector.schema import Analysis, Correction
 
 if TYPE_CHECKING:

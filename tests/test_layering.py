@@ -13,6 +13,7 @@ ORDER = (
     {"detector", "detector.errors", "detector.schema"},
     {"detector.picture_header", "detector.dicom", "detector.calibration"},  # calibration is plain arithmetic
     {"detector.image_io", "detector.card"},
+    {"detector.sandbox"},
     {"detector.gate", "detector.lungs", "detector.preprocess", "detector.network"},
     {"detector.classifier"},
     {"detector.gradcam", "detector.evidence", "detector.overlay"},

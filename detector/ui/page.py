@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
+from detector import sandbox
 from detector.calibration import BALANCED
 from detector.card import DEFAULT_MODEL, MODELS, ModelCard, read_card
 from detector.errors import ModelError, SampleDownloadError, SampleNetworkError
@@ -178,6 +179,7 @@ def load_classifier() -> Classifier:
     Raises:
         ModelError: if it is missing or damaged.
     """
+    sandbox.warm_up()
     from detector.classifier import Classifier  # noqa: PLC0415
 
     return Classifier.load()

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from detector import overlay
 from detector.errors import DetectorError
 from detector.evidence import sentence, summarise, warning
+from detector.image_io import name_warnings
 from detector.pipeline import analyse
 from detector.ui import figures, texts
 
@@ -182,7 +183,7 @@ def _analysed(key: str, name: str, data: bytes, classifier: Classifier) -> Case 
         logits=analysis.logits,
         cams=analysis.cams,
         lung_field=analysis.lung_field,
-        warnings=analysis.warnings,
+        warnings=analysis.warnings + name_warnings(name, analysis.radiograph.file_format),
         file_format=analysis.radiograph.file_format,
         model=analysis.model,
         analysed_at=analysis.analysed_at,

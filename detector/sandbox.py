@@ -1,0 +1,360 @@
+"""Decodes files in child processes with limits on memory and time, so that a hostile file costs its own answer only.
+
+No header bounds what a compressed file costs: a scan of a progressive JPEG, a run of RLE or a nest of DICOM sequences
+asks for time and memory that nothing announces, and the decoders are C libraries. So all decoding happens in a child,
+kept warm, that is ended when it takes too long and replaced at once. It limits the cost of a file; it is no jail.
+
+The child is ``python -m detector.sandbox``. Files and pixels pass through its standard input and output, each message
+preceded by its length; nothing that it says is executed or unpickled. Its standard error is read for what the decoders
+themselves only mutter: a JPEG that was cut off is one.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import faulthandler
+import json
+import logging
+import os
+import queue
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import threading
+import traceback
+from functools import cache
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+import numpy as np
+
+from detector import image_io
+from detector.errors import (
+    DecoderCrashError,
+    DecoderUnavailableError,
+    DecodingLimitError,
+    RejectedError,
+    UnreadableError,
+    refusals,
+)
+from detector.schema import Radiograph
+
+try:
+    import resource
+except ImportError:  # Windows: the time limit remains
+    resource = None
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_LOG = logging.getLogger(__name__)
+
+SECONDS = 1.5  # for a header and a small picture; they take a hundredth of it
+SECONDS_A_MEGAPIXEL = 0.5  # JPEG 2000, the slowest, takes 0.16 on a small server
+MEMORY = 1280 * 2**20  # bytes beyond those of the idle child; a colour JPEG of 50 megapixels needs 910 MB
+START_SECONDS = 60.0  # a laptop that is loading TensorFlow at the same time
+_LONGEST_SECONDS = SECONDS + SECONDS_A_MEGAPIXEL * image_io.MAX_PIXELS / 1e6
+_LONGEST_MESSAGE = 2**16  # bytes of JSON
+_COMPLAINTS = 2**20  # bytes that decoders may write to standard error, and the largest file that the child may write
+_CUT_OFF = b"premature end"  # libjpeg's words for a JPEG whose pixels stop before its end marker
+_LENGTH = struct.Struct("<Q")
+_ROOT = Path(__file__).resolve().parent.parent
+
+
+def read_radiograph(data: bytes) -> Radiograph:
+    """Decode one file in a child process; the same pixels as `image_io.read_radiograph`. Thread-safe.
+
+    Raises:
+        RejectedError: one of its children for every input that is not one sound radiograph, or whose decoding exceeds
+            the limits.
+        DecoderUnavailableError: if no child can be started.
+    """
+    image_io.check_bytes(data)
+    workers = _workers()
+    worker = workers.get()
+    try:
+        return worker.read(data)
+    finally:
+        workers.put(worker)
+
+
+def warm_up() -> None:
+    """Start the first child, so that the first file needn't wait for it. Returns at once."""
+    workers = _workers()
+    with contextlib.suppress(queue.Empty, DecoderUnavailableError):
+        worker = workers.get_nowait()
+        try:
+            worker.start()
+        finally:
+            workers.put(worker)
+
+
+@cache
+def _workers() -> queue.LifoQueue[_Worker]:
+    """The children, the warmest on top. Two at least: a file that hangs must not hold up another session."""
+    workers: queue.LifoQueue[_Worker] = queue.LifoQueue()
+    for _ in range(max(2, min(4, os.cpu_count() or 1))):
+        worker = _Worker()
+        atexit.register(worker.discard)
+        workers.put(worker)
+    return workers
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_workers.cache_clear)  # two processes must not share one child's pipes
+
+
+class _Worker:
+    """One child process, started when it is first needed and again after its death. Used by one thread at a time."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+        self._ready = False
+
+    def start(self) -> None:
+        """Start the child, if it does not run, without waiting until it is ready.
+
+        Raises:
+            DecoderUnavailableError: if it can't be started.
+        """
+        if self._process is not None and self._process.poll() is None:
+            return
+        self.discard()
+        try:
+            self._process = _start_child()
+        except OSError as error:
+            raise DecoderUnavailableError(f"The decoder cannot be started: {error}.") from error
+
+    def read(self, data: bytes) -> Radiograph:
+        """Decode one file; a child that dies or takes too long is replaced."""
+        process = self._get_ready()
+        deadline = _Deadline(process.kill, SECONDS)
+        try:
+            _send(process.stdin, data)
+            reply = _receive_json(process.stdout)
+            if "size" in reply:  # the header is sound, and how long its pixels may take is known
+                deadline.extend(SECONDS_A_MEGAPIXEL * min(int(reply["size"]), image_io.MAX_PIXELS) / 1e6)
+                reply = _receive_json(process.stdout)
+            radiograph = _radiograph(reply, process.stdout)
+        except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
+            self._replace()
+            if deadline.passed:
+                raise DecodingLimitError(f"Decoding took more than {deadline.seconds:.1f} s.") from error
+            raise DecoderCrashError(f"The decoder ended ({type(error).__name__}).") from error
+        finally:
+            deadline.cancel()
+        if deadline.passed:  # in the last moment: the answer is whole, the child is not
+            self._replace()
+        return radiograph
+
+    def _get_ready(self) -> subprocess.Popen[bytes]:
+        self.start()
+        process = self._process
+        if not self._ready:
+            deadline = _Deadline(process.kill, START_SECONDS)
+            try:
+                self._ready = _receive_json(process.stdout)["ready"]
+            except (OSError, EOFError, ValueError, KeyError) as error:
+                self.discard()
+                raise DecoderUnavailableError("The decoder ended before it was ready.") from error
+            finally:
+                deadline.cancel()
+        return process
+
+    def _replace(self) -> None:
+        with contextlib.suppress(DecoderUnavailableError):  # then the next file says so
+            self.discard()
+            self.start()
+
+    def discard(self) -> None:
+        """End the child."""
+        process, self._process, self._ready = self._process, None, False
+        if process is None:
+            return
+        process.kill()
+        for pipe in (process.stdin, process.stdout):
+            with contextlib.suppress(OSError):  # bytes that the dead child will never take
+                pipe.close()
+        process.wait()
+
+
+class _Deadline:
+    """Ends a process when its time is up."""
+
+    def __init__(self, kill: Callable[[], None], seconds: float) -> None:
+        self.seconds, self.passed, self._kill = seconds, False, kill
+        self._timer = self._started(seconds)
+
+    def extend(self, seconds: float) -> None:
+        """Start again, with more time."""
+        self._timer.cancel()
+        self.seconds += seconds
+        self._timer = self._started(self.seconds)
+
+    def cancel(self) -> None:
+        """Let the process live."""
+        self._timer.cancel()
+
+    def _started(self, seconds: float) -> threading.Timer:
+        timer = threading.Timer(seconds, self._pass)
+        timer.daemon = True
+        timer.start()
+        return timer
+
+    def _pass(self) -> None:
+        self.passed = True
+        self._kill()
+
+
+def _start_child() -> subprocess.Popen[bytes]:
+    paths = [str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    # One thread decodes; more would each take a share of the memory limit.
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "OPENBLAS_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        [sys.executable, "-m", "detector.sandbox"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=environment,
+        start_new_session=True,  # Ctrl-C is for the parent, which lets the file at work be finished
+    )
+
+
+def _send(pipe: IO[bytes], message: bytes | memoryview) -> None:
+    pipe.write(_LENGTH.pack(len(message)))
+    pipe.write(message)
+    pipe.flush()
+
+
+def _receive(pipe: IO[bytes], limit: int) -> bytes:
+    (length,) = _LENGTH.unpack(_exactly(pipe, _LENGTH.size))
+    if length > limit:
+        raise ValueError(f"A message has {length} bytes; the limit is {limit}.")
+    return _exactly(pipe, length)
+
+
+def _exactly(pipe: IO[bytes], length: int) -> bytes:
+    data = pipe.read(length)
+    if len(data) < length:
+        raise EOFError
+    return data
+
+
+def _receive_json(pipe: IO[bytes]) -> dict[str, Any]:
+    return dict(json.loads(_receive(pipe, _LONGEST_MESSAGE)))
+
+
+def _radiograph(reply: dict[str, Any], pipe: IO[bytes]) -> Radiograph:
+    """Build the answer, or raise the refusal, that a child has sent."""
+    if "refused" in reply:
+        raise refusals().get(reply["refused"], UnreadableError)(str(reply["message"]))
+    if "failed" in reply:
+        _LOG.error("decoding failed unexpectedly\n%s", reply["failed"])
+        raise DecoderCrashError("Decoding failed unexpectedly.")
+    rows, columns = int(reply["rows"]), int(reply["columns"])
+    if min(rows, columns) < 1 or rows * columns > image_io.MAX_PIXELS:
+        raise ValueError(f"The decoder sent {rows} x {columns} pixels.")
+    pixels = np.empty((rows, columns), np.float32)
+    if pipe.readinto(pixels.data.cast("B")) < pixels.nbytes:
+        raise EOFError
+    view = reply["view_position"]
+    return Radiograph(
+        pixels=pixels,
+        file_format=str(reply["file_format"]),
+        sha256=str(reply["sha256"]),
+        pixel_sha256=str(reply["pixel_sha256"]),
+        view_position=None if view is None else str(view),
+        warnings=tuple(map(str, reply["warnings"])),
+    )
+
+
+def serve() -> None:
+    """Answer until standard input ends: the child's whole life."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    requests, replies = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
+    complaints = _redirect_output()
+    logging.disable()  # what pydicom logs quotes values of the file
+    _limit()
+    _send_json(replies, {"ready": True})
+    while True:
+        try:
+            data = _receive(requests, image_io.MAX_DICOM_BYTES)
+        except EOFError:
+            return
+        # Should the parent be gone, nobody else would end a decoder that hangs.
+        faulthandler.dump_traceback_later(2 * _LONGEST_SECONDS, exit=True, file=complaints)
+        _answer(data, replies, complaints)
+        faulthandler.cancel_dump_traceback_later()
+        del data
+
+
+def _redirect_output() -> IO[bytes]:
+    """Give decoders that write to standard output or error a file in memory; returns it."""
+    if hasattr(os, "memfd_create"):
+        complaints = os.fdopen(os.memfd_create("complaints"), "w+b", buffering=0)
+    else:
+        complaints = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - open as long as the process lives
+    for descriptor in (1, 2):
+        os.dup2(complaints.fileno(), descriptor)
+    return complaints
+
+
+def _limit() -> None:
+    if resource is None:
+        return
+    limits = {resource.RLIMIT_CORE: 0, resource.RLIMIT_FSIZE: _COMPLAINTS}  # a core file would hold a patient's pixels
+    statm = Path("/proc/self/statm")
+    if statm.exists():
+        limits[resource.RLIMIT_AS] = int(statm.read_text("ascii").split()[0]) * resource.getpagesize() + MEMORY
+    else:
+        limits[resource.RLIMIT_DATA] = MEMORY
+    for kind, limit in limits.items():
+        with contextlib.suppress(ValueError, OSError):  # a system that does not know this limit, or has a lower one
+            resource.setrlimit(kind, (limit, limit))
+
+
+def _answer(data: bytes, replies: IO[bytes], complaints: IO[bytes]) -> None:
+    _empty(complaints)
+    try:
+        radiograph = image_io.read_radiograph(data, on_size=lambda pixels: _send_json(replies, {"size": pixels}))
+        complaints.seek(0)
+        if _CUT_OFF in complaints.read():
+            raise UnreadableError("The JPEG's pixels end before its end marker.")  # noqa: TRY301
+    except RejectedError as error:
+        return _send_json(replies, {"refused": error.code, "message": str(error)[:1000]})
+    except MemoryError:
+        return _send_json(replies, {"refused": DecodingLimitError.code, "message": "Decoding ran out of memory."})
+    except Exception as error:  # noqa: BLE001 - the parent is told, without what the file says of its patient
+        frames = "".join(traceback.format_tb(error.__traceback__))
+        return _send_json(replies, {"failed": f"{frames}{type(error).__name__}"[-4000:]})
+    _send_json(replies, _description(radiograph))
+    replies.write(radiograph.pixels.data.cast("B"))
+    return replies.flush()
+
+
+def _empty(file: IO[bytes]) -> None:
+    file.seek(0)
+    file.truncate()
+
+
+def _send_json(pipe: IO[bytes], message: dict[str, Any]) -> None:
+    _send(pipe, json.dumps(message).encode())
+
+
+def _description(radiograph: Radiograph) -> dict[str, Any]:
+    return {
+        "rows": radiograph.rows,
+        "columns": radiograph.columns,
+        "file_format": radiograph.file_format,
+        "sha256": radiograph.sha256,
+        "pixel_sha256": radiograph.pixel_sha256,
+        "view_position": radiograph.view_position,
+        "warnings": radiograph.warnings,
+    }
+
+
+if __name__ == "__main__":
+    serve()

@@ -1,0 +1,88 @@
+"""The long run: ``python -m tests.fuzz FORMAT --runs 100000`` reads changed files until the number is reached.
+
+Two engines. ``mutate`` needs nothing: it changes seeds at random and reads them in the child process with its limits, so
+that a crash or a hang of a C library is counted and the run goes on. ``atheris`` (if it is installed) is guided by which
+lines of Python a file reaches; a crash ends it, with the file saved beside it.
+"""
+
+import argparse
+import contextlib
+import json
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+from detector import sandbox
+from detector.errors import DecoderCrashError, DecodingLimitError, DetectorError
+from detector.image_io import read_radiograph
+from tests.fuzz.mutate import FORMATS, cases, seeds
+
+
+def run_mutations(kind, runs, seed, crashes):
+    """Read `runs` changed files in the child; returns what came of them."""
+    outcomes, began = Counter(), time.monotonic()
+    for number, data in zip(range(runs), cases(kind, seed), strict=False):
+        outcome = _outcome(data)
+        outcomes[outcome] += 1
+        if outcome in {DecoderCrashError.code, DecodingLimitError.code, "escaped"}:
+            crashes.mkdir(parents=True, exist_ok=True)
+            (crashes / f"{kind}-{seed}-{number}-{outcome}").write_bytes(data)
+        if (number + 1) % 1000 == 0:
+            sys.stderr.write(f"\r{kind} {number + 1} {time.monotonic() - began:.0f} s {dict(outcomes)} ")
+    return outcomes
+
+
+def _outcome(data):
+    try:
+        sandbox.read_radiograph(data)
+    except DetectorError as error:
+        return error.code
+    except Exception:  # noqa: BLE001 - this is what is looked for
+        return "escaped"
+    return "ok"
+
+
+def run_atheris(kind, runs, crashes):
+    """Let Atheris look for files that reach new lines. It ends the process itself."""
+    import atheris
+
+    crashes.mkdir(parents=True, exist_ok=True)
+    corpus = crashes / f"{kind}-corpus"
+    corpus.mkdir(exist_ok=True)
+    for number, data in enumerate(seeds(kind)):
+        (corpus / f"seed{number}").write_bytes(data)
+
+    def read(data):
+        with contextlib.suppress(DetectorError):
+            read_radiograph(data)
+
+    atheris.instrument_all()
+    options = [f"-runs={runs}", "-timeout=10", "-rss_limit_mb=3000", "-max_len=20000", "-close_fd_mask=2"]
+    atheris.Setup([sys.argv[0], *options, f"-artifact_prefix={crashes}/{kind}-", str(corpus)], read)
+    atheris.Fuzz()
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
+    parser.add_argument("formats", nargs="*", metavar="FORMAT", help=f"{', '.join(FORMATS)} (default: all)")
+    parser.add_argument("--runs", type=int, default=100_000, help="files a format")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--engine", choices=["mutate", "atheris"], default="mutate")
+    parser.add_argument("--out", type=Path, default=Path("out/fuzz"), metavar="DIR", help="where bad files are kept")
+    options = parser.parse_args()
+    bad = 0
+    for kind in options.formats or FORMATS:
+        if options.engine == "atheris":
+            run_atheris(kind, options.runs, options.out)
+        began = time.monotonic()
+        outcomes = run_mutations(kind, options.runs, options.seed, options.out)
+        bad += outcomes["escaped"] + outcomes[DecoderCrashError.code]
+        summary = {"format": kind, "runs": options.runs, "seconds": round(time.monotonic() - began), **outcomes}
+        sys.stdout.write(json.dumps(summary) + "\n")
+        sys.stdout.flush()
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
