@@ -7,29 +7,84 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
+import keras
 import numpy as np
 import pytest
 
+from detector import classifier as classifier_module
 from detector.card import DEFAULT_MODEL, MODELS, model_names, read_card
 from detector.classifier import Classifier
 from detector.errors import ModelError, NonFiniteError
-from detector.preprocess import preprocess_pixels
+from detector.lungs import LungFields
+from detector.network import TEXTURE_LAYERS
+from detector.preprocess import frame_picture, lung_crop, lung_input
 from detector.schema import TASKS, NetworkInput
 from tests.conftest import ROOT
 
 
-@pytest.fixture
-def network_input(composite_pixels):
-    return preprocess_pixels(composite_pixels.astype(np.float32) / 255)
+@pytest.fixture(scope="module")
+def picture(composite_pixels):
+    return composite_pixels.astype(np.float32) / 255
+
+
+@pytest.fixture(scope="module")
+def network_input(classifier, picture):
+    return classifier.prepare(picture)
 
 
 @pytest.fixture
 def models(tmp_path):
     """A copy of the shipped models that a test may damage."""
     for path in MODELS.glob("*.*"):
-        if path.suffix in {".keras", ".json"}:
+        if path.suffix in {".keras", ".json", ".npz"}:
             shutil.copy(path, tmp_path)
     return tmp_path
+
+
+class TestPrepare:
+    def test_the_lungs_are_found_on_the_whole_picture_and_the_input_is_cut_to_them(self, classifier, picture):
+        prepared = classifier.prepare(picture)
+        frame = frame_picture(picture)
+        by_hand = lung_crop(frame, classifier.lung_fields(lung_input(frame)))
+        assert prepared.geometry == by_hand.geometry
+        np.testing.assert_array_equal(prepared.pixels, by_hand.pixels)
+        np.testing.assert_array_equal(prepared.lung_field, by_hand.lung_field)
+
+    def test_a_composite_is_cut_to_its_lungs_and_to_no_less(self, classifier, picture):
+        prepared = classifier.prepare(picture)
+        share = prepared.geometry.height * prepared.geometry.width / picture.size
+        assert 0.3 <= share < 0.9
+        found = classifier.lung_fields(lung_input(frame_picture(picture))).mean()
+        assert prepared.lung_field.mean() * share == pytest.approx(found, rel=0.03)
+
+    def test_it_has_the_size_of_the_card(self, classifier, picture):
+        size = classifier.card.input_size
+        prepared = classifier.prepare(picture)
+        assert prepared.pixels.shape == (size, size, 1)
+        assert prepared.lung_field.shape == (size, size)
+        assert prepared.geometry.size == size
+
+    @pytest.mark.parametrize("shape", [(64, 64), (70, 300), (300, 200)], ids=str)
+    def test_a_flat_picture_of_any_shape_is_kept_whole(self, classifier, shape):
+        prepared = classifier.prepare(np.full(shape, 0.5, np.float32))
+        assert not prepared.pixels.any()
+        assert (prepared.geometry.rows, prepared.geometry.columns) == shape
+
+    def test_no_pass_of_the_network_is_taken_and_the_picture_is_left_as_it_was(self, classifier, picture):
+        given, before = picture.copy(), classifier.forward_passes
+        classifier.prepare(given)
+        assert classifier.forward_passes == before
+        np.testing.assert_array_equal(given, picture)
+
+    def test_one_picture_gives_one_input_from_four_threads(self, classifier, picture):
+        found = []
+        threads = [threading.Thread(target=lambda: found.append(classifier.prepare(picture))) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len({prepared.pixels.tobytes() + prepared.lung_field.tobytes() for prepared in found}) == 1
+        assert len(found) == 4
 
 
 def test_one_pass_answers_both_tasks(classifier, network_input):
@@ -43,6 +98,15 @@ def test_one_pass_answers_both_tasks(classifier, network_input):
 def test_average_of_the_features_is_what_the_dense_layers_read(classifier, network_input):
     output = classifier(network_input)
     np.testing.assert_allclose(output.features.mean(axis=(0, 1)), output.pooled_features, rtol=1e-4, atol=1e-5)
+
+
+def test_texture_is_mean_and_deviation_of_each_channel_of_the_early_layers(classifier, network_input):
+    texture = classifier(network_input).texture
+    layers = [classifier.network.get_layer(name).output for name in TEXTURE_LAYERS]
+    maps = keras.Model(classifier.network.input, layers).predict_on_batch(network_input.pixels[None])
+    expected = np.concatenate([s for m in maps for s in (m[0].mean(axis=(0, 1)), m[0].std(axis=(0, 1)))])
+    assert texture.shape == (2 * sum(m.shape[-1] for m in maps),)
+    np.testing.assert_allclose(texture, expected, rtol=1e-3, atol=1e-3)
 
 
 def test_same_input_gives_the_same_bits_from_eight_threads(classifier, network_input):
@@ -135,6 +199,43 @@ def test_network_of_another_preprocessing_is_refused(models):
     path.write_text(json.dumps({**card, "preprocessing": "something-else-v0"}))
     with pytest.raises(ModelError, match="something-else-v0"):
         Classifier.load(folder=models)
+
+
+@pytest.fixture
+def _any_network(monkeypatch):
+    """The classifier's own weights are believed unread: seconds that these tests are not about."""
+    monkeypatch.setattr(classifier_module, "load_network", lambda *_: None)
+
+
+@pytest.mark.parametrize("name", ["lungs.keras", "lungs.json"])
+@pytest.mark.usefixtures("_any_network")
+def test_missing_lung_fields_are_refused(models, name):
+    (models / name).unlink()
+    with pytest.raises(ModelError, match="cannot be read"):
+        Classifier.load(folder=models)
+
+
+@pytest.mark.usefixtures("_any_network")
+def test_lung_fields_of_another_preprocessing_are_refused(models):
+    path = models / "lungs.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "preprocessing": "something-else-v0"}))
+    with pytest.raises(ModelError, match="something-else-v0"):
+        Classifier.load(folder=models)
+
+
+@pytest.mark.usefixtures("_any_network")
+def test_a_gate_that_the_card_names_and_nobody_finds_is_refused(models, monkeypatch):
+    monkeypatch.setattr(LungFields, "load", lambda *_: None)
+    path = models / f"{DEFAULT_MODEL}.json"
+    (models / "gate.npz").unlink(missing_ok=True)
+    entry = {"sha256": "0" * 64, "refuse_below": 0.0, "warn_below": 1.0}
+    path.write_text(json.dumps({**json.loads(path.read_text()), "gate": entry}))
+    with pytest.raises(ModelError, match=r"gate\.npz cannot be read"):
+        Classifier.load(folder=models)
+
+
+def test_the_shipped_classifier_has_a_gate_if_its_card_has_one(classifier):
+    assert (classifier.gate is not None) == bool(classifier.card.gate)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"calibration": {}}'], ids=["empty", "list", "bare", "half"])

@@ -8,11 +8,15 @@ import tensorflow as tf
 from detector.gradcam import class_evidence, closed_form_cam, contrast, grad_cam, grad_cam_plus_plus, hires_cam
 from detector.image_io import read_radiograph
 from detector.network import FEATURE_LAYER
-from detector.preprocess import preprocess
 from detector.schema import BINARY, THREE_CLASS
 
 BY_GRADIENT = {"Grad-CAM": grad_cam, "HiResCAM": hires_cam}
 EVERY = BY_GRADIENT | {"Grad-CAM++": grad_cam_plus_plus}
+
+
+@pytest.fixture(scope="module")
+def network_input(classifier, composite):
+    return classifier.prepare(read_radiograph(composite).pixels)
 
 
 @pytest.fixture
@@ -53,8 +57,9 @@ def test_relu_leaves_positive_evidence_alone(hand_model, method):
 
 @pytest.mark.parametrize("method", BY_GRADIENT.values(), ids=BY_GRADIENT)
 @pytest.mark.parametrize("task", [BINARY, THREE_CLASS], ids=lambda task: task.name)
-def test_closed_form_is_the_gradient_map_times_the_cells_on_the_shipped_network(classifier, composite, method, task):
-    network_input = preprocess(read_radiograph(composite))
+def test_closed_form_is_the_gradient_map_times_the_cells_on_the_shipped_network(
+    classifier, network_input, method, task
+):
     closed = closed_form_cam(classifier(network_input).features, classifier.kernels[task.name])
     cells = closed[0].size
     for index in range(task.logits):
@@ -70,15 +75,15 @@ def test_closed_form_is_the_gradient_map_times_the_cells_on_the_shipped_network(
 
 
 @pytest.mark.parametrize("task", [BINARY, THREE_CLASS], ids=lambda task: task.name)
-def test_mean_of_the_map_plus_bias_is_the_logit(classifier, composite, task):
-    output = classifier(preprocess(read_radiograph(composite)))
+def test_mean_of_the_map_plus_bias_is_the_logit(classifier, network_input, task):
+    output = classifier(network_input)
     cams = closed_form_cam(output.features, classifier.kernels[task.name])
     bias = classifier.network.get_layer(task.name).get_weights()[1]
     np.testing.assert_allclose(cams.mean(axis=(1, 2)) + bias, output.logits[task.name], rtol=1e-4, atol=1e-4)
 
 
-def test_gradient_works_on_an_earlier_layer_of_another_grid(classifier, composite):
-    pixels = preprocess(read_radiograph(composite)).pixels[None]
+def test_gradient_works_on_an_earlier_layer_of_another_grid(classifier, network_input):
+    pixels = network_input.pixels[None]
     cam = grad_cam(classifier.network, pixels, target_layer="unit04_add", target=lambda y: y["binary"][:, 0])
     assert cam.shape == (1, 20, 20)
     assert (cam >= 0).all()
