@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from detector.network import FEATURE_LAYER, LITE0_STAGES, POOLING_LAYER, Stage, build_network
-from detector.training.fit import STAGES
+from detector.training.architectures import STAGES
 
 SMALL = (Stage(3, 1, 1, 16, 1), Stage(3, 2, 2, 16, 2), Stage(3, 2, 2, 16, 1), Stage(3, 2, 2, 16, 1))
 
