@@ -272,7 +272,8 @@ def test_shipped_card_is_fitted_for_every_task(classifier):
 
 
 def test_passes_side_by_side_give_the_bits_of_one_alone(classifier, composite_pixels):
-    inputs = [preprocess_pixels(np.roll(composite_pixels, shift, 1) / np.float32(255)) for shift in range(0, 160, 8)]
+    pictures = (np.roll(composite_pixels, shift, 1) / np.float32(255) for shift in range(0, 160, 8))
+    inputs = [classifier.prepare(picture) for picture in pictures]
     alone = [classifier(network_input) for network_input in inputs]
     passes = classifier.forward_passes
     with ThreadPoolExecutor(4) as pool:

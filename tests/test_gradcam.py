@@ -145,7 +145,7 @@ def test_images_of_a_batch_are_explained_apart(uneven_model):
 
 
 def test_contrast_of_the_shipped_network_is_the_log_odds_of_two_classes(classifier, composite):
-    output = classifier(preprocess(read_radiograph(composite)))
+    output = classifier(classifier.prepare(read_radiograph(composite).pixels))
     cams = closed_form_cam(output.features, classifier.kernels["three_class"])
     bias = classifier.network.get_layer("three_class").get_weights()[1]
     between = contrast(cams, 2, 1)

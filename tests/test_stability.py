@@ -8,6 +8,7 @@ import pytest
 
 from detector.classifier import BATCH
 from detector.image_io import read_radiograph
+from detector.preprocess import crop, frame_picture
 from detector.schema import BINARY, TASKS, NetworkOutput, Radiograph
 from detector.stability import PERTURBATIONS, Perturbation, measure_stability
 
@@ -84,6 +85,10 @@ class Mirror:
         self.card = card
         self.kernels = {t.name: weight * np.arange(1.0, t.logits + 1)[np.newaxis] for t in TASKS}
 
+    def prepare(self, pixels):
+        frame = frame_picture(pixels)
+        return crop(frame, np.zeros(frame.working.shape, bool), frame.content)
+
     def __call__(self, network_input):
         return self.run_batch([network_input.pixels])[0]
 
@@ -91,7 +96,7 @@ class Mirror:
         grids = [
             cv2.resize(pixels[..., 0], (40, 40), interpolation=cv2.INTER_AREA)[..., np.newaxis] for pixels in batch
         ]
-        return [NetworkOutput({t.name: np.zeros(t.logits) for t in TASKS}, g, g.mean(axis=(0, 1))) for g in grids]
+        return [NetworkOutput({t.name: np.zeros(t.logits) for t in TASKS}, g, g.mean(axis=(0, 1)), g[0, 0]) for g in grids]
 
 
 MOVES = [

@@ -1,0 +1,153 @@
+"""Pairs of sources: which there are, what a training without one may see, and what is reported of it."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+from detector.training import leave_out
+from detector.training.fit import FitConfig
+from detector.training.leave_out import Pair, measure, protocol, run_pair, source_pairs, summary
+from detector.training.manifest import Example
+
+
+def examples_of(source, label, count, split="train"):
+    return [
+        Example(f"{source}/{label}/{split}/{i}.png", label, source, split, f"{source}{label}{split}{i}")
+        for i in range(count)
+    ]
+
+
+COHORT = [
+    *examples_of("a", "covid19", 12),
+    *examples_of("a", "normal", 12),
+    *examples_of("b", "covid19", 10),
+    *examples_of("b", "viral_pneumonia", 9),
+    *examples_of("c", "bacterial_pneumonia", 30),
+]
+
+
+class TestPairs:
+    def test_every_source_with_ten_of_a_kind_takes_part(self):
+        assert source_pairs(COHORT) == [Pair("a", "a"), Pair("a", "c"), Pair("b", "a"), Pair("b", "c")]
+
+    def test_a_pair_that_leaves_nothing_to_learn_from_is_none(self):
+        assert source_pairs(examples_of("a", "covid19", 20) + examples_of("b", "normal", 20)) == []
+
+    @pytest.mark.parametrize(
+        ("source", "label", "held"),
+        [("a", "covid19", True), ("a", "normal", False), ("b", "covid19", False), ("c", "normal", True)],
+    )
+    def test_it_holds_the_sick_of_one_and_the_others_of_the_other(self, source, label, held):
+        assert Pair("a", "c").holds(Example("x", label, source)) is held
+
+    def test_of_one_source_it_holds_everything(self):
+        assert all(Pair("a", "a").holds(Example("x", label, "a")) for label in ("covid19", "normal"))
+
+
+@pytest.fixture
+def scored(monkeypatch):
+    """Scores of made-up pictures in place of a network's: their number in their group, as log-odds."""
+
+    def scores(_network, examples, _images, _lungs):
+        logits = np.array([float(e.image.split("/")[-1][:-4]) for e in examples])
+        return 1 / (1 + np.exp(-logits))
+
+    monkeypatch.setattr(leave_out, "_scores", scores)
+
+
+def numbered(label, numbers):
+    return [Example(f"s/{n}.png", label, "s", "val", f"{label}{n}") for n in numbers]
+
+
+class TestMeasure:
+    @pytest.mark.usefixtures("scored")
+    def test_thresholds_come_from_validation_and_figures_from_what_was_left_out(self):
+        validation = numbered("normal", [-3, -2]) + numbered("covid19", [2, 3])
+        left_out = numbered("normal", [-1, 1, -4, -5]) + numbered("covid19", [4, -6])
+        found = measure(None, validation, left_out, None, None)
+        # 4 stands above all four, -6 above none.
+        assert found["auroc"]["value"] == pytest.approx(0.5)
+        balanced = found["operating_points"]["balanced"]
+        assert balanced["threshold"] == pytest.approx(0.5, abs=0.01)
+        counts = [balanced[k] for k in ("true_positives", "false_negatives", "false_positives", "true_negatives")]
+        assert counts == [1, 1, 1, 3]
+        assert (balanced["sensitivity"], balanced["specificity"]) == (0.5, 0.75)
+        assert (found["positives"], found["negatives"]) == (2, 4)
+
+
+class TestRun:
+    def run(self, tmp_path, monkeypatch, examples):
+        seen = {}
+
+        def fit(train, validation, _images, out, config, **_):
+            seen.update(train=train, validation=validation, out=out, config=config)
+            out.mkdir(parents=True)
+            return "network"
+
+        def measure(_network, _validation, left_out, _images, _lungs):
+            seen.update(left_out=left_out)
+            return {"auroc": {"value": 0.75}}
+
+        monkeypatch.setattr(leave_out, "fit", fit)
+        monkeypatch.setattr(leave_out, "measure", measure)
+        result = run_pair(Pair("a", "c"), examples, tmp_path, tmp_path / "runs", FitConfig(), lungs=None)
+        return result, seen
+
+    def test_nothing_of_the_pair_is_trained_or_validated_on(self, tmp_path, monkeypatch):
+        cohort = [*COHORT, *examples_of("a", "covid19", 3, "val"), *examples_of("b", "covid19", 3, "val")]
+        result, seen = self.run(tmp_path, monkeypatch, cohort)
+        pair = Pair("a", "c")
+        assert not [e for e in seen["train"] + seen["validation"] if pair.holds(e)]
+        assert {e.split for e in seen["validation"]} == {"val"}
+        assert all(pair.holds(e) for e in seen["left_out"])
+        assert len(seen["left_out"]) == 12 + 3 + 30
+        assert json.loads((tmp_path / "runs/a-c/result.json").read_text()) == result
+
+    def test_a_result_that_is_there_is_read_and_not_made_again(self, tmp_path, monkeypatch):
+        first, _ = self.run(tmp_path, monkeypatch, COHORT)
+        monkeypatch.setattr(leave_out, "fit", None)
+        assert run_pair(Pair("a", "c"), COHORT, tmp_path, tmp_path / "runs", FitConfig(), lungs=None) == first
+
+    def test_at_most_so_many_of_a_side_are_measured(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(leave_out, "_MOST", 5)
+        _, seen = self.run(tmp_path, monkeypatch, COHORT)
+        assert [e.label for e in seen["left_out"]] == ["covid19"] * 5 + ["bacterial_pneumonia"] * 5
+
+
+def counted(tp, fn, fp, tn):
+    names = ("true_positives", "false_negatives", "false_positives", "true_negatives")
+    return dict(zip(names, (tp, fn, fp, tn), strict=True))
+
+
+class TestSummary:
+    RESULTS = (
+        {"auroc": {"value": 0.9}, "operating_points": {"balanced": counted(79, 20, 19, 80)}},
+        {"auroc": {"value": 0.7}, "operating_points": {"balanced": counted(39, 60, 19, 80)}},
+    )
+
+    def test_mean_and_range_of_the_pairs(self):
+        found = summary(self.RESULTS)
+        assert found["mean_auroc"] == pytest.approx(0.8)
+        assert (found["lowest_auroc"], found["highest_auroc"]) == (0.7, 0.9)
+
+    def test_likelihood_ratios_are_geometric_means_by_hand(self):
+        ratios = summary(self.RESULTS)["likelihood_ratios"]["balanced"]
+        # With half a picture more in each cell: sensitivities 0.795 and 0.395, false alarms 0.195.
+        assert ratios["positive"]["value"] == pytest.approx(math.sqrt(0.795 * 0.395) / 0.195)
+        assert ratios["negative"]["value"] == pytest.approx(math.sqrt(0.205 * 0.605) / 0.805)
+        assert ratios["positive"]["ci_low"] < ratios["positive"]["value"] < ratios["positive"]["ci_high"]
+
+    def test_one_pair_has_no_interval(self):
+        ratios = summary(self.RESULTS[:1])["likelihood_ratios"]["balanced"]
+        assert ratios["positive"]["ci_low"] is None
+
+    def test_a_pair_without_an_error_has_a_finite_ratio(self):
+        perfect = [{"auroc": {"value": 1.0}, "operating_points": {"balanced": counted(50, 0, 0, 50)}}]
+        assert math.isfinite(summary(perfect)["likelihood_ratios"]["balanced"]["positive"]["value"])
+
+
+def test_small_protocol_validates_once_at_its_end():
+    config = protocol(FitConfig(), batches=300)
+    assert (config.batches, config.validate_every, config.warmup_batches) == (300, 300, 50)
