@@ -47,7 +47,8 @@ WORKERS = min(os.cpu_count() or 1, 8)  # of the largest images each needs half a
 _AHEAD = 2  # files a worker that may wait, begun or finished, for their turn
 _READ_LIMIT = MAX_DICOM_BYTES + 1  # enough to see that a file is too large, whatever its size
 _POLL = 0.1  # seconds between looks at whether to stop
-_FINISH = 3.0  # seconds that images under way have after a stop; one takes a tenth of one, the worst two
+_FINISH = 2.0  # seconds that images under way have after a stop; one takes a tenth of one, the largest one
+_LEAVE = 1.0  # seconds that the threads then have to come to an end
 _OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)  # no pipe holds up the open
 
 
@@ -188,7 +189,7 @@ def in_order(
                 return
             if _is_finished(waiting[0], _POLL):
                 yield waiting.popleft().result()
-        yield from _begun(waiting)
+        yield from _begun(waiting, time.monotonic() + _FINISH)
     finally:
         _dismiss(threads, waiting, todo)
 
@@ -210,11 +211,12 @@ def _is_finished(future: Future, seconds: float) -> bool:
     return bool(wait([future], max(0, seconds)).done)
 
 
-def _begun(waiting: Iterable[Future[_Result]]) -> Iterator[_Result]:
-    """Results of what had been begun when the stop came, in order, as far as they come in time."""
-    deadline = time.monotonic() + _FINISH
-    for future in waiting:
-        if future.cancel() or not _is_finished(future, deadline - time.monotonic()):
+def _begun(waiting: Iterable[Future[_Result]], deadline: float) -> Iterator[_Result]:
+    """Results of what had been begun when the stop came, in order, as far as they come, and are taken, in time."""
+    under_way = [future for future in waiting if not future.cancel()]
+    for future in under_way:
+        left = deadline - time.monotonic()
+        if left <= 0 or not _is_finished(future, left):
             return
         yield future.result()
 
@@ -224,7 +226,7 @@ def _dismiss(threads: Sequence[threading.Thread], waiting: Iterable[Future], tod
         future.cancel()
     for _ in threads:
         todo.put(None)
-    deadline = time.monotonic() + _FINISH
+    deadline = time.monotonic() + _LEAVE
     for thread in threads:
         thread.join(max(0, deadline - time.monotonic()))
 

@@ -67,6 +67,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return EXIT_OUTPUT
 
 
+def stopped_by_signal(status: int) -> bool:
+    """Whether an exit status says that a signal ended the run."""
+    return status > _SIGNAL_BASE
+
+
 def _silence_stdout() -> None:
     """Let what could not be written go, so that the interpreter's last flush doesn't fail once more."""
     with contextlib.suppress(OSError, ValueError):
