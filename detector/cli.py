@@ -1,4 +1,4 @@
-"""The command line: ``python -m detector predict | train | evaluate | models``.
+"""The command line: ``python -m detector predict | train | evaluate | audit-saliency | models``.
 
 Standard output carries results and nothing else; progress and messages go to standard error.
 """
@@ -91,6 +91,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_predict(commands)
     _add_train(commands)
     _add_evaluate(commands)
+    _add_audit_saliency(commands)
     models = commands.add_parser("models", help="list the models with hash and measured performance")
     models.set_defaults(run=_models)
     return parser
@@ -140,6 +141,22 @@ def _add_evaluate(commands: Any) -> None:
     parser.add_argument("--out", type=Path, default=Path("out/evaluation"), metavar="DIR")
     _add_model(parser)
     parser.set_defaults(run=_evaluate)
+
+
+def _add_audit_saliency(commands: Any) -> None:
+    parser = commands.add_parser("audit-saliency", help="measure how far the maps can be trusted")
+    parser.add_argument("--manifest", type=Path, required=True, metavar="FILE.csv")
+    parser.add_argument("--images", type=Path, metavar="DIR", help="what the manifest's paths are relative to")
+    parser.add_argument("--split", help="rows of the manifest to use; all where it has no splits (default: test)")
+    parser.add_argument("--out", type=Path, default=Path("out/saliency"), metavar="DIR")
+    parser.add_argument("--limit", type=int, metavar="N", help="images a label (default: 400)")
+    parser.add_argument(
+        "--finer",
+        action="store_true",
+        help="compare finer maps instead; choose by the validation split, not by the test",
+    )
+    _add_model(parser)
+    parser.set_defaults(run=_audit_saliency)
 
 
 def _add_model(parser: argparse.ArgumentParser) -> None:
@@ -338,6 +355,21 @@ def _evaluate(options: argparse.Namespace) -> int:
     )
     _LOG.warning("The report: %s", options.out / "report.html")
     sys.stdout.write(json.dumps(metrics["overall"], indent=2) + "\n")
+    return EXIT_OK
+
+
+def _audit_saliency(options: argparse.Namespace) -> int:
+    from detector.classifier import Classifier  # noqa: PLC0415
+    from detector.training.audit_saliency import LIMIT, audit_saliency  # noqa: PLC0415
+    from detector.training.evaluate import labelled_manifest  # noqa: PLC0415
+    from detector.training.finer_maps import compare_finer_maps  # noqa: PLC0415
+
+    run = compare_finer_maps if options.finer else audit_saliency
+    examples = labelled_manifest(options.manifest, options.split)
+    classifier = Classifier.load(options.model, options.models)
+    images, limit = options.images or options.manifest.parent, options.limit or LIMIT
+    found = run(examples, images, classifier, options.out, limit=limit)
+    sys.stdout.write(json.dumps(found["headline"], indent=2) + "\n")
     return EXIT_OK
 
 

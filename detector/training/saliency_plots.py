@@ -1,0 +1,195 @@
+"""Plotly figures of an audit of the maps, from what ``saliency.json`` holds; one a measure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from detector.schema import BACTERIAL_PNEUMONIA, BINARY, COVID19, NORMAL, THREE_CLASS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+#: Colours for colour-blind readers (Okabe and Ito 2008); a second cue, symbol or dash, tells them apart in print.
+_OURS, _BLUE, _GREEN, _GREY = "#D55E00", "#0072B2", "#009E73", "#6B7280"
+_CLEAR = "rgba(0,0,0,0)"
+_ROW_HEIGHT, _FRAME_HEIGHT, _CURVE_HEIGHT = 26, 190, 420  # pixels
+_BAND_OPACITY = 0.15
+
+_CLASSES = {COVID19: "COVID-19", NORMAL: "normal", BACTERIAL_PNEUMONIA: "bacterial pneumonia"}
+_TASKS = {BINARY.name: "binary", THREE_CLASS.name: "three-class"}
+_MAPS = {
+    "saliency": ("this map", _OURS, "solid"),
+    "random": ("random map", _GREY, "dot"),
+    "lung_prior": ("middle of the lungs (mean of all pictures)", _BLUE, "dash"),
+    "own_lungs": ("middle of this picture's lungs", _GREEN, "dashdot"),
+}
+_RANDOMISED = {
+    "binary": ("binary", _OURS),
+    "three_class": ("three-class, as shown", _BLUE),
+    "three_class_with_mean": ("three-class, mean not subtracted", _GREY),
+}
+
+
+def saliency_plots(found: Mapping[str, Any]) -> dict[str, go.Figure]:
+    """Every figure of an audit, by file name without its ending.
+
+    Args:
+        found: what ``saliency.json`` holds.
+    """
+    return {
+        "saliency_in_lung": in_lung_plot(found["in_lung"]),
+        "saliency_peak": peak_plot(found["in_lung"]),
+        "saliency_randomisation": randomisation_plot(found["randomisation"]),
+        "saliency_deletion": curve_plot(found["curves"], "deletion"),
+        "saliency_insertion": curve_plot(found["curves"], "insertion"),
+    }
+
+
+def in_lung_plot(rows: Sequence[Mapping[str, Any]]) -> go.Figure:
+    """Median share of the evidence in the lungs, beside those of maps that equal the lungs and that know nothing."""
+    figure = go.Figure()
+    _add_points(figure, rows, "in_lung_fraction", "evidence in the lungs", _OURS, "circle")
+    _add_points(figure, rows, "grid_ceiling", "a map equal to the lungs, on this grid", _GREY, "line-ns-open")
+    _add_points(figure, rows, "lung_box_fraction", "lungs' share of what the network sees", _BLUE, "diamond-open")
+    _add_points(figure, rows, "lung_area_fraction", "lungs' share of the picture", _GREEN, "square-open")
+    return _rows_dressed(figure, rows, "Where the evidence lies: median share in the lungs", "share")
+
+
+def peak_plot(rows: Sequence[Mapping[str, Any]]) -> go.Figure:
+    """How often the strongest cell lies in a lung."""
+    figure = go.Figure()
+    _add_points(figure, rows, "peak_in_lung", "peak in a lung", _OURS, "circle")
+    _add_points(figure, rows, "lung_box_fraction", "lungs' share of what the network sees", _BLUE, "diamond-open")
+    return _rows_dressed(figure, rows, "Where the strongest evidence lies", "share of the images")
+
+
+def randomisation_plot(randomisation: Mapping[str, Any]) -> go.Figure:
+    """Rank correlation with the trained network's map, along the steps."""
+    figure = go.Figure()
+    for name, steps in randomisation["maps"].items():
+        words, colour = _RANDOMISED[name]
+        places = [step["randomised_down_to"] for step in steps]
+        for kind, dash in (("signed", "solid"), ("absolute", "dash")):
+            _add_band(figure, places, _columns([s[kind] for s in steps]), f"{words}, {kind}", colour, dash)
+    figure.add_hline(y=0, line={"color": _GREY, "width": 1})
+    count, seeds = randomisation["images"], randomisation["seeds"]
+    title = f"Weights lost from the top: does the map go with them? ({count} images, {seeds} seeds)"
+    return _dressed(figure, title, "randomised down to", "rank correlation").update_layout(height=_CURVE_HEIGHT)
+
+
+def curve_plot(rows: Sequence[Mapping[str, Any]], way: str) -> go.Figure:
+    """Mean probability of the decided class while a picture is deleted or inserted in the order of a map."""
+    titles = [f"{_TASKS[row['task']]}: {_CLASSES[row['class']]} (n = {row['n']})" for row in rows]
+    figure = make_subplots(1, max(1, len(rows)), shared_yaxes=True, subplot_titles=titles, horizontal_spacing=0.03)
+    for column, row in enumerate(rows, start=1):
+        for name, (words, colour, dash) in _MAPS.items():
+            band = row["maps"][name][way]["probability"]
+            area = row["maps"][name][way]["auc"]["value"]
+            place = {"row": 1, "col": column, "showlegend": column == 1, "hover": f"{words}: area {area:.3f}"}
+            _add_band(figure, row["fractions"], band, words, colour, dash, **place)
+    better = "lower is better" if way == "deletion" else "higher is better"
+    title = f"{way.capitalize()}: probability of the class, by the order of a map ({better})"
+    x_title = "share hidden" if way == "deletion" else "share shown"
+    figure = _dressed(figure, title, x_title, "").update_yaxes(range=[0, 1])
+    return figure.update_yaxes(title="probability", col=1).update_layout(height=_CURVE_HEIGHT)
+
+
+def _columns(estimates: Sequence[Mapping[str, Any]]) -> dict[str, list[float | None]]:
+    return {key: [estimate[key] for estimate in estimates] for key in ("value", "ci_low", "ci_high")}
+
+
+def _name(row: Mapping[str, Any]) -> str:
+    return f"{_CLASSES[row['class']]} ({_TASKS[row['task']]}), {row['source']}, n = {row['n']}"
+
+
+def _add_points(
+    figure: go.Figure, rows: Sequence[Mapping[str, Any]], key: str, words: str, colour: str, symbol: str
+) -> None:
+    """One symbol a row, with its interval."""
+    band = _columns([row[key] for row in rows])
+    figure.add_scatter(
+        x=band["value"],
+        y=[_name(row) for row in rows],
+        mode="markers",
+        name=words,
+        marker={"color": colour, "symbol": symbol, "size": 11, "line": {"width": 2, "color": colour}},
+        error_x={
+            "type": "data",
+            "symmetric": False,
+            "array": _distances(band["value"], band["ci_high"]),
+            "arrayminus": _distances(band["ci_low"], band["value"]),
+            "thickness": 1,
+            "width": 3,
+        },
+        hovertemplate="%{y}: %{x:.3f}<extra>" + words + "</extra>",
+    )
+
+
+def _distances(low: Sequence[float | None], high: Sequence[float | None]) -> list[float]:
+    return [0.0 if a is None or b is None else b - a for a, b in zip(low, high, strict=True)]
+
+
+def _add_band(
+    figure: go.Figure,
+    places: Sequence[Any],
+    band: Mapping[str, Sequence[float | None]],
+    words: str,
+    colour: str,
+    dash: str,
+    *,
+    row: int | None = None,
+    col: int | None = None,
+    showlegend: bool = True,
+    hover: str | None = None,
+) -> None:
+    """A line with its interval around it."""
+    shared = {"x": list(places), "legendgroup": words}
+    line = go.Scatter(
+        y=band["value"],
+        mode="lines",
+        name=words,
+        showlegend=showlegend,
+        line={"color": colour, "dash": dash, "width": 2},
+        hovertemplate="%{x}: %{y:.3f}<extra>" + (hover or words) + "</extra>",
+        **shared,
+    )
+    edges = [
+        go.Scatter(
+            y=band[key],
+            mode="lines",
+            line={"width": 0},
+            fill=fill,
+            fillcolor=_faint(colour),
+            showlegend=False,
+            hoverinfo="skip",
+            **shared,
+        )
+        for key, fill in (("ci_low", None), ("ci_high", "tonexty"))
+    ]
+    for trace in (*edges, line):
+        figure.add_trace(trace, row=row, col=col)
+
+
+def _faint(colour: str) -> str:
+    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    return f"rgba({red},{green},{blue},{_BAND_OPACITY})"
+
+
+def _rows_dressed(figure: go.Figure, rows: Sequence[Mapping[str, Any]], title: str, x_title: str) -> go.Figure:
+    figure = _dressed(figure, title, x_title, "").update_xaxes(range=[0, 1.02])
+    return figure.update_yaxes(autorange="reversed", automargin=True).update_layout(
+        height=_FRAME_HEIGHT + _ROW_HEIGHT * len(rows)
+    )
+
+
+def _dressed(figure: go.Figure, title: str, x_title: str, y_title: str) -> go.Figure:
+    return figure.update_layout(
+        title={"text": title, "font": {"size": 15}},
+        paper_bgcolor=_CLEAR,
+        plot_bgcolor=_CLEAR,
+        legend={"orientation": "h", "y": -0.25},
+        margin={"l": 10, "r": 10, "t": 70, "b": 10},
+    ).update_xaxes(title=x_title, automargin=True).update_yaxes(title=y_title)  # fmt: skip

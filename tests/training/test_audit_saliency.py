@@ -1,0 +1,413 @@
+"""The audit on made-up images and a tiny network, by values computed by hand, and once as a whole on the composites."""
+
+import csv
+import json
+from functools import partial
+
+import numpy as np
+import plotly.graph_objects as go
+import pytest
+
+from detector.calibration import Calibration
+from detector.card import ModelCard
+from detector.classifier import Classifier
+from detector.cli import main
+from detector.errors import ManifestError, ModelError, OutputError
+from detector.evidence import report_lines
+from detector.network import Stage, build_network
+from detector.schema import BINARY, TASKS, THREE_CLASS, Geometry, NetworkOutput, OperatingPoint
+from detector.training import audit_saliency as module
+from detector.training import saliency_measures
+from detector.training.audit_saliency import (
+    ANSWERS,
+    PICTURE_MAPS,
+    Explained,
+    audit_saliency,
+    curve_figures,
+    curves,
+    estimate,
+    evenly,
+    explain_all,
+    headline,
+    in_lung,
+    picture_curves,
+    randomisation,
+    spread,
+)
+from detector.training.manifest import Example
+from detector.training.metrics import bootstrap
+from detector.training.randomise import TOP
+from detector.training.saliency_plots import saliency_plots
+from tests.conftest import COMPOSITES
+
+SIZE = 32
+POINT = OperatingPoint("balanced", 0.5, 1.0, 1.0, "made up")
+CALIBRATION = Calibration({t.name: 1.0 for t in TASKS}, {"balanced": POINT}, {t.name: 0.0 for t in TASKS})
+CARD = ModelCard(
+    name="tiny",
+    version="0",
+    sha256="",
+    input_size=SIZE,
+    preprocessing="",
+    calibration=CALIBRATION,
+    saliency_scale={t.name: 1.0 for t in TASKS},
+    training={},
+    performance={},
+    licence="",
+    limits=(),
+)
+WHOLE = Geometry(rows=64, columns=64, top=0, left=0, height=64, width=64, size=SIZE)
+LEFT_HALF = np.arange(SIZE) < SIZE // 2
+
+
+@pytest.fixture(autouse=True)
+def _few_resamples(monkeypatch):
+    monkeypatch.setattr(module, "bootstrap", partial(bootstrap, samples=20))
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    """A classifier of two units with random weights, on a grid of 8 x 8 cells."""
+    stages = (Stage(3, 1, 1, 8, 1), Stage(3, 2, 4, 8, 1))
+    network = build_network(input_size=SIZE, stages=stages, stem_channels=8, feature_channels=12)
+    rng = np.random.default_rng(0)
+    for task in TASKS:
+        layer = network.get_layer(task.name)
+        layer.set_weights([rng.normal(size=w.shape) for w in layer.get_weights()])
+    return Classifier(network, CARD)
+
+
+def made_up(cam, *, label="covid19", source="a", patient="1", field=LEFT_HALF):
+    """An image whose map for COVID-19 is given, in either task, with lungs in the left half."""
+    features = np.asarray(cam, np.float32)[..., np.newaxis]
+    output = NetworkOutput(
+        {t.name: np.zeros(t.logits, np.float32) for t in TASKS}, features, features.mean(axis=(0, 1))
+    )
+    return Explained(
+        example=Example(f"{patient}.png", label, source, patient_group=patient),
+        pixels=np.zeros((SIZE, SIZE, 1), np.float32),
+        geometry=WHOLE,
+        lung_field=np.tile(field, (SIZE, 1)),
+        output=output,
+        decisions={t.name: label for t in TASKS},
+    )
+
+
+class OneChannel:
+    """A stand-in whose one channel is the binary map, and whose log-odds are given by a function of the picture."""
+
+    card = CARD
+
+    def __init__(self, log_odds=None):
+        self.kernels = {"binary": np.ones((1, 1)), "three_class": np.array([[0.0, 0.0, 1.0]])}
+        self.lung_fields = object()
+        self._log_odds = log_odds
+
+    def run_batch(self, pixels):
+        values = [np.array([self._log_odds(p)]) for p in pixels]
+        return [
+            NetworkOutput({"binary": v, "three_class": np.array([0.0, 0.0, v[0]])}, np.zeros((2, 2, 1)), np.zeros(1))
+            for v in values
+        ]
+
+
+@pytest.mark.parametrize(
+    ("limit", "expected"),
+    [(0, []), (1, [0]), (2, [0, 9]), (4, [0, 3, 6, 9]), (10, list(range(10))), (99, list(range(10)))],
+)
+def test_items_are_taken_at_equal_distances(limit, expected):
+    assert evenly(range(10), limit) == expected
+
+
+def test_images_of_the_three_classes_are_taken_alike():
+    labels = ["covid19"] * 5 + ["viral_pneumonia"] * 5 + ["normal"] * 3
+    examples = [Example(f"{i}.png", label) for i, label in enumerate(labels)]
+    assert [e.image for e in spread(examples, 3)] == ["10.png", "11.png", "12.png", "0.png", "2.png", "4.png"]
+
+
+def test_image_without_a_figure_is_left_out_of_it():
+    found = estimate(np.array([1.0, np.nan, 3.0]), ["p", "q", "r"], of=np.mean)
+    assert (found["value"], found["n"]) == (2, 2)
+
+
+def test_figure_of_no_image_is_null_with_a_reason():
+    found = estimate(np.array([np.nan]), ["p"], of=np.mean)
+    assert found["value"] is None
+    assert found["reason"]
+
+
+IN, OUT, BOTH = [[1, 0], [1, 0]], [[0, 1], [0, 1]], [[1, 1], [1, 1]]
+
+
+def test_lung_shares_by_hand_for_all_and_by_source():
+    # On 2 x 2 cells over 32 pixels, a column of ones keeps 1 - (sum of the ramp beyond the middle) of itself: the
+    # bilinear ramp is 15.5/16, …, 0.5/16 over 16 pixels, of which the 8 beyond the middle hold 2 of 16.
+    group = [made_up(IN, patient="1"), made_up(BOTH, source="b", patient="2"), made_up(OUT, source="b", patient="3")]
+    rights = {key: [] for key in ANSWERS} | {(BINARY, "covid19"): group}
+    rows = [row for row in in_lung(rights, OneChannel()) if row["task"] == "binary"]
+    assert [(row["source"], row["n"]) for row in rows] == [("all", 3), ("a", 1), ("b", 2)]
+    assert [row["in_lung_fraction"]["value"] for row in rows] == pytest.approx([1 / 2, 7 / 8, (1 / 2 + 1 / 8) / 2])
+    assert [row["peak_in_lung"]["value"] for row in rows] == pytest.approx([2 / 3, 1, 1 / 2])
+    assert [row["mostly_outside"]["value"] for row in rows] == pytest.approx([1 / 3, 0, 1 / 2])
+    assert [row["ratio"]["value"] for row in rows] == pytest.approx([1, 7 / 4, 5 / 8])
+    assert [row["grid_ceiling"]["value"] for row in rows] == pytest.approx([7 / 8] * 3)
+
+
+def test_answer_without_a_right_decision_has_a_row_of_nulls():
+    rows = in_lung({key: [] for key in ANSWERS}, OneChannel())
+    assert [row["n"] for row in rows] == [0] * 4
+    assert rows[0]["in_lung_fraction"]["value"] is None
+
+
+def test_only_a_decided_truth_is_right():
+    explained = made_up(IN, label="covid19")
+    assert explained.is_right(BINARY, "covid19")
+    assert not explained.is_right(THREE_CLASS, "normal")
+    explained.decisions["binary"] = "indeterminate"
+    assert not explained.is_right(BINARY, "covid19")
+
+
+@pytest.fixture
+def one_spot(monkeypatch):
+    """A network that sees one corner, a hundredth of a 20 x 20 picture, and nothing behind what is hidden."""
+    for place in (module, saliency_measures):
+        monkeypatch.setattr(place, "blurred", np.zeros_like)
+    pixels = np.ones((20, 20, 1), np.float32)
+    return pixels, OneChannel(lambda picture: picture[:2, :2].mean())
+
+
+def test_map_of_the_spot_that_counts_takes_the_answer_away_at_once(one_spot):
+    pixels, classifier = one_spot
+    spot = np.zeros((10, 10))
+    spot[0, 0] = 1
+    found = picture_curves(pixels, {"spot": spot, "rest": -spot}, classifier, (BINARY, "covid19"))
+    gone = [1] + [0] * 10
+    np.testing.assert_allclose(found["spot", False][1], gone)
+    np.testing.assert_allclose(found["spot", True][1], [0] + [1] * 10)
+    np.testing.assert_allclose(found["rest", True][1], gone[::-1])
+    np.testing.assert_allclose(found["spot", False][0], 1 / (1 + np.exp(-np.array(gone, float))))
+
+
+def test_margin_is_positive_where_the_map_is_better(one_spot):
+    pixels, classifier = one_spot
+    spot = np.zeros((10, 10))
+    spot[0, 0] = 1
+    found = picture_curves(pixels, {"saliency": spot, "other": -spot}, classifier, (BINARY, "covid19"))
+    figures = curve_figures({key: [values] for key, values in found.items()}, ["p"], ("saliency", "other"))
+    assert figures["maps"]["saliency"]["deletion"]["auc_log_odds"]["value"] == pytest.approx(0.05)
+    assert figures["maps"]["other"]["deletion"]["auc_log_odds"]["value"] == pytest.approx(0.95)
+    assert figures["margins"]["other"]["deletion_log_odds"]["value"] == pytest.approx(0.9)
+    assert figures["margins"]["other"]["insertion_log_odds"]["value"] == pytest.approx(0.9)
+    assert set(figures["margins"]) == {"other"}
+
+
+def test_curves_compare_the_four_maps():
+    group = [made_up(IN, patient=str(i)) for i in range(3)]
+    rights = {key: [] for key in ANSWERS} | {(BINARY, "covid19"): group}
+    (found,) = curves(rights, OneChannel(lambda p: p.mean()), lung_fields=[group[0].lung_field])
+    assert tuple(found["maps"]) == PICTURE_MAPS
+    assert set(found["margins"]) == {"random", "lung_prior", "own_lungs"}
+    assert found["n"] == 3
+    assert len(found["maps"]["saliency"]["insertion"]["probability"]["value"]) == len(found["fractions"]) == 11
+
+
+@pytest.fixture
+def seen(tiny):
+    """Four images as the tiny network sees them."""
+    pixels = np.random.default_rng(1).normal(size=(4, SIZE, SIZE, 1)).astype(np.float32)
+    return [
+        Explained(
+            Example(f"{i}.png", "normal", patient_group=str(i)), p, WHOLE, np.ones((SIZE, SIZE), bool), output, {}
+        )
+        for i, (p, output) in enumerate(zip(pixels, tiny.run_batch(pixels), strict=True))
+    ]
+
+
+def test_weights_that_stay_keep_the_map(tiny, seen, monkeypatch):
+    monkeypatch.setattr(module, "randomise", lambda *_: None)
+    found = randomisation(seen, tiny, seeds=2)
+    assert set(found["maps"]) == {"binary", "three_class", "three_class_with_mean"}
+    for steps in found["maps"].values():
+        assert [s["randomised_down_to"] for s in steps] == [TOP, "head", "unit01", "unit00", "stem"]
+        assert all(s[kind]["value"] == pytest.approx(1, abs=1e-3) for s in steps for kind in ("signed", "absolute"))
+
+
+def test_sign_that_turns_is_another_map_with_the_same_spots(tiny, seen, monkeypatch):
+    monkeypatch.setattr(module, "randomise", lambda layer, _: layer.set_weights([-w for w in layer.get_weights()]))
+    monkeypatch.setattr(module, "stages_from_the_top", lambda network: [(TOP, [network.get_layer("binary")])])
+    (step,) = randomisation(seen, tiny, seeds=1)["maps"]["binary"]
+    assert (step["signed"]["value"], step["absolute"]["value"]) == (pytest.approx(-1), pytest.approx(1))
+    assert step["by_seed"] == pytest.approx([-1])
+
+
+def test_map_that_died_correlates_with_nothing(tiny, seen, monkeypatch):
+    monkeypatch.setattr(module, "randomise", lambda layer, _: layer.set_weights([0 * w for w in layer.get_weights()]))
+    steps = randomisation(seen, tiny, seeds=1)["maps"]["three_class"]
+    assert steps[0]["signed"]["value"] == 0
+
+
+def test_network_has_its_weights_again_and_seeds_decide(tiny, seen):
+    before = [w.copy() for w in tiny.network.get_weights()]
+    first, second = (randomisation(seen, tiny, seeds=2) for _ in range(2))
+    for one, other in zip(before, tiny.network.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert first == second
+    by_seed = first["maps"]["binary"][0]["by_seed"]
+    assert by_seed[0] != by_seed[1]
+    assert all(abs(value) < 1 for value in by_seed)
+
+
+def test_network_has_its_weights_again_after_an_exception(tiny, seen, monkeypatch):
+    before = [w.copy() for w in tiny.network.get_weights()]
+    monkeypatch.setattr(module, "_correlations", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        randomisation(seen, tiny, seeds=1)
+    for one, other in zip(before, tiny.network.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.fixture
+def composites(tmp_path):
+    """A manifest of the three composites and a picture that is refused."""
+    (tmp_path / "blank.png").write_bytes(b"no picture")
+    rows = [(COMPOSITES / f"{label}.png", label) for label in THREE_CLASS.classes] + [("blank.png", "covid19")]
+    with (tmp_path / "manifest.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("image", "label"), *rows])
+    return tmp_path / "manifest.csv"
+
+
+@pytest.fixture
+def examples():
+    return [Example(f"{label}.png", label, "made up", patient_group=label) for label in THREE_CLASS.classes]
+
+
+def test_audit_writes_figures_and_plots(classifier, examples, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "SEEDS", 1)
+    monkeypatch.setattr(module, "randomisation", partial(randomisation, seeds=1))
+    found = audit_saliency(examples, COMPOSITES, classifier, tmp_path / "out")
+    text = (tmp_path / "out" / "saliency.json").read_text()
+    assert json.loads(text) == found
+    assert "NaN" not in text
+    assert found["images"] == 3
+    assert found["model"]["sha256"] == classifier.card.sha256
+    assert {row["class"] for row in found["curves"]} <= set(THREE_CLASS.classes)
+    names = {path.name for path in (tmp_path / "out" / "plots").iterdir()}
+    assert names == {f"saliency_{n}.json" for n in ("in_lung", "peak", "randomisation", "deletion", "insertion")}
+    for path in (tmp_path / "out" / "plots").iterdir():
+        figure = go.Figure(json.loads(path.read_text()))
+        assert figure.layout.title.text
+        assert figure.data
+
+
+def test_what_is_explained_is_what_the_app_shows(classifier, examples):
+    from detector.pipeline import analyse
+
+    (explained,), rejected = explain_all(examples[:1], COMPOSITES, classifier)
+    analysis = analyse((COMPOSITES / examples[0].image).read_bytes(), classifier)
+    cam = module.map_of(explained, classifier, THREE_CLASS, "normal")
+    np.testing.assert_array_equal(cam, analysis.cams["three_class"][0])
+    np.testing.assert_array_equal(explained.lung_field, analysis.lung_field)
+    assert rejected == []
+
+
+def test_refused_image_is_named(classifier, tmp_path):
+    (tmp_path / "a.png").write_bytes(b"no picture")
+    explained, rejected = explain_all([Example("a.png", "normal")], tmp_path, classifier)
+    assert explained == []
+    assert rejected == [("a.png", "unsupported_format")]
+
+
+def test_missing_image_is_the_manifests_fault(classifier, tmp_path):
+    with pytest.raises(ManifestError, match=r"gone\.png"):
+        explain_all([Example("gone.png", "normal")], tmp_path, classifier)
+
+
+def test_without_lung_fields_nothing_is_audited(tiny, tmp_path):
+    with pytest.raises(ModelError, match="lung model"):
+        audit_saliency([], tmp_path, tiny, tmp_path / "out")
+
+
+def test_without_a_right_decision_nothing_is_audited(classifier, tmp_path):
+    with pytest.raises(ManifestError, match="right"):
+        audit_saliency([Example("a.png", "viral_pneumonia")], tmp_path, classifier, tmp_path / "out")
+
+
+def test_folder_that_cannot_be_made_is_said_before_the_work(classifier, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError):
+        audit_saliency([Example("gone.png", "normal")], tmp_path, classifier, tmp_path / "file")
+
+
+def figure(value, low=None, high=None):
+    return {"value": value, "ci_low": low, "ci_high": high, "n": 50, "reason": None}
+
+
+MEASURED = {
+    "covid19_in_lung_fraction": figure(0.75, 0.7, 0.8),
+    "covid19_ratio": figure(2.5, 2.2, 2.8),
+    "covid19_grid_ceiling": figure(0.87),
+    "covid19_lung_box_fraction": figure(0.35),
+    "covid19_peak_in_lung": figure(0.9, 0.8, 0.95),
+    "deletion_margin_over_lung_prior": figure(0.1, 0.05, 0.15),
+    "deletion_margin_over_random": figure(-0.1, -0.15, -0.05),
+    "insertion_margin_over_lung_prior": figure(0.01, -0.05, 0.15),
+    "insertion_margin_over_random": figure(0.2, 0.1, 0.3),
+    "top_layer_signed_correlation_binary": figure(0.05),
+    "top_layer_absolute_correlation_binary": figure(0.4),
+    "all_layers_absolute_correlation_binary": figure(0.1),
+}
+
+
+def test_report_says_what_was_measured_for_better_or_worse():
+    lines = report_lines({"headline": MEASURED})
+    assert lines[0].startswith(
+        "Of 50 COVID-19 decisions that are right, the median share of the evidence in the lungs is "
+        "75 % (95 % interval 70 to 80 %), 2.5 times the lungs' share of the picture."
+    )
+    assert "87 %" in lines[0]
+    assert "35 %" in lines[0]
+    assert lines[1] == "The strongest evidence lies in a lung in 90 % (95 % interval 80 to 95 %) of them."
+    assert "more than in the order of a map of the lungs' middle (area +0.100" in lines[2]
+    assert "less than in a random order (area -0.100" in lines[2]
+    assert "not for certain otherwise than in the order of a map of the lungs' middle" in lines[3]
+    assert "0.05 (0.40 if its sign is left out)" in lines[4]
+
+
+@pytest.mark.parametrize("name", MEASURED)
+def test_figure_that_was_not_measured_costs_its_sentence_alone(name):
+    assert len(report_lines({"headline": MEASURED | {name: figure(None)}})) == 4
+    assert len(report_lines({"headline": {k: v for k, v in MEASURED.items() if k != name}})) == 4
+
+
+def test_headline_is_the_binary_covid19_answer_over_all_sources():
+    group = [made_up(IN, patient=str(i)) for i in range(3)]
+    rights = {key: [] for key in ANSWERS} | {(BINARY, "covid19"): group}
+    step = {"randomised_down_to": TOP, "signed": figure(0.1), "absolute": figure(0.2), "by_seed": [0.1]}
+    found = {
+        "in_lung": in_lung(rights, OneChannel()),
+        "curves": curves(rights, OneChannel(lambda p: p.mean()), lung_fields=[group[0].lung_field]),
+        "randomisation": {"images": 3, "seeds": 1, "maps": {"binary": [step, step]}},
+    }
+    chosen = headline(found)
+    assert chosen["covid19_in_lung_fraction"]["value"] == pytest.approx(7 / 8)
+    assert set(MEASURED) <= set(chosen)
+    assert len(report_lines({"headline": chosen})) == 5
+    assert len(saliency_plots(found)) == 5
+
+
+def test_command_line_hands_on_what_was_asked(tmp_path, monkeypatch, capsys, composites):
+    def audit(examples, images, classifier, out, *, limit):
+        assert len(examples) == 4
+        return {"headline": {"images": str(images), "classifier": classifier, "out": str(out), "limit": limit}}
+
+    monkeypatch.setattr("detector.training.audit_saliency.audit_saliency", audit)
+    monkeypatch.setattr("detector.classifier.Classifier.load", lambda *_: "network")
+    arguments = ["audit-saliency", "--manifest", str(composites), "--out", str(tmp_path / "out"), "--limit", "7"]
+    assert main(arguments) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed == {
+        "images": str(tmp_path),
+        "classifier": "network",
+        "out": str(tmp_path / "out"),
+        "limit": 7,
+    }

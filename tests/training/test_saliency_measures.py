@@ -1,0 +1,118 @@
+"""What a grid can keep, what is hidden from the network, areas and log-odds: each by hand."""
+
+import cv2
+import numpy as np
+import pytest
+
+from detector.calibration import Calibration
+from detector.schema import BINARY, THREE_CLASS
+from detector.training import saliency_measures as module
+from detector.training.saliency_measures import (
+    FRACTIONS,
+    area_under,
+    blurred,
+    class_scores,
+    grid_ceiling,
+    lung_prior,
+    own_lungs,
+    partly_hidden,
+)
+
+HALF = np.array([[True, True, False, False]] * 4)
+CALIBRATION = Calibration({"binary": 2.0, "three_class": 1.0}, {}, {})
+
+
+@pytest.mark.parametrize(
+    ("field", "grid", "expected"),
+    [
+        # Two cells a row, 1 and 0, become 1, 3/4, 1/4, 0: of 2 in all, 7/4 lie in the lung.
+        pytest.param(HALF, (2, 2), 7 / 8, id="half a picture on two cells"),
+        pytest.param(HALF, (4, 4), 1, id="a grid as fine as the field"),
+        pytest.param(HALF, (1, 1), 1 / 2, id="one cell"),
+        pytest.param(np.ones((4, 4), bool), (2, 2), 1, id="lung everywhere"),
+        pytest.param(np.zeros((4, 4), bool), (2, 2), None, id="no lung"),
+    ],
+)
+def test_ceiling_of_a_grid(field, grid, expected):
+    assert grid_ceiling(field, grid) == (None if expected is None else pytest.approx(expected))
+
+
+def test_prior_is_the_mean_lung_on_the_grid():
+    np.testing.assert_allclose(lung_prior([HALF, ~HALF, HALF], (2, 2)), [[2 / 3, 1 / 3]] * 2)
+
+
+def test_own_lungs_are_strongest_in_their_middle():
+    field = np.zeros((40, 40), bool)
+    field[5:35, 10:30] = True
+    depth = own_lungs(field, (8, 8))
+    assert depth[3:5, 3:5].min() > depth[3:5, [2, 5]].max() > 0
+    assert depth[0].max() == 0
+
+
+@pytest.fixture
+def nothing_behind(monkeypatch):
+    """Zeros stand where a picture is hidden."""
+    monkeypatch.setattr(module, "blurred", np.zeros_like)
+
+
+@pytest.mark.usefixtures("nothing_behind")
+def test_the_strongest_parts_go_first_and_come_first():
+    cam = np.arange(100.0).reshape(10, 10)  # the last row is the strongest
+    pixels = np.ones((10, 10, 1), np.float32)
+    hidden = partly_hidden(pixels, cam, insert=False)[..., 0]
+    shown = partly_hidden(pixels, cam, insert=True)[..., 0]
+    assert hidden.shape == (11, 10, 10)
+    for step in range(11):
+        np.testing.assert_array_equal(hidden[step], np.repeat(np.arange(10) < 10 - step, 10).reshape(10, 10))
+        np.testing.assert_array_equal(hidden[step] + shown[step], 1)
+
+
+@pytest.mark.usefixtures("nothing_behind")
+def test_constant_map_hides_in_a_fixed_order_and_as_much():
+    hidden = partly_hidden(np.ones((10, 10, 1), np.float32), np.zeros((2, 2)), insert=False)
+    np.testing.assert_allclose(hidden.mean(axis=(1, 2, 3)), 1 - FRACTIONS)
+
+
+def test_ends_are_the_picture_and_its_blurred_self():
+    pixels = np.random.default_rng(0).random((20, 20, 1)).astype(np.float32)
+    before = pixels.copy()
+    steps = partly_hidden(pixels, np.eye(4), insert=False)
+    np.testing.assert_array_equal(steps[0], pixels)
+    np.testing.assert_array_equal(steps[-1], blurred(pixels))
+    np.testing.assert_array_equal(pixels, before)
+    assert blurred(pixels).std() < pixels.std() / 3
+
+
+def test_blur_leaves_no_ribs():
+    ribs = np.tile(np.sin(np.arange(160) * 2 * np.pi / 16), (160, 1)).astype(np.float32)[..., None]
+    assert np.abs(blurred(ribs)[40:120, 40:120]).max() < 0.01
+    assert cv2.GaussianBlur(ribs[..., 0], (0, 0), 1)[80].max() > 0.9
+
+
+@pytest.mark.parametrize(
+    ("curve", "expected"),
+    [(np.full(11, 0.3), 0.3), (1 - FRACTIONS, 0.5), (np.eye(11)[0], 0.05)],
+    ids=["constant", "straight", "gone at the first step"],
+)
+def test_area(curve, expected):
+    assert area_under(curve) == pytest.approx(expected)
+
+
+def test_binary_scores_by_hand():
+    probability, log_odds = class_scores(BINARY, 0, np.array([[2.0]]), CALIBRATION)
+    assert (probability[0], log_odds[0]) == (pytest.approx(1 / (1 + np.exp(-1))), 1)
+    probability, log_odds = class_scores(BINARY, 1, np.array([[2.0]]), CALIBRATION)
+    assert (probability[0], log_odds[0]) == (pytest.approx(1 / (1 + np.exp(1))), -1)
+
+
+@pytest.mark.parametrize("target", [0, 1, 2])
+def test_three_class_log_odds_are_those_of_the_probability(target):
+    logits = np.array([[1.0, -2.0, 0.5], [0.0, 0.0, 0.0]])
+    probability, log_odds = class_scores(THREE_CLASS, target, logits, CALIBRATION)
+    np.testing.assert_allclose(log_odds, np.log(probability / (1 - probability)))
+
+
+def test_log_odds_stay_numbers_where_the_probability_is_one():
+    probability, log_odds = class_scores(THREE_CLASS, 0, np.array([[900.0, 0.0, 0.0]]), CALIBRATION)
+    assert probability[0] == 1
+    assert log_odds[0] == pytest.approx(900 - np.log(2))
