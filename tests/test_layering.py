@@ -18,6 +18,7 @@ ORDER = (
     {"detector.gradcam", "detector.evidence", "detector.overlay"},
     {"detector.pipeline"},
     {"detector.report"},
+    {"detector.pdf"},
     {"detector.batch", "detector.training", "detector.ui"},
     {"detector.cli"},
     {"detector.__main__"},
