@@ -1,38 +1,30 @@
-"""The page: configuration, cached model, upload, draw. Run it with ``make app``."""
+"""The page: configuration and its two rooms. Run it with ``make app``."""
 
 import streamlit as st
 
-from detector.errors import ModelError
-from detector.ui import page, texts
-from detector.ui.session import Case
+from detector.ui import quality, room, texts, upload
 
 st.set_page_config(page_title=texts.TITLE, page_icon="assets/logo.svg", layout="wide")
 
 
+def reading_room() -> None:
+    """Upload, worklist, and the open image."""
+    room.render()
+
+
+def how_good() -> None:
+    """What was measured, and what was not."""
+    upload.keep_uploads()
+    quality.render()
+
+
 def main() -> None:
-    """Draw the page from top to bottom; what needs the network comes last."""
-    page.render_header()
-    try:
-        card = page.load_card()
-        upload, choices = st.columns([3, 2], gap="large")
-        with upload:
-            sources = page.render_upload()
-        with choices:
-            chosen = page.render_choices(card)
-        waiting = st.empty()
-        with waiting.container(height=560, border=False):
-            st.info(texts.LOADING, icon=":material/hourglass_top:")
-        classifier = page.load_classifier()
-        waiting.empty()
-    except ModelError as error:
-        page.render_model_error(error)
-        return
-    results = page.render_analyses(sources, classifier)
-    page.render_failures(results)
-    cases = [result for result in results if isinstance(result, Case)]
-    if cases:
-        case = page.render_worklist(cases, chosen, card)
-        page.render_case(case, chosen, card, classifier)
+    """Draw the page that was asked for."""
+    pages = [
+        st.Page(reading_room, title=texts.PAGE_ROOM, icon=":material/radiology:", default=True),
+        st.Page(how_good, title=texts.PAGE_QUALITY, icon=":material/query_stats:", url_path="how-good"),
+    ]
+    st.navigation(pages, position="top").run()
 
 
 main()

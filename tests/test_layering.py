@@ -19,7 +19,7 @@ ORDER = (
     {"detector.gradcam", "detector.evidence", "detector.overlay"},
     {"detector.pipeline", "detector.stability"},
     {"detector.report"},
-    {"detector.results", "detector.progress"},
+    {"detector.results", "detector.progress", "detector.pdf"},
     {"detector.batch", "detector.gallery", "detector.training", "detector.ui"},
     {"detector.cli"},
     {"detector.__main__"},

@@ -1,190 +1,56 @@
-"""What the page remembers between reruns: analysed cases, each with what is needed to draw it again.
-
-A case holds the display copy of its picture and the maps on the network's grid, so that the toggle, the class and the
-opacity redraw without the network and two hundred cases stay small.
-"""
+"""What the page remembers between reruns of one browser session."""
 
 from __future__ import annotations
 
-import hashlib
-import logging
-import re
-import threading
 from dataclasses import dataclass, field
-from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from detector import overlay
-from detector.errors import DetectorError
-from detector.evidence import sentence, summarise, warning
-from detector.image_io import name_warnings
-from detector.pipeline import analyse
-from detector.ui import figures, texts
+import streamlit as st
+
+from detector.ui.analyst import Analyst
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    import numpy as np
-
-    from detector.classifier import Classifier
-    from detector.schema import EvidenceSummary, Geometry, ModelInfo, Task
-
-_LOG = logging.getLogger(__name__)
-
-_LONGEST_NAME = 60  # characters shown of a file's name
-_MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+\-.!|<>~$:@&])")
-
-
-@dataclass(frozen=True, eq=False)
-class Case:
-    """One analysed image.
-
-    Attributes:
-        key: SHA-256 of the file.
-        name: the file's name as shown, harmless as text.
-        image: (H, W) uint8, at most 1,024 pixels on the longer side.
-        geometry: of `image`.
-        input_geometry: of the image as it was uploaded.
-        logits: task name to (logits,).
-        cams: task name to (classes, h, w), evidence on the network's grid.
-        lung_field: (size, size) bool on the network's input, or None.
-        warnings: sentences.
-        file_format: ``"PNG"``, ``"JPEG"`` or ``"DICOM"``.
-        model: which network answered.
-        analysed_at: UTC, ISO 8601.
-    """
-
-    key: str
-    name: str
-    image: np.ndarray
-    geometry: Geometry
-    input_geometry: Geometry
-    logits: Mapping[str, np.ndarray]
-    cams: Mapping[str, np.ndarray]
-    lung_field: np.ndarray | None
-    warnings: tuple[str, ...]
-    file_format: str
-    model: ModelInfo
-    analysed_at: str
-
-    @cached_property
-    def thumbnail(self) -> str:
-        """A small copy as a data address; made once, because every rerun draws the whole worklist."""
-        return figures.thumbnail(self.image)
-
-    def cam(self, task: Task, target_class: str) -> np.ndarray:
-        """Evidence for a class, (h, w) on the network's grid."""
-        return self.cams[task.name][task.classes.index(target_class)]
-
-    def heatmap(self, task: Task, target_class: str) -> np.ndarray:
-        """Evidence for a class on the grid of `image`, (H, W)."""
-        return overlay.to_heatmap(self.cam(task, target_class), self.geometry)
-
-    def summary(self, task: Task, target_class: str, full_scale: float) -> EvidenceSummary | None:
-        """How the evidence for a class lies on the lungs; None where they are not known."""
-        if self.lung_field is None:
-            return None
-        cam = self.cam(task, target_class)
-        return summarise(cam, self.lung_field, self.input_geometry, full_scale=full_scale)
+    from detector.schema import Task
+    from detector.ui.cases import Source
 
 
 @dataclass(frozen=True)
-class Failure:
-    """One file that has no answer, and the sentence that says why."""
+class Choices:
+    """What is asked of every image on the page."""
 
-    key: str
-    name: str
-    message: str
+    task: Task
+    operating_point: str
 
 
 @dataclass
 class Session:
-    """Results of one browser session by file content, so that no image is analysed twice."""
+    """One browser session.
 
-    results: dict[str, Case | Failure] = field(default_factory=dict)
-    keys: dict[str, str] = field(default_factory=dict)  # upload's identifier -> SHA-256, so bytes are hashed once
+    Attributes:
+        analyst: works through the files and keeps their results.
+        kept: files that were uploaded before the reader went to another page, where the upload forgets them.
+        uploaded: files that are in the upload now.
+        upload_round: changes with "clear the list", which gives a new and empty upload.
+        samples: fetched sample X-rays, name and bytes.
+        sample_notes: why some samples could not be fetched.
+        targets: case and task to the class that the reader wants explained.
+        opened: identifier of the file on the screen.
+        stability: SHA-256 of a file to what its stability check has measured.
+        accepted: whether the reader has read what this is not.
+    """
+
+    analyst: Analyst = field(default_factory=Analyst)
+    kept: list[Source] = field(default_factory=list)
+    uploaded: list[Source] = field(default_factory=list)
+    upload_round: int = 0
     samples: list[tuple[str, bytes]] = field(default_factory=list)
-    sample_notes: tuple[str, ...] = ()  # why some samples could not be fetched
-    targets: dict[tuple[str, str], str] = field(default_factory=dict)  # (case, task) -> class that the reader chose
-    opened: str | None = None  # key of the case that is on the screen
-    lock: threading.Lock = field(default_factory=threading.Lock)  # a click starts a rerun beside the one still at work
-
-    def key(self, identifier: str, read: Callable[[], bytes]) -> str:
-        """SHA-256 of an upload, whose bytes are read the first time only."""
-        if identifier not in self.keys:
-            self.keys[identifier] = hashlib.sha256(read()).hexdigest()
-        return self.keys[identifier]
-
-    def analyse(self, key: str, name: str, data: bytes, classifier: Classifier) -> None:
-        """Analyse an image, unless the session has already done so."""
-        with self.lock:
-            if key not in self.results:
-                self.results[key] = _analysed(key, name, data, classifier)
-
-    def keep_only(self, keys: set[str]) -> None:
-        """Forget what is no longer on the page."""
-        with self.lock:
-            for key in self.results.keys() - keys:
-                del self.results[key]
+    sample_notes: tuple[str, ...] = ()
+    targets: dict[tuple[str, str], str] = field(default_factory=dict)
+    opened: str | None = None
+    stability: dict[str, Any] = field(default_factory=dict)
+    accepted: bool = False
 
 
-def literal(text: str) -> str:
-    """Make text harmless: no markup, no control or direction marks, and of a bounded length.
-
-    For widgets that read Markdown; a table or a chart takes `shown_name`.
-    """
-    return escaped(shown_name(text))
-
-
-def escaped(text: str) -> str:
-    """Take the meaning from Markdown's marks."""
-    return _MARKDOWN.sub(r"\\\1", text)
-
-
-def shown_name(text: str) -> str:
-    """A file's name without what can't be seen, shortened in the middle."""
-    visible = "".join(character if character.isprintable() else "�" for character in text)
-    if len(visible) <= _LONGEST_NAME:
-        return visible
-    half = _LONGEST_NAME // 2
-    return f"{visible[:half]}…{visible[-half:]}"
-
-
-def evidence_sentence(
-    case: Case, task: Task, target_class: str, full_scale: float, *, is_answer: bool = True
-) -> tuple[str, bool]:
-    """Say where the evidence lies; true beside it if that is a reason to distrust the answer.
-
-    Only evidence for the class that was answered can be such a reason, hence `is_answer`.
-    """
-    summary = case.summary(task, target_class, full_scale)
-    if summary is None:
-        return texts.NOT_MEASURED, False
-    outside = warning(summary) if is_answer else None
-    return f"{sentence(summary)}." + (f" {outside}" if outside else ""), outside is not None
-
-
-def _analysed(key: str, name: str, data: bytes, classifier: Classifier) -> Case | Failure:
-    try:
-        analysis = analyse(data, classifier)
-    except DetectorError as error:
-        _LOG.info("no answer (%s): %s", error.code, error)
-        return Failure(key, name, error.user_message)
-    except Exception:  # noqa: BLE001 - one file must not take the page down; the log has the traceback
-        _LOG.exception("unexpected failure on an upload")
-        return Failure(key, name, texts.UNEXPECTED)
-    image = overlay.to_display(analysis.radiograph.pixels)
-    return Case(
-        key=key,
-        name=name,
-        image=image,
-        geometry=overlay.scaled(analysis.geometry, *image.shape),
-        input_geometry=analysis.geometry,
-        logits=analysis.logits,
-        cams=analysis.cams,
-        lung_field=analysis.lung_field,
-        warnings=analysis.warnings + name_warnings(name, analysis.radiograph.file_format),
-        file_format=analysis.radiograph.file_format,
-        model=analysis.model,
-        analysed_at=analysis.analysed_at,
-    )
+def session() -> Session:
+    """The session of the browser that is being answered."""
+    return st.session_state.setdefault("session", Session())

@@ -12,15 +12,32 @@ from detector.schema import (
     THREE_CLASS,
 )
 
+# The page as a whole
 TITLE = "Chest X-ray detector"
 SUBTITLE = "Drag in frontal chest X-rays. See what a small network makes of them, and where it looked."
+PAGE_ROOM, PAGE_QUALITY = "Reading room", "How good is it?"
 DISCLAIMER = (
     "**Research demonstration. Not for diagnosis.** The network was trained on public collections and can be wrong, "
     "above all in a hospital that it has never seen. Your images stay on this computer."
 )
+WELCOME = "Before you begin"
+WELCOME_IS = (
+    "**What this is:** a research and teaching demonstration. A small network looks at one frontal chest X-ray at a "
+    "time, gives calibrated probabilities, and shows which parts of the picture they come from."
+)
+WELCOME_IS_NOT = (
+    "**What it is not:** a medical device, a second reader, or a test for COVID-19. It knows no history, no earlier "
+    "image and no other disease. It was measured on public collections, not on your patients."
+)
+WELCOME_PRIVACY = "**Your images** stay in this computer's memory and are gone when the page is closed."
+ACCEPT = "I understand, not for diagnosis"
 
+# Upload
+TAB_FILES, TAB_FOLDER = "Files", "A folder"
 UPLOAD = "Drag chest X-rays here: PNG, JPEG or DICOM"
+UPLOAD_FOLDER = "Drag or choose a folder of chest X-rays"
 UPLOAD_HELP = "Several files at once are fine. They are kept in memory while this page is open and go nowhere."
+CLEAR = "Clear the list"
 SAMPLES = "Fetch sample X-rays"
 SAMPLES_HELP = (
     "Downloads six published chest X-rays (1.6 MB) from the ieee8023 covid-chestxray-dataset on GitHub and keeps them "
@@ -29,7 +46,14 @@ SAMPLES_HELP = (
 SAMPLES_REMOVE = "Remove sample X-rays"
 SAMPLES_FETCHING = "Fetching the sample X-rays …"
 SAMPLES_SHOWN = "Sample X-rays from the covid-chestxray-dataset (Cohen et al. 2020)"
+EXAMPLES = "Examples: composites, each the mean of several aligned X-rays of one class. No patient's picture."
+EXAMPLE_NAMES = {
+    COVID19: "Composite: COVID-19",
+    BACTERIAL_PNEUMONIA: "Composite: bacterial pneumonia (children)",
+    NORMAL: "Composite: normal",
+}
 
+# Question
 MODE = "Question"
 MODES = {BINARY.mode: "Binary: COVID-19 or not", THREE_CLASS.mode: "Three-class"}
 OPERATING_POINT = "Operating point"
@@ -38,23 +62,43 @@ OPERATING_POINT_HELP = (
     "Where the line between COVID-19 and not is drawn. Sensitive misses few and alarms often; "
     "specific alarms seldom and misses more. Measured on validation images: "
 )
+OPERATING_POINT_MEASURED = "{name} finds {sensitivity:.0%} and clears {specificity:.0%}"
 
+# Analysis
 LOADING = "Loading the network. X-rays can be dragged in meanwhile."
-ANALYSING = "Analysing {done} of {total}"
-EXAMPLES = "Examples: composites, each the mean of several aligned X-rays of one class. No patient's picture."
-EXAMPLE_NAMES = {
-    COVID19: "Composite: COVID-19",
-    BACTERIAL_PNEUMONIA: "Composite: bacterial pneumonia (children)",
-    NORMAL: "Composite: normal",
-}
+ANALYSING = "{done} of {total} analysed{left}"
+ANALYSING_ONE = "Analysing {name} …"
+CANCEL, RESUME = "Stop", "Go on with the rest"
 UNEXPECTED = "This file could not be analysed. The other files are not affected. Try another copy of it."
 MODEL_FAILED = "The network cannot be loaded, so nothing can be analysed. {cure}"
-DUPLICATE = "The same picture was dragged in more than once; it is listed once."
+MORE_FAILURES = "{count} more files have no answer. The list says why."
 
+
+def time_left(seconds: float | None) -> str:
+    """The rest of a run in words; nothing while it is not known."""
+    if seconds is None:
+        return ""
+    if seconds < 90:
+        return f", about {max(1, round(seconds))} s left"
+    return f", about {round(seconds / 60)} min left"
+
+
+# Worklist
 WORKLIST = "Worklist"
+ORDER = "Order"
+ORDERS = {"arrival": "As they came", "urgency": "What needs eyes first"}
+ORDER_HELP = (
+    "What needs eyes first: findings, the most probable on top; then what the network can't tell; then what it "
+    "refused; then all-clears with a warning; then the others."
+)
 COLUMN_IMAGE, COLUMN_NAME, COLUMN_DECISION = "X-ray", "Name", "Decision"
 COLUMN_PROBABILITY, COLUMN_WARNINGS = "P(COVID-19)", "Warnings"
+WAITING, LEFT_OUT, REFUSED, FAILED = "Waiting", "Not analysed", "Refused", "Failed"
+TWIN = "The same picture as number {number}."
+PREVIOUS, NEXT = "Previous", "Next"
+PLACE = "{place} of {total}"
 
+# Answer
 CLASSES = {
     COVID19: "COVID-19",
     NOT_COVID19: "Not COVID-19",
@@ -69,25 +113,150 @@ DECISIONS = {
     INDETERMINATE: "Indeterminate: the network does not know",
 }
 DECISION_LABELS = {**CLASSES, INDETERMINATE: "Indeterminate"}
+FORCED = "analysed against the advice of the gate ({code})"
+DISAGREEMENT = "The other question disagrees. {mode}: {decision}."
 PROBABILITY_AXIS = "Calibrated probability"
 PROBABILITY_ALT = "Bar chart of calibrated probabilities: {bars}."
-THRESHOLD = "operating point {threshold:.0%}"
+THRESHOLD = "operating point {threshold:.0%}; grey: too close to call"
+THRESHOLD_ALT = "Operating point of COVID-19 at {threshold:.1%}."
+WHISKER_ALT = "{name} stays between {low:.1%} and {high:.1%} when the picture changes a little."
+STABILITY = "Check stability"
+STABILITY_HELP = (
+    "Turns, shifts, brightens and blurs the picture a little and asks the network again. The whiskers show how far "
+    "the answer moves."
+)
+STABILITY_RUNNING = "Asking the network again, with small changes …"
+STABLE = "Whiskers: {count} mild changes of the picture move the answer over {span:.1f} percentage points at most."
 
+# Gate
+GATE_TITLE = "No answer: {name}"
+FORCE = "Analyse anyway"
+FORCE_HELP = "The answer is marked wherever it goes. The network has learnt nothing about such pictures."
+CORRECT_TURN, CORRECT_INVERT, CORRECT_BOTH = "Turn and analyse", "Invert and analyse", "Turn, invert and analyse"
+CURE = "What helps: {message}"
+
+# Judgement
+PRE_TEST = "COVID-19 before the X-ray"
+PRE_TEST_HELP = (
+    "How probable COVID-19 was before the X-ray: how common it is where the patient comes from, symptoms, contacts. "
+    "Formula: post-test odds = pre-test odds × likelihood ratio, with odds = p / (1 - p)."
+)
+POST_TEST = "After it: **{value:.0%}** ({low:.0%} to {high:.0%})"
+POST_TEST_WHY = (
+    "Post-test odds = pre-test odds × LR. {kind} = {value:.2g} ({low:.2g} to {high:.2g}), measured on {cohort}."
+)
+LR_POSITIVE, LR_NEGATIVE = "LR+ of an answer above the operating point", "LR- of an answer below it"
+LR_FLATTERS = (
+    "That cohort comes from the collections that the network learnt from, so it flatters. "
+    "Elsewhere the X-ray tells less."
+)
+LR_MEASURED = "Sources that the network had not seen."
+POST_TEST_INDETERMINATE = "After it: **{value:.0%}**, as before"
+POST_TEST_INDETERMINATE_WHY = "The network does not know, so the X-ray changes nothing."
+POST_TEST_UNKNOWN = "After it: not known"
+POST_TEST_UNKNOWN_WHY = "No likelihood ratio has been measured for this operating point."
+POST_TEST_BINARY_ONLY = "After it: asked of the binary question only"
+POST_TEST_BINARY_HINT = "Likelihood ratios belong to a yes or no. Choose the binary question for them."
+
+# X-ray and map
 EXPLAIN = "Explain"
+AGAINST, AGAINST_NONE = "rather than", "the other classes"
+AGAINST_HELP = "Compares two classes: what speaks for the one and not for the other."
+STYLE, STYLES = "Map", {"colour": "Colour", "lines": "Lines"}
 OPACITY = "Opacity"
+GREYSCALE, LEVEL, WINDOW = "Grey scale", "Level", "Window"
+INVERT, GREYSCALE_RESET = "Invert", "As it came"
 XRAY_PANEL, MAP_PANEL = "X-ray", "Evidence for {name}"
+CONTRAST = "{name} rather than {other}"
 COLOUR_BAR = "Evidence (logit units)"
-VIEWER_ALT = "Left: the X-ray {name}. Right: the same X-ray with the evidence for {target} laid over it. {sentence}"
-VIEWER_HINT = "Drag to zoom, both pictures follow. Double click to see all of it."
+VIEWER_ALT = "Left: the X-ray {name}. Right: the same X-ray with the evidence laid over it: {title}. {sentence}"
+VIEWER_HINT = "Drag to move, wheel or pinch to zoom: both pictures follow. Double click to see all of it."
 NOT_MEASURED = "Where the evidence lies relative to the lungs was not measured."
 MAP_CAUTION = (
     "Orange speaks for the class, blue against it, on one scale for all pictures. "
     "The map says where the network looked, not where the disease is."
 )
 
+# Saving
+SAVE_CASE, SAVE_LIST = "Save this answer", "Save the list"
+SAVE_NAME = "Write the file's name into it"
+SAVE_NAME_HELP = "Names of files often hold a patient's name or number. Without it, files are numbered."
+SAVE_AS = {"pdf": "PDF report", "png": "PNG picture", "csv": "CSV table", "json": "JSON record"}
+NEUTRAL_NAME = "X-ray {number}"
+PRINTED_POINT = "Operating point {name}: {threshold:.1%}, chosen on {cohort}."
+
+# Details
 DETAILS = "Where this answer comes from"
 PERFORMANCE = (
     "On {n} test images of the same collections: binary AUROC {binary}, three-class macro AUROC {three}. "
     "In another hospital, expect less."
 )
 PASSES = "The network has run {count} times since it was loaded."
+
+# How good is it?
+TASKS = {BINARY.name: "Binary", THREE_CLASS.name: "Three-class"}
+QUALITY_LEAD = (
+    "All figures are read from the files that the evaluation wrote. They were measured on the public collections that "
+    "the network also learnt from, on other patients. **In a hospital that it has never seen, expect less.**"
+)
+ORIGINAL_TITLE = "Beside the original"
+ORIGINAL_NOTE = (
+    "The original project's figures are its own: weighted, on a small test set of the collections that it was trained "
+    "on. The images are not the same, so the columns can be read side by side but not subtracted. Where ours is a "
+    "dash, it has not been measured in this form."
+)
+COLUMN_FIGURE, COLUMN_ORIGINAL, COLUMN_OURS = "Figure", "Original", "This network (95 % interval)"
+FIGURES = {"accuracy": "accuracy", "precision": "precision", "recall": "recall", "f1": "F1", "auc": "AUC"}
+NOT_DEFINED = "–"
+ESTIMATE = "{value:.3f} ({low:.3f} to {high:.3f})"
+SOURCES_TITLE = "By source"
+SOURCES_NOTE = "Test split, other patients than in training, 95 % intervals. A dash: not defined for this source."
+COLUMN_SOURCE, COLUMN_IMAGES, ALL_SOURCES = "Source", "Images", "all"
+MEASURES = {
+    "binary_auroc": "Binary AUROC",
+    "binary_balanced_sensitivity": "Sensitivity",
+    "binary_balanced_specificity": "Specificity",
+    "three_class_macro_auroc": "Three-class AUROC",
+    "three_class_accuracy": "Three-class accuracy",
+    "binary_ece": "Binary ECE",
+}
+NOTHING_MEASURED = "Nothing has been measured yet."
+AUDIT_TITLE = "Does it look at the disease?"
+AUDIT_LEAD = (
+    "A network can score well without looking at a lung: by borders, markers, exposure or the patient's age, which "
+    "tell the collections apart. The audit trains networks that see nothing else. Where one of them comes within "
+    "0.05 AUROC of the real network, that split proves nothing."
+)
+AUDIT_NONE = "The audit's results are not shipped with this version."
+AUDIT_LINE = "{name}: {value}"
+LIMITS_TITLE = "What it can't do"
+PLOTS_TITLE = "Curves"
+TRAINING_TITLE = "Validation along the training"
+TRAINING_CURVES = {"binary_auroc": "binary AUROC", "three_class_auroc": "three-class AUROC"}
+TRAINING_STEPS, TRAINING_VALUE = "Batches", "On validation"
+ARCHITECTURE_TITLE = "How it is built"
+ARCHITECTURE_ALT = (
+    "The network from left to right: the picture, a first convolution, units of convolution, depthwise convolution "
+    "and convolution on an ever coarser grid with ever more channels, the average over the grid, and two dense layers."
+)
+ARCHITECTURE_NOTE = (
+    "Each block is as tall as its grid and as wide as its channels, on a logarithmic scale. The last map is averaged "
+    "and read by one dense layer a question, so the map of a class is its logit, spread out."
+)
+TERMS_TITLE = "The words"
+TERMS = {
+    "AUROC, AUC": "the chance that of two pictures the one with the disease gets the higher score. 0.5 is a coin.",
+    "sensitivity, recall": "of those who have it, the share that is found.",
+    "specificity": "of those who don't have it, the share that is cleared.",
+    "precision": "of those who are called ill, the share that is.",
+    "accuracy": "the share of right answers; it depends on how common the disease is among the test pictures.",
+    "F1": "the harmonic mean of precision and recall.",
+    "calibrated": "of the pictures given 80 %, about 80 in a hundred have it, if they are like the test pictures.",
+    "ECE": "expected calibration error: how far, on average, probabilities lie from what turned out true.",
+    "95 % interval": "what chance in the choice of test patients leaves open. Not what another hospital would change.",
+    "operating point": "the probability from which on COVID-19 is called: balanced, sensitive or specific.",
+    "indeterminate": "too close to the operating point, or two classes too close together. The network abstains.",
+    "likelihood ratio": "by how much an answer multiplies the odds; sensitivity / (1 - specificity) when positive.",
+    "logit": "what the network adds up before it becomes a probability. Evidence is measured in it.",
+    "validation, test": "pictures to choose settings with, and pictures to report on once.",
+}

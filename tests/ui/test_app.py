@@ -6,8 +6,9 @@ import sys
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from detector.errors import ModelError, SampleNetworkError
-from detector.ui import page, samples, texts
+from detector.errors import ModelError, RejectedError, SampleNetworkError
+from detector.schema import ClassStability, Stability
+from detector.ui import cases, resources, samples, stability_check, texts
 from tests.conftest import ROOT, encode, make_dicom
 
 APP = str(ROOT / "streamlit_app.py")
@@ -15,13 +16,13 @@ PAINT_ONLY = """
 import sys
 from streamlit.testing.v1 import AppTest
 from detector.errors import ModelError
-from detector.ui import page
+from detector.ui import resources
 
 def no_network():
     assert "tensorflow" not in sys.modules and "keras" not in sys.modules, "imported before the page was painted"
     raise ModelError("stop here")
 
-page.load_classifier = no_network
+resources.load_classifier = no_network
 app = AppTest.from_file(sys.argv[1], default_timeout=60).run()
 assert not app.exception, app.exception
 assert app.get("file_uploader"), "no upload on the page"
@@ -32,9 +33,20 @@ print("painted")
 
 @pytest.fixture
 def app(classifier, monkeypatch):
-    """The page with the network of the other tests."""
-    monkeypatch.setattr(page, "load_classifier", lambda: classifier)
+    """The page with the network of the other tests, which waits for every image within the run."""
+    monkeypatch.setattr(resources, "load_classifier", lambda: classifier)
+    monkeypatch.setattr("detector.ui.room._FIRST_WAIT", 60)
     return AppTest.from_file(APP, default_timeout=60)
+
+
+def settled(app):
+    """Run until nothing is being analysed any more, as the page's own looking does."""
+    app.run()
+    for _ in range(600):
+        if app.session_state["session"].analyst.progress() is None:
+            return app.run()
+        __import__("time").sleep(0.05)
+    raise RuntimeError("the analysis does not end")
 
 
 def explain(app):
@@ -44,6 +56,10 @@ def explain(app):
 
 def subheaders(app):
     return [element.value for element in app.subheader]
+
+
+def words(app):
+    return " ".join(element.value for element in (*app.markdown, *app.caption))
 
 
 def test_page_up_to_a_usable_upload_imports_no_tensorflow():
@@ -60,24 +76,47 @@ def test_example_is_analysed_without_a_click(app):
     assert any(caption.value == texts.EXAMPLES for caption in app.caption)
 
 
-def test_disclaimer_stands_on_the_page(app):
+def test_first_run_says_what_this_is_until_it_is_accepted(app):
     app.run()
-    assert any("Not for diagnosis" in caption.value for caption in app.caption)
+    assert texts.WELCOME_IS_NOT in words(app)
+    app.button(key="accept").click().run()
+    assert texts.WELCOME_IS_NOT not in words(app)
+    assert texts.DISCLAIMER in words(app)
 
 
-def test_toggle_class_operating_point_and_opacity_never_run_the_network(app, classifier):
-    app.run()
+def test_nothing_but_a_new_image_runs_the_network(app, classifier):
+    settled(app)
     passes = classifier.forward_passes
     app.segmented_control(key="operating_point").set_value("specific").run()
+    app.slider(key="pre_test").set_value(40).run()
     app.segmented_control(key="mode").set_value("three-class").run()
     explain(app).set_value("normal").run()
+    app.selectbox(key="against_normal").set_value("covid19").run()
     app.slider(key="opacity").set_value(20).run()
+    app.segmented_control(key="style").set_value("lines").run()
+    for slider in app.slider:
+        if slider.label in {texts.LEVEL, texts.WINDOW}:
+            slider.set_value(60)
+    app.run()
+    app.segmented_control(key="order").set_value("urgency").run()
+    app.button(key="next").click().run()
     app.segmented_control(key="mode").set_value("binary").run()
     assert not app.exception
     assert app.segmented_control(key="operating_point").value == "specific"
+    app.button(key="previous").click().run()
     app.segmented_control(key="mode").set_value("three-class").run()
     assert explain(app).value == "normal"
     assert classifier.forward_passes == passes
+
+
+def test_next_and_previous_walk_through_the_list(app):
+    settled(app)
+    assert app.button(key="previous").disabled
+    app.button(key="next").click().run()
+    app.button(key="next").click().run()
+    assert app.button(key="next").disabled
+    assert texts.PLACE.format(place=3, total=3) in words(app)
+    assert any("Composite: normal" in caption.value for caption in app.caption)
 
 
 def test_uploads_of_three_formats_and_a_bad_one(app, composite, composite_pixels):
@@ -87,22 +126,96 @@ def test_uploads_of_three_formats_and_a_bad_one(app, composite, composite_pixels
         ("b.jpg", encode(composite_pixels, ".jpg"), "image/jpeg"),
         ("c.dcm", make_dicom(composite_pixels), "application/dicom"),
         ("bad.png", b"text", "image/png"),
+        ("again.png", composite, "image/png"),
     ]
     for name, content, kind in files:
         app.get("file_uploader")[0].upload(name, content, kind)
-    app.run()
+    settled(app)
     assert not app.exception
     assert [error.value for error in app.error] == [
         "**bad\\.png**: This is not a PNG, JPEG or DICOM file. Export the X-ray in one of these formats."
     ]
-    assert list(app.dataframe[0].value[texts.COLUMN_NAME]) == ["a.png", "b.jpg", "c.dcm"]
+    table = app.dataframe[0].value
+    assert list(table[texts.COLUMN_NAME]) == [name for name, *_ in files]
+    assert list(table[texts.COLUMN_DECISION])[3] == texts.REFUSED
+    assert list(table[texts.COLUMN_WARNINGS])[4].startswith(texts.TWIN.format(number=1))
+
+
+def test_single_bad_file_is_refused_with_its_cure(app):
+    app.run()
+    app.get("file_uploader")[0].upload("bad.png", b"text", "image/png")
+    settled(app)
+    assert subheaders(app) == ["No answer: bad\\.png"]
+    assert "Export the X-ray" in app.error[0].value
+    assert not [button for button in app.button if button.label == texts.FORCE]
+
+
+def test_clearing_the_list_brings_the_examples_back(app, composite):
+    app.run()
+    app.get("file_uploader")[0].upload("a.png", composite, "image/png")
+    settled(app)
+    app.button(key="clear").click()
+    settled(app)
+    assert any(caption.value == texts.EXAMPLES for caption in app.caption)
+
+
+class RefusalError(RejectedError):
+    """As the gate refuses: it can be overridden, and knows what would help."""
+
+    code = "not_a_chest_xray"
+    user_message = "This looks upside down."
+    can_force = True
+
+
+@pytest.fixture
+def gated(app, monkeypatch):
+    """The page with a gate that refuses what is neither turned nor forced; returns it and the options asked for."""
+    correction = type("Correction", (), {"quarter_turns": 2, "inverted": False})()
+    asked, real = [], cases.analyse
+
+    def gate(data, classifier, **options):
+        asked.append(options)
+        if not options:
+            refusal = RefusalError("x")
+            refusal.suggested_correction = correction
+            raise refusal
+        return real(data, classifier)
+
+    monkeypatch.setattr(cases, "analyse", gate)
+    return app, asked, correction
+
+
+@pytest.mark.parametrize("label", [texts.FORCE, texts.CORRECT_TURN])
+def test_gate_can_be_overridden_and_the_picture_turned(gated, composite, label):
+    app, asked, correction = gated
+    app.run()
+    app.get("file_uploader")[0].upload("a.png", composite, "image/png")
+    settled(app)
+    assert "upside down" in app.error[0].value
+    (button,) = (button for button in app.button if button.label == label)
+    button.click().run()
+    assert not app.exception
+    assert asked[-1] == ({"force": True} if label == texts.FORCE else {"correction": correction})
+    assert subheaders(app) == ["COVID-19 likely"]
+
+
+def test_stability_check_draws_whiskers_on_demand(app, monkeypatch):
+    classes = {"covid19": ClassStability(0.7, 0.99, 0.9), "not_covid19": ClassStability(0.01, 0.3, 0.9)}
+    stability = Stability({"binary": classes, "three_class": {}}, ("a little brighter", "turned by 2 degrees"))
+    monkeypatch.setattr(stability_check, "is_available", lambda: True)
+    monkeypatch.setattr(stability_check, "measure", lambda *_: stability)
+    settled(app)
+    app.button(key="stability").click().run()
+    assert not app.exception
+    assert "2 mild changes" in words(app)
+    assert "29.0 percentage points" in words(app)
 
 
 def test_missing_network_is_said_with_its_cure(monkeypatch):
     def missing():
         raise ModelError("no file")
 
-    monkeypatch.setattr(page, "load_classifier", missing)
+    monkeypatch.setattr(resources, "load_classifier", missing)
     app = AppTest.from_file(APP, default_timeout=60).run()
     assert not app.exception
     assert "Install the app again" in app.error[0].value
@@ -130,3 +243,15 @@ def test_samples_button_shows_what_it_fetched_with_its_licence(app, monkeypatch,
     assert any("one\\.png" in caption.value for caption in app.caption)
     app.button(key="remove_samples").click().run()
     assert any(caption.value == texts.EXAMPLES for caption in app.caption)
+
+
+def test_second_page_shows_what_the_files_hold_and_needs_no_network():
+    def second_page():
+        from detector.ui import quality
+
+        quality.render()
+
+    app = AppTest.from_function(second_page, default_timeout=60).run()
+    assert not app.exception
+    assert texts.ORIGINAL_TITLE in subheaders(app)
+    assert len(app.table) == 2

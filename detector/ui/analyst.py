@@ -1,0 +1,153 @@
+"""Works through the list of files on a thread of its own, so that the page stays usable and results come one by one."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from detector.ui import texts
+from detector.ui.cases import Case, Failure, Source, analysed
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from detector.classifier import Classifier
+
+_LOG = logging.getLogger(__name__)
+
+_PATIENCE = 300  # seconds without a look at the page after which it is taken for closed; hidden tabs look once a minute
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far the present run is.
+
+    Attributes:
+        done: files of this run that have a result.
+        total: files of this run.
+        seconds_left: at the speed so far; None before the first result.
+    """
+
+    done: int
+    total: int
+    seconds_left: float | None
+
+
+class Analyst:
+    """Analyses what the page lists, in order of arrival; each content once, whatever it is called.
+
+    Thread-safe. One file at a time: the network runs on one image at a time anyway.
+    """
+
+    def __init__(self) -> None:
+        self._change = threading.Condition()
+        self._results: dict[str, Case | Failure] = {}
+        self._keys: dict[str, str] = {}  # upload's identifier -> SHA-256, so that bytes are hashed once
+        self._listed: set[str] = set()
+        self._left_out: set[str] = set()
+        self._waiting: deque[Source] = deque()
+        self._running: str | None = None
+        self._at_work = False
+        self._done, self._started, self._looked_at = 0, 0.0, 0.0
+
+    def ask(self, sources: Sequence[Source], classifier: Classifier) -> None:
+        """Take today's list: what is new is queued, what has left the page is forgotten."""
+        with self._change:
+            self._listed = {source.identifier for source in sources}
+            self._left_out &= self._listed
+            self._keys = {identifier: key for identifier, key in self._keys.items() if identifier in self._listed}
+            kept = set(self._keys.values())
+            self._results = {key: result for key, result in self._results.items() if key in kept}
+            done = self._keys.keys() | self._left_out | {self._running}
+            self._waiting = deque(source for source in sources if source.identifier not in done)
+            self._looked_at = time.monotonic()
+            if self._waiting and not self._at_work:
+                self._at_work, self._done, self._started = True, 0, time.monotonic()
+                threading.Thread(target=self._work, args=(classifier,), daemon=True, name="analyst").start()
+
+    def cancel(self) -> None:
+        """Leave out what has not begun; what is done stays."""
+        with self._change:
+            self._left_out |= {source.identifier for source in self._waiting}
+            self._waiting.clear()
+            self._change.notify_all()
+
+    def resume(self) -> None:
+        """Take back a cancellation; the next `ask` queues what was left out."""
+        with self._change:
+            self._left_out.clear()
+
+    def again(self, identifier: str, data: bytes, classifier: Classifier, options: Mapping[str, Any]) -> None:
+        """Analyse one file anew, otherwise than before."""
+        key = self._keys[identifier]
+        result = analysed(key, data, classifier, options)
+        with self._change:
+            self._results[key] = result
+
+    def key(self, identifier: str) -> str | None:
+        """SHA-256 of a file that has had its turn."""
+        return self._keys.get(identifier)
+
+    def answer(self, identifier: str) -> Case | Failure | None:
+        """What is known about a file; None before its turn."""
+        return self._results.get(self._keys.get(identifier, ""))
+
+    def is_left_out(self, identifier: str) -> bool:
+        """Whether the reader has cancelled the run before this file's turn."""
+        return identifier in self._left_out
+
+    @property
+    def has_left_out(self) -> bool:
+        """Whether a cancelled run could go on."""
+        return bool(self._left_out)
+
+    def progress(self) -> Progress | None:
+        """How far the run is; None while nothing is being analysed."""
+        with self._change:
+            self._looked_at = time.monotonic()
+            if not self._at_work:
+                return None
+            undone = len(self._waiting) + (self._running is not None)
+            left = (time.monotonic() - self._started) / self._done * undone if self._done else None
+            return Progress(self._done, self._done + undone, left)
+
+    def wait_for(self, identifier: str, seconds: float) -> Case | Failure | None:
+        """Wait until a file has its result, but not for longer than so many seconds."""
+        with self._change:
+            self._change.wait_for(lambda: self.answer(identifier) is not None or not self._at_work, timeout=seconds)
+            return self.answer(identifier)
+
+    def _work(self, classifier: Classifier) -> None:
+        while (source := self._next()) is not None:
+            key, result = self._analyse(source, classifier)
+            with self._change:
+                if source.identifier in self._listed:
+                    self._keys[source.identifier] = key
+                    self._results.setdefault(key, result)
+                self._done, self._running = self._done + 1, None
+                self._change.notify_all()
+
+    def _next(self) -> Source | None:
+        with self._change:
+            if self._waiting and time.monotonic() - self._looked_at < _PATIENCE:
+                source = self._waiting.popleft()
+                self._running = source.identifier
+                return source
+            self._at_work = False
+            self._change.notify_all()
+            return None
+
+    def _analyse(self, source: Source, classifier: Classifier) -> tuple[str, Case | Failure]:
+        try:
+            data = source.read()
+        except Exception:  # noqa: BLE001 - whatever keeps an upload from being read, the others go on
+            _LOG.exception("an upload cannot be read")
+            return source.identifier, Failure(source.identifier, texts.UNEXPECTED)
+        key = hashlib.sha256(data).hexdigest()
+        known = self._results.get(key)
+        return key, known if known is not None else analysed(key, data, classifier, name=source.name)

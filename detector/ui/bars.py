@@ -1,0 +1,140 @@
+"""The bar chart of an answer: probabilities, operating point, indeterminate band, whiskers."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import plotly.graph_objects as go
+
+from detector.schema import BINARY, COVID19
+from detector.ui import texts
+from detector.ui.palette import DARK
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from detector.schema import Prediction
+    from detector.ui.palette import Palette
+
+FONT = '"Source Sans", sans-serif'  # the page's own
+CLEAR = "rgba(0,0,0,0)"
+HEIGHT = 188  # pixels, for two bars and for three: the page must not jump with the question
+_TOP, _BOTTOM = 26, 46
+
+
+def probability_chart(
+    prediction: Prediction,
+    *,
+    band: tuple[float, float] | None = None,
+    whiskers: Mapping[str, tuple[float, float]] | None = None,
+    palette: Palette = DARK,
+) -> go.Figure:
+    """Horizontal bars of the probabilities, with the operating point where there is one.
+
+    Args:
+        prediction: the answer.
+        band: lowest and highest probability of COVID-19 that are too close to the operating point to call.
+        whiskers: class name to lowest and highest probability under mild changes of the picture.
+        palette: colours.
+    """
+    names = list(prediction.probabilities)
+    values = [prediction.probabilities[name] for name in names]
+    figure = go.Figure(
+        go.Bar(
+            x=values,
+            y=[texts.CLASSES[name] for name in names],
+            orientation="h",
+            marker_color=[palette.classes[name] for name in names],
+            error_x=_whiskers(names, values, whiskers or {}, palette),
+            hovertemplate="%{y}: %{x:.4f}<extra></extra>",
+        )
+    )
+    for row, value in enumerate(values):
+        figure.add_annotation(
+            x=1.02, xref="paper", y=row, yref="y", text=f"{value:.1%}", showarrow=False, xanchor="left",
+            font={"size": 15, "color": palette.ink},
+        )  # fmt: skip
+    if prediction.operating_point is not None:
+        _draw_operating_point(figure, prediction.operating_point.threshold, band, palette)
+    axis = {"gridcolor": palette.line, "zerolinecolor": palette.quiet_ink, "fixedrange": True}
+    quiet = {"size": 12, "color": palette.quiet_ink}
+    figure.update_xaxes(
+        range=[0, 1], tickformat=".0%", title=texts.PROBABILITY_AXIS, title_font=quiet, tickfont=quiet,
+        title_standoff=6, **axis,
+    )  # fmt: skip
+    figure.update_yaxes(autorange="reversed", automargin=True, ticksuffix="  ", **axis)
+    return dressed(figure, palette).update_layout(
+        height=HEIGHT, bargap=0.4, margin={"l": 4, "r": 58, "t": _TOP, "b": _BOTTOM}
+    )
+
+
+def probability_alt(prediction: Prediction, whiskers: Mapping[str, tuple[float, float]] | None = None) -> str:
+    """The bar chart in words."""
+    bars = ", ".join(f"{texts.CLASSES[name]} {value:.1%}" for name, value in prediction.probabilities.items())
+    sentences = [texts.PROBABILITY_ALT.format(bars=bars)]
+    if prediction.operating_point is not None:
+        sentences.append(texts.THRESHOLD_ALT.format(threshold=prediction.operating_point.threshold))
+    for name, (low, high) in (whiskers or {}).items():
+        sentences.append(texts.WHISKER_ALT.format(name=texts.CLASSES[name], low=low, high=high))
+    return " ".join(sentences)
+
+
+def indeterminate_band(prediction: Prediction, half_width: float) -> tuple[float, float] | None:
+    """Probabilities of COVID-19 between which the binary answer is no answer; None for other tasks.
+
+    Args:
+        prediction: the answer.
+        half_width: of the band, in units of the calibrated logit.
+    """
+    if prediction.task is not BINARY or prediction.operating_point is None:
+        return None
+    threshold = prediction.operating_point.threshold
+    if not 0 < threshold < 1:
+        return None
+    middle = math.log(threshold / (1 - threshold))
+    low, high = (1 / (1 + math.exp(-(middle + side * half_width))) for side in (-1, 1))
+    return low, high
+
+
+def dressed(figure: go.Figure, palette: Palette) -> go.Figure:
+    """Give a figure the page's type and ground."""
+    return figure.update_layout(
+        paper_bgcolor=CLEAR, plot_bgcolor=CLEAR, font={"color": palette.ink, "size": 13, "family": FONT}
+    )
+
+
+def _draw_operating_point(
+    figure: go.Figure, threshold: float, band: tuple[float, float] | None, palette: Palette
+) -> None:
+    row = (BINARY.classes.index(COVID19) - 0.5, BINARY.classes.index(COVID19) + 0.5)
+    if band is not None:
+        figure.add_shape(
+            type="rect", x0=band[0], x1=band[1], y0=row[0], y1=row[1], fillcolor=palette.band, line_width=0,
+            layer="below", name="band",
+        )  # fmt: skip
+    figure.add_shape(
+        type="line", x0=threshold, x1=threshold, y0=row[0], y1=row[1], name="operating point",
+        line={"color": palette.ink, "width": 2, "dash": "dot"},
+    )  # fmt: skip
+    figure.add_annotation(
+        x=threshold, y=row[0], yanchor="bottom", text=texts.THRESHOLD.format(threshold=threshold), showarrow=False,
+        font={"size": 12, "color": palette.quiet_ink}, xanchor="left" if threshold < 0.5 else "right",
+    )  # fmt: skip
+
+
+def _whiskers(
+    names: list[str], values: list[float], whiskers: Mapping[str, tuple[float, float]], palette: Palette
+) -> dict | None:
+    if not whiskers:
+        return None
+    ends = [whiskers.get(name, (value, value)) for name, value in zip(names, values, strict=True)]
+    return {
+        "type": "data",
+        "symmetric": False,
+        "array": [max(0.0, high - value) for (_, high), value in zip(ends, values, strict=True)],
+        "arrayminus": [max(0.0, value - low) for (low, _), value in zip(ends, values, strict=True)],
+        "color": palette.ink,
+        "thickness": 2,
+        "width": 7,
+    }

@@ -1,0 +1,231 @@
+"""One image on the page: decision, warnings, bars, X-ray and map.
+
+Nothing here runs the network, but for the stability check that the reader asks for.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from detector.errors import DetectorError
+from detector.schema import NOTICE
+from detector.ui import bars, stability_check, texts, viewer
+from detector.ui.cases import all_warnings, evidence_sentence
+from detector.ui.exports import render_case_exports
+from detector.ui.greyscale import Greyscale, shown
+from detector.ui.judgement import disagreement, render_judgement
+from detector.ui.names import literal, shown_name
+from detector.ui.palette import palette_of
+from detector.ui.session import session
+from detector.ui.viewer import COLOUR, STYLES, Controls, MapLook
+from detector.ui.worklist import Entry, predict
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from detector.card import ModelCard
+    from detector.classifier import Classifier
+    from detector.schema import Prediction, Task
+    from detector.ui.cases import Case
+    from detector.ui.session import Choices
+
+_CHART_CONFIG = {"displayModeBar": False}
+_VIEWER_CONFIG = {
+    "displaylogo": False,
+    "scrollZoom": True,
+    "displayModeBar": True,
+    "modeBarButtons": [["zoom2d", "pan2d", "zoomIn2d", "zoomOut2d", "resetScale2d"]],
+}
+_VIEWER = "viewer_box"
+_CLASS_MEAN = "mean"
+
+
+@st.fragment
+def render_case(entry: Entry, choices: Choices, card: ModelCard, classifier: Classifier) -> None:
+    """Everything about one image. A fragment: its controls redraw this part of the page alone."""
+    case: Case = entry.answer
+    prediction = predict(case, choices, card)
+    _render_answer(entry, case, prediction, card)
+    chart, judged = st.columns([11, 9], gap="medium")
+    with chart:
+        _render_bars(entry, case, prediction, card, classifier)
+    with judged:
+        render_judgement(prediction)
+    controls = _render_controls(case, prediction, card)
+    _render_viewer(entry, case, prediction, controls)
+    render_case_exports(entry, prediction, controls, card)
+    _render_details(case, card, classifier)
+
+
+def _render_answer(entry: Entry, case: Case, prediction: Prediction, card: ModelCard) -> None:
+    for sentence in all_warnings(case, prediction, card):
+        st.warning(sentence, icon=":material/warning:")
+    st.subheader(texts.DECISIONS[prediction.decision], anchor=False)
+    marks = [texts.FORCED.format(code=literal(case.forced))] if case.forced else []
+    st.caption(" · ".join([literal(entry.source.name), *marks, NOTICE]))
+    note = disagreement(case, prediction, card)
+    if note:
+        st.info(note, icon=":material/compare_arrows:")
+
+
+def _render_bars(entry: Entry, case: Case, prediction: Prediction, card: ModelCard, classifier: Classifier) -> None:
+    stability = session().stability.get(case.key)
+    whiskers = stability_check.whiskers(stability, prediction.task) if stability else None
+    band = bars.indeterminate_band(prediction, card.calibration.bands[prediction.task.name])
+    st.plotly_chart(
+        bars.probability_chart(prediction, band=band, whiskers=whiskers, palette=_palette()),
+        config=_CHART_CONFIG,
+        theme=None,
+        key="probabilities",
+        alt=bars.probability_alt(prediction, whiskers),
+    )
+    if stability:
+        span = stability_check.widest(stability, prediction.task)
+        st.caption(texts.STABLE.format(count=len(stability.perturbations), span=100 * span))
+    elif stability_check.is_available():
+        _render_stability_button(entry, case, classifier)
+
+
+def _render_stability_button(entry: Entry, case: Case, classifier: Classifier) -> None:
+    if not st.button(texts.STABILITY, help=texts.STABILITY_HELP, icon=":material/vibration:", key="stability"):
+        return
+    try:
+        with st.spinner(texts.STABILITY_RUNNING):
+            session().stability[case.key] = stability_check.measure(entry.source.read(), classifier)
+    except DetectorError as error:
+        st.error(error.user_message)
+        return
+    st.rerun(scope="fragment")
+
+
+def _render_controls(case: Case, prediction: Prediction, card: ModelCard) -> Controls:
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        target = _render_target(case, prediction)
+        against = _render_against(prediction.task, target)
+        style = st.segmented_control(
+            texts.STYLE, STYLES, default=COLOUR, required=True, format_func=texts.STYLES.get, key="style"
+        )
+        with st.container(width=140):
+            opacity = st.slider(texts.OPACITY, 0, 100, 60, step=5, format="%d %%", key="opacity")
+        with st.popover(texts.GREYSCALE, icon=":material/contrast:"):
+            greyscale = _render_greyscale(case)
+    title = (
+        texts.CLASSES[target]
+        if against is None
+        else texts.CONTRAST.format(name=texts.CLASSES[target], other=texts.CLASSES[against])
+    )
+    full_scale = card.saliency_scale[prediction.task.name]
+    look = MapLook(texts.MAP_PANEL.format(name=title), full_scale, style=style, opacity=opacity / 100)
+    return Controls(target, against, look, greyscale)
+
+
+def _render_target(case: Case, prediction: Prediction) -> str:
+    """The class to explain. The decision's class comes first until the reader chooses another."""
+    task, chosen = prediction.task, session().targets
+    first = chosen.get((case.key, task.name), prediction.target_class)
+    target = st.segmented_control(
+        texts.EXPLAIN,
+        task.classes,
+        default=first,
+        required=True,
+        format_func=texts.CLASSES.get,
+        key=f"explain_{case.key}_{task.name}_{prediction.target_class}",
+    )
+    if target != first:
+        chosen[case.key, task.name] = target
+    return target
+
+
+def _render_against(task: Task, target: str) -> str | None:
+    """The class that the evidence is contrasted with; the binary question has only one other."""
+    others = [name for name in task.classes if name != target]
+    if len(others) == 1:
+        return None
+    with st.container(width=165):
+        against = st.selectbox(
+            texts.AGAINST,
+            [_CLASS_MEAN, *others],
+            format_func=lambda name: texts.CLASSES.get(name, texts.AGAINST_NONE),
+            help=texts.AGAINST_HELP,
+            key=f"against_{target}",
+        )
+    return None if against == _CLASS_MEAN else against
+
+
+def _render_greyscale(case: Case) -> Greyscale:
+    """Level, window and inversion of this X-ray."""
+    key = case.key[:16]
+    level = st.slider(texts.LEVEL, 0, 100, 50, format="%d %%", key=f"level_{key}")
+    window = st.slider(texts.WINDOW, 2, 100, 100, format="%d %%", key=f"window_{key}")
+    inverted = st.toggle(texts.INVERT, key=f"invert_{key}")
+    st.button(texts.GREYSCALE_RESET, key="reset_greyscale", on_click=_reset_greyscale, args=(key,))
+    return Greyscale(level, window, inverted)
+
+
+def _reset_greyscale(key: str) -> None:
+    st.session_state.update({f"level_{key}": 50, f"window_{key}": 100, f"invert_{key}": False})
+
+
+def _render_viewer(entry: Entry, case: Case, prediction: Prediction, controls: Controls) -> None:
+    task, look = prediction.task, controls.look
+    heatmap = case.heatmap(case.cam(task, controls.target, controls.against), longer_side=viewer.SIDES[look.style])
+    figure = viewer.comparison_figure(
+        shown(case.image, controls.greyscale), heatmap, look, palette=_palette(), revision=case.key
+    )
+    sentence = _sentence(case, task, controls)
+    with st.container(key=_VIEWER):
+        st.html(_phone_style(case))
+        st.plotly_chart(
+            figure,
+            config=_VIEWER_CONFIG,
+            theme=None,
+            key="viewer",
+            alt=texts.VIEWER_ALT.format(name=shown_name(entry.source.name), title=look.title, sentence=sentence),
+        )
+    st.markdown(sentence)
+    st.caption(f"{texts.MAP_CAUTION} {texts.VIEWER_HINT}")
+
+
+def _sentence(case: Case, task: Task, controls: Controls) -> str:
+    """Where the evidence lies, for the class as such: a contrast has no share of its own."""
+    sentence = evidence_sentence(case, task, controls.target, controls.look.full_scale)
+    return f"{texts.CLASSES[controls.target]}: {sentence}"
+
+
+def _phone_style(case: Case) -> str:
+    """On a phone the pictures shrink with the width but Plotly keeps the height: cut off what stays empty below."""
+    rows, columns = case.image.shape
+    height = f"calc({50 * rows / columns:.1f}vw + {viewer.HEAD}px)"
+    rule = f".st-key-{_VIEWER} {{ max-height: {height}; overflow: hidden; }}"
+    return f"<style>@media (max-width: 640px) {{ {rule} }}</style>"
+
+
+def _render_details(case: Case, card: ModelCard, classifier: Classifier) -> None:
+    with st.expander(texts.DETAILS):
+        test = card.performance.get("test")
+        if test:
+            st.markdown(_performance(test))
+        for limit in card.limits:
+            st.markdown(f"- {limit}")
+        analysis = case.analysis
+        radiograph, model = analysis.radiograph, analysis.model
+        st.caption(
+            f"{radiograph.file_format}, {radiograph.rows} × {radiograph.columns} pixels, SHA-256 {case.key[:16]}…  \n"
+            f"{model.name} {model.version}, SHA-256 {model.sha256[:16]}…, {card.preprocessing}, "
+            f"{analysis.analysed_at}  \n{texts.PASSES.format(count=classifier.forward_passes)}  \n{card.licence}"
+        )
+
+
+def _performance(test: Mapping) -> str:
+    binary, three = test["binary_auroc"], test["three_class_macro_auroc"]
+    return texts.PERFORMANCE.format(n=binary["n"], binary=_with_interval(binary), three=_with_interval(three))
+
+
+def _with_interval(estimate: Mapping) -> str:
+    return f"{estimate['value']:.3f} ({estimate['ci_low']:.3f} to {estimate['ci_high']:.3f})"
+
+
+def _palette() -> bars.Palette:
+    return palette_of(st.get_option("theme.base"))

@@ -1,0 +1,178 @@
+"""One file's answer as the page keeps it: everything that is needed to draw it again without the network."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from detector import overlay
+from detector.errors import DetectorError, RejectedError
+from detector.evidence import sentence, summarise, warning
+from detector.image_io import name_warnings
+from detector.pipeline import analyse
+from detector.ui import pictures, texts
+from detector.ui.greyscale import Greyscale, display_copy, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from detector.card import ModelCard
+    from detector.classifier import Classifier
+    from detector.schema import Analysis, EvidenceSummary, Prediction, Task
+
+_LOG = logging.getLogger(__name__)
+
+UNEXPECTED = "unexpected"
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file to analyse: an identifier of the upload, its name, and how to get its bytes.
+
+    The bytes are asked for when the file's turn comes: a rerun of the page must not copy two hundred uploads.
+    """
+
+    identifier: str
+    name: str
+    read: Callable[[], bytes]
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """One analysed image.
+
+    Attributes:
+        key: SHA-256 of the file.
+        image: (H, W) uint16, at most 1,024 pixels on the longer side.
+        analysis: of the file; its radiograph keeps its shape but no pixels, so that two hundred cases stay small.
+    """
+
+    key: str
+    image: np.ndarray
+    analysis: Analysis
+    _summaries: dict[tuple[str, str], EvidenceSummary] = field(default_factory=dict, repr=False)
+
+    @cached_property
+    def thumbnail(self) -> str:
+        """A small copy as a data address; made once, because every rerun draws the whole worklist."""
+        return pictures.thumbnail(shown(self.image, Greyscale()))
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What decoding and the gate had to say, as sentences."""
+        return self.analysis.warnings
+
+    @property
+    def forced(self) -> str | None:
+        """Code of the refusal that the reader has overridden."""
+        return getattr(self.analysis, "forced", None)
+
+    def cam(self, task: Task, target_class: str, against: str | None = None) -> np.ndarray:
+        """Evidence for a class, (h, w) on the network's grid; with `against`, for it rather than for that class."""
+        cams = self.analysis.cams[task.name]
+        cam = cams[task.classes.index(target_class)]
+        return cam if against is None else cam - cams[task.classes.index(against)]
+
+    def heatmap(self, cam: np.ndarray, *, longer_side: int | None = None) -> np.ndarray:
+        """Bring a map to the grid of `image`, or to a coarser one of the same shape: (H, W) float32."""
+        shape = self.image.shape
+        if longer_side is not None:
+            shape = overlay.display_size(*shape, longer_side=longer_side)
+        return overlay.to_heatmap(cam, overlay.scaled(self.analysis.geometry, *shape))
+
+    def summary(self, task: Task, target_class: str, full_scale: float) -> EvidenceSummary | None:
+        """How the evidence for a class lies on the lungs, measured once; None where they are not known."""
+        if self.analysis.lung_field is None:
+            return None
+        key = (task.name, target_class)
+        if key not in self._summaries:
+            cam = self.cam(task, target_class)
+            self._summaries[key] = summarise(
+                cam, self.analysis.lung_field, self.analysis.geometry, full_scale=full_scale
+            )
+        return self._summaries[key]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """One file that has no answer.
+
+    Attributes:
+        key: SHA-256 of the file.
+        message: the sentence that says why, and what to do.
+        code: stable identifier of the reason.
+        error: what was raised on purpose; None for a failure of ours.
+    """
+
+    key: str
+    message: str
+    code: str = UNEXPECTED
+    error: DetectorError | None = None
+
+    @property
+    def refused(self) -> bool:
+        """Whether the file is at fault, for a stated reason."""
+        return isinstance(self.error, RejectedError)
+
+    @property
+    def can_force(self) -> bool:
+        """Whether the reader may have it analysed all the same."""
+        return bool(getattr(self.error, "can_force", False))
+
+    @property
+    def suggested_correction(self) -> Any:
+        """How the picture would have to be turned or inverted, where that would help."""
+        return getattr(self.error, "suggested_correction", None)
+
+
+def evidence_sentence(case: Case, task: Task, target_class: str, full_scale: float) -> str:
+    """Say where the evidence for a class lies."""
+    summary = case.summary(task, target_class, full_scale)
+    return texts.NOT_MEASURED if summary is None else f"{sentence(summary)}."
+
+
+def all_warnings(case: Case, prediction: Prediction, card: ModelCard) -> tuple[str, ...]:
+    """What makes this answer less trustworthy, as sentences.
+
+    Only evidence for the class that was answered can be a reason for distrust, whatever is being explained.
+    """
+    task = prediction.task
+    summary = case.summary(task, prediction.target_class, card.saliency_scale[task.name])
+    outside = None if summary is None else warning(summary)
+    return (*case.warnings, outside) if outside else case.warnings
+
+
+def analysed(
+    key: str, data: bytes, classifier: Classifier, options: Mapping[str, Any] | None = None, *, name: str = ""
+) -> Case | Failure:
+    """Analyse one file; whatever happens, the page gets something to show.
+
+    Args:
+        key: SHA-256 of the file.
+        data: its bytes.
+        classifier: the network.
+        options: of `pipeline.analyse`, where the reader has overridden the gate or turned the picture.
+        name: the file's own, to be held against its bytes; "" where it is not known.
+    """
+    try:
+        analysis = analyse(data, classifier, **(options or {}))
+    except DetectorError as error:
+        _LOG.info("no answer (%s): %s", error.code, error)
+        return Failure(key, error.user_message, error.code, error)
+    except Exception:  # noqa: BLE001 - one file must not take the page down; the log has the traceback
+        _LOG.exception("unexpected failure on an upload")
+        return Failure(key, texts.UNEXPECTED)
+    contradicted = name_warnings(name, analysis.radiograph.file_format)
+    analysis = replace(analysis, warnings=analysis.warnings + contradicted)
+    return Case(key, display_copy(analysis.radiograph.pixels), _without_pixels(analysis))
+
+
+def _without_pixels(analysis: Analysis) -> Analysis:
+    """The same record with pixels of the same shape that take no memory."""
+    radiograph = analysis.radiograph
+    none = np.broadcast_to(np.float32(0), radiograph.pixels.shape)
+    return replace(analysis, radiograph=replace(radiograph, pixels=none))

@@ -1,0 +1,222 @@
+"""What can be taken from the page: PDF, PNG, CSV and JSON of one image, PDF, CSV and JSON of the list.
+
+Nothing here carries what a DICOM header says about a patient; a file's name is written only when the reader asks.
+Each file is made when its button is pressed.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+import streamlit as st
+from PIL import Image, ImageDraw, ImageFont
+
+from detector.errors import DetectorError
+from detector.pdf import Bar, CasePage, ListPages, case_pdf, list_pdf
+from detector.report import analysed_row, csv_line, failed_row
+from detector.schema import COVID19, NOTICE
+from detector.ui import stability_check, texts
+from detector.ui.cases import Case, all_warnings, evidence_sentence
+from detector.ui.greyscale import Greyscale, shown
+from detector.ui.judgement import disagreement
+from detector.ui.names import shown_name
+from detector.ui.palette import LIGHT
+from detector.ui.session import session
+from detector.ui.viewer import painted
+from detector.ui.worklist import decision_label
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from detector.card import ModelCard
+    from detector.schema import Prediction
+    from detector.ui.session import Choices
+    from detector.ui.viewer import Controls
+    from detector.ui.worklist import Entry
+
+_STRIP, _TYPE_SIZE = 34, 18  # pixels below the pictures of a PNG
+_MIME = {"pdf": "application/pdf", "png": "image/png", "csv": "text/csv", "json": "application/json"}
+
+
+def render_case_exports(entry: Entry, prediction: Prediction, controls: Controls, card: ModelCard) -> None:
+    """The menu that saves one image's answer."""
+    with st.popover(texts.SAVE_CASE, icon=":material/download:"):
+        named = st.checkbox(texts.SAVE_NAME, help=texts.SAVE_NAME_HELP, key="name_case")
+        makers: dict[str, Callable[[], bytes]] = {
+            "pdf": lambda: case_pdf(case_page(entry, prediction, controls, card, named=named)),
+            "png": lambda: case_png(entry.answer, prediction, controls),
+            "csv": lambda: as_csv([row_of(entry, prediction, card, named=named)]),
+            "json": lambda: as_json(row_of(entry, prediction, card, named=named)),
+        }
+        _render_buttons(makers, f"x-ray-{entry.number}", "case")
+
+
+def render_list_exports(entries: Sequence[Entry], choices: Choices, card: ModelCard) -> None:
+    """The menu that saves the whole list; what has not had its turn is left out."""
+    done = [entry for entry in entries if entry.answer is not None]
+    with st.popover(texts.SAVE_LIST, icon=":material/download:", disabled=not done):
+        named = st.checkbox(texts.SAVE_NAME, help=texts.SAVE_NAME_HELP, key="name_list")
+        rows = partial(_rows, done, choices, card, named=named)
+        makers: dict[str, Callable[[], bytes]] = {
+            "pdf": lambda: list_pdf(list_pages(done, card, named=named)),
+            "csv": lambda: as_csv(rows()),
+            "json": lambda: as_json(rows()),
+        }
+        _render_buttons(makers, "worklist", "list")
+
+
+def row_of(
+    entry: Entry, prediction: Prediction | None, card: ModelCard, *, named: bool, mode: str = ""
+) -> dict[str, Any]:
+    """One line of results, as the command line writes it.
+
+    Args:
+        entry: a file that has had its turn.
+        prediction: its answer; None for a file without one.
+        card: of the network.
+        named: whether the file's own name is written.
+        mode: of the question; needed where there is no prediction.
+    """
+    path = entry.source.name if named else neutral_name(entry)
+    case = entry.answer
+    if isinstance(case, Case) and prediction is not None:
+        scale = card.saliency_scale[prediction.task.name]
+        summary = case.summary(prediction.task, prediction.target_class, scale)
+        return analysed_row(path, case.analysis, prediction, summary=summary, explained=True)
+    return failed_row(path, case.error or DetectorError(), mode=mode, model=card.info, sha256=case.key)
+
+
+def neutral_name(entry: Entry) -> str:
+    """What a file is called where its own name is not wanted."""
+    return texts.NEUTRAL_NAME.format(number=entry.number)
+
+
+def as_csv(rows: Sequence[dict[str, Any]]) -> bytes:
+    """Rows as CSV with a header; the mark at the start tells spreadsheets that it is UTF-8."""
+    return "".join(csv_line(row, header=place == 0) for place, row in enumerate(rows)).encode("utf-8-sig")
+
+
+def as_json(rows: Any) -> bytes:
+    """A row, or a list of them."""
+    return (json.dumps(rows, indent=2, ensure_ascii=False) + "\n").encode()
+
+
+def case_png(case: Case, prediction: Prediction, controls: Controls) -> bytes:
+    """X-ray and map side by side as they are on the page, with the notice below."""
+    image, overlay = _pictures(case, prediction, controls)
+    pair = np.hstack([cv2.cvtColor(image, cv2.COLOR_GRAY2RGB), overlay])
+    sheet = Image.new("RGB", (pair.shape[1], pair.shape[0] + _STRIP), "black")
+    sheet.paste(Image.fromarray(pair), (0, 0))
+    size = min(_TYPE_SIZE, max(8, pair.shape[1] // 50))
+    words = f"{controls.look.title} · {texts.DECISIONS[prediction.decision]} · {NOTICE}"
+    font = ImageFont.load_default(size)
+    ImageDraw.Draw(sheet).text((8, pair.shape[0] + _STRIP // 2), words, fill="white", font=font, anchor="lm")
+    buffer = io.BytesIO()
+    sheet.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def case_page(entry: Entry, prediction: Prediction, controls: Controls, card: ModelCard, *, named: bool) -> CasePage:
+    """The content of one image's PDF."""
+    case = entry.answer
+    image, overlay = _pictures(case, prediction, controls)
+    point = prediction.operating_point
+    return CasePage(
+        title=texts.DECISIONS[prediction.decision],
+        subject=shown_name(entry.source.name) if named else neutral_name(entry),
+        image=image,
+        overlay=overlay,
+        captions=(texts.XRAY_PANEL, f"{controls.look.title}. {texts.MAP_CAUTION}"),
+        bars=_bars(case, prediction),
+        threshold=point.threshold if point else None,
+        findings=_findings(case, prediction, controls, card),
+        warnings=all_warnings(case, prediction, card),
+        provenance=_provenance(case, card),
+        notice=NOTICE,
+    )
+
+
+def list_pages(entries: Sequence[Entry], card: ModelCard, *, named: bool) -> ListPages:
+    """The content of the worklist's PDF."""
+    return ListPages(
+        title=texts.WORKLIST,
+        columns=(texts.COLUMN_IMAGE, "", texts.COLUMN_DECISION, texts.COLUMN_PROBABILITY, texts.COLUMN_NAME,
+                 texts.COLUMN_WARNINGS),
+        rows=[_printed(entry, named=named) for entry in entries],
+        thumbnails=[_small(entry.answer) for entry in entries],
+        notice=NOTICE,
+        provenance=f"{card.info.name} {card.info.version}, SHA-256 {card.info.sha256}. {card.licence}",
+    )  # fmt: skip
+
+
+def _render_buttons(makers: dict[str, Callable[[], bytes]], stem: str, key: str) -> None:
+    for ending, make in makers.items():
+        st.download_button(
+            texts.SAVE_AS[ending], make, f"{stem}.{ending}", _MIME[ending], key=f"save_{key}_{ending}",
+            on_click="ignore", width="stretch",
+        )  # fmt: skip
+
+
+def _rows(entries: Sequence[Entry], choices: Choices, card: ModelCard, *, named: bool) -> list[dict[str, Any]]:
+    return [row_of(entry, entry.prediction, card, named=named, mode=choices.task.mode) for entry in entries]
+
+
+def _pictures(case: Case, prediction: Prediction, controls: Controls) -> tuple[np.ndarray, np.ndarray]:
+    """The X-ray, (H, W) uint8, and the map over it, (H, W, 3) uint8 RGB, as the page shows them."""
+    image = shown(case.image, controls.greyscale)
+    heatmap = case.heatmap(case.cam(prediction.task, controls.target, controls.against))
+    return image, painted(image, heatmap, controls.look)
+
+
+def _bars(case: Case, prediction: Prediction) -> list[Bar]:
+    stability = session().stability.get(case.key)
+    ends = stability_check.whiskers(stability, prediction.task) if stability else {}
+    return [
+        Bar(texts.CLASSES[name], value, LIGHT.classes[name], *ends.get(name, (None, None)))
+        for name, value in prediction.probabilities.items()
+    ]
+
+
+def _findings(case: Case, prediction: Prediction, controls: Controls, card: ModelCard) -> list[str]:
+    sentence = evidence_sentence(case, prediction.task, controls.target, controls.look.full_scale)
+    found = [f"{texts.CLASSES[controls.target]}: {sentence}"]
+    if prediction.operating_point is not None:
+        point = prediction.operating_point
+        name = texts.OPERATING_POINTS.get(point.name, point.name)
+        found.append(texts.PRINTED_POINT.format(name=name, threshold=point.threshold, cohort=point.cohort))
+    note = disagreement(case, prediction, card)
+    return [*found, note] if note else found
+
+
+def _provenance(case: Case, card: ModelCard) -> list[str]:
+    analysis = case.analysis
+    radiograph = analysis.radiograph
+    return [
+        f"{radiograph.file_format}, {radiograph.rows} × {radiograph.columns} pixels, SHA-256 {radiograph.sha256}",
+        (
+            f"{analysis.model.name} {analysis.model.version}, SHA-256 {analysis.model.sha256}, {card.preprocessing}, "
+            f"{analysis.analysed_at}"
+        ),
+        card.licence,
+    ]
+
+
+def _printed(entry: Entry, *, named: bool) -> tuple[str, ...]:
+    probability = f"{entry.prediction.probabilities[COVID19]:.1%}" if entry.prediction else ""
+    name = shown_name(entry.source.name) if named else neutral_name(entry)
+    failed = [entry.answer.message] if not isinstance(entry.answer, Case) else []
+    return str(entry.number), decision_label(entry), probability, name, " ".join([*failed, *entry.warnings])
+
+
+def _small(answer: Any) -> np.ndarray | None:
+    if not isinstance(answer, Case):
+        return None
+    image = shown(answer.image, Greyscale())
+    factor = 96 / max(image.shape)  # pixels: 11 mm at 220 dots an inch
+    size = (max(1, round(image.shape[1] * factor)), max(1, round(image.shape[0] * factor)))
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA)

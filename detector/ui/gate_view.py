@@ -1,0 +1,49 @@
+"""What the page shows for a file that has no answer: why, what helps, and the reader's way round the gate."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+
+from detector.ui import texts
+from detector.ui.names import literal
+from detector.ui.session import session
+
+if TYPE_CHECKING:
+    from detector.classifier import Classifier
+    from detector.ui.cases import Failure
+    from detector.ui.worklist import Entry
+
+
+def render_refusal(entry: Entry, classifier: Classifier) -> None:
+    """The reason, and where the gate may be overridden or the picture turned, the buttons for it."""
+    failure: Failure = entry.answer
+    name = literal(entry.source.name)
+    st.subheader(texts.GATE_TITLE.format(name=name), anchor=False)
+    st.error(f"**{name}**: {failure.message}", icon=":material/block:")
+    with st.container(horizontal=True):
+        correction = failure.suggested_correction
+        if correction is not None:
+            _render_retry(correction_label(correction), "correct", entry, classifier, {"correction": correction})
+        if failure.can_force:
+            _render_retry(texts.FORCE, "force", entry, classifier, {"force": True})
+    if failure.can_force:
+        st.caption(texts.FORCE_HELP)
+
+
+def correction_label(correction: Any) -> str:
+    """What a correction does, as the words on its button."""
+    turned, inverted = correction.quarter_turns % 4 != 0, correction.inverted
+    if turned and inverted:
+        return texts.CORRECT_BOTH
+    return texts.CORRECT_INVERT if inverted else texts.CORRECT_TURN
+
+
+def _render_retry(label: str, key: str, entry: Entry, classifier: Classifier, options: dict[str, Any]) -> None:
+    primary = "primary" if key == "correct" else "secondary"
+    if not st.button(label, key=f"{key}_{entry.source.identifier}", type=primary):
+        return
+    with st.spinner(texts.ANALYSING_ONE.format(name=literal(entry.source.name))):
+        session().analyst.again(entry.source.identifier, entry.source.read(), classifier, options)
+    st.rerun()

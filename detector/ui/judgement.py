@@ -1,0 +1,59 @@
+"""From the network's answer to a judgement: what it means for a patient with this pre-test probability."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from detector.schema import BINARY, COVID19, INDETERMINATE, THREE_CLASS
+from detector.ui import texts
+from detector.ui.pretest import post_test, read_ratios
+
+if TYPE_CHECKING:
+    from detector.card import ModelCard
+    from detector.schema import Prediction
+    from detector.ui.cases import Case
+
+_FIRST = 10  # percent
+
+
+def render_judgement(prediction: Prediction) -> None:
+    """The pre-test slider and what the answer makes of it. Only the binary question has likelihood ratios."""
+    pre_test = st.slider(
+        texts.PRE_TEST, 1, 99, _FIRST, format="%d %%", help=texts.PRE_TEST_HELP, key="pre_test",
+        disabled=prediction.task is not BINARY,
+    )  # fmt: skip
+    headline, explanation = judgement(prediction, pre_test / 100)
+    st.markdown(headline)
+    st.caption(explanation)
+
+
+def judgement(prediction: Prediction, pre_test: float) -> tuple[str, str]:
+    """Post-test probability in words, and how it was reached."""
+    if prediction.task is not BINARY or prediction.operating_point is None:
+        return texts.POST_TEST_BINARY_ONLY, texts.POST_TEST_BINARY_HINT
+    if prediction.decision == INDETERMINATE:
+        return texts.POST_TEST_INDETERMINATE.format(value=pre_test), texts.POST_TEST_INDETERMINATE_WHY
+    ratios = read_ratios(prediction.operating_point.name)
+    if ratios is None:
+        return texts.POST_TEST_UNKNOWN, texts.POST_TEST_UNKNOWN_WHY
+    ratio = ratios.positive if prediction.decision == COVID19 else ratios.negative
+    after = post_test(pre_test, ratio)
+    headline = texts.POST_TEST.format(value=after.value, low=after.ci_low, high=after.ci_high)
+    kind = texts.LR_POSITIVE if prediction.decision == COVID19 else texts.LR_NEGATIVE
+    why = texts.POST_TEST_WHY.format(
+        kind=kind, value=ratio.value, low=ratio.ci_low, high=ratio.ci_high, cohort=ratios.cohort
+    )
+    return headline, f"{why} {texts.LR_FLATTERS if ratios.flatters else texts.LR_MEASURED}"
+
+
+def disagreement(case: Case, prediction: Prediction, card: ModelCard) -> str | None:
+    """A sentence where binary and three-class give answers that can't both be right; None where they agree."""
+    other = THREE_CLASS if prediction.task is BINARY else BINARY
+    second = card.calibration.predict(other, case.analysis.logits[other.name])
+    if INDETERMINATE in {prediction.decision, second.decision}:
+        return None
+    if (prediction.decision == COVID19) == (second.decision == COVID19):
+        return None
+    return texts.DISAGREEMENT.format(mode=texts.MODES[other.mode], decision=texts.DECISIONS[second.decision])

@@ -1,0 +1,152 @@
+"""What the files in models/ say about the network, as rows for a table. Nothing is computed here but the wording."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import plotly.graph_objects as go
+import plotly.io
+
+from detector.schema import BINARY, THREE_CLASS
+from detector.ui import texts
+from detector.ui.pretest import EVALUATION, read_json, read_metrics
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+_FIGURES = ("accuracy", "precision", "recall", "f1", "auc")
+#: Where our figure of the original's name stands when the evaluation has not written the original's form itself.
+_OURS = {
+    (BINARY.name, "accuracy"): "binary_accuracy",
+    (BINARY.name, "auc"): "binary_auroc",
+    (BINARY.name, "recall"): "binary_balanced_sensitivity",
+    (THREE_CLASS.name, "accuracy"): "three_class_accuracy",
+    (THREE_CLASS.name, "auc"): "three_class_macro_auroc",
+}
+_WEIGHTED = "weighted by class size"
+_BY_SOURCE = (
+    "binary_auroc",
+    "binary_balanced_sensitivity",
+    "binary_balanced_specificity",
+    "three_class_macro_auroc",
+    "three_class_accuracy",
+    "binary_ece",
+)
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A figure that the evaluation has drawn, with its title in words."""
+
+    name: str
+    title: str
+    figure: go.Figure
+
+
+def in_words(estimate: Mapping[str, Any] | None) -> str:
+    """An estimate with its interval; a dash where there is none."""
+    if not estimate or estimate.get("value") is None:
+        return texts.NOT_DEFINED
+    if estimate.get("ci_low") is None or estimate.get("ci_high") is None:
+        return f"{estimate['value']:.3f}"
+    return texts.ESTIMATE.format(value=estimate["value"], low=estimate["ci_low"], high=estimate["ci_high"])
+
+
+def original_table(folder: Path = EVALUATION) -> dict[str, list[str]] | None:
+    """The original's figures beside ours, a column each; None where the original's are not there."""
+    original, metrics = read_json(folder / "original.json"), read_metrics("test", folder)
+    if original is None or metrics is None:
+        return None
+    rows = [(task, figure) for task in (BINARY, THREE_CLASS) for figure in _FIGURES]
+    return {
+        texts.COLUMN_FIGURE: [f"{texts.TASKS[task.name]}: {texts.FIGURES[figure]}" for task, figure in rows],
+        texts.COLUMN_ORIGINAL: [f"{original[task.name][figure]:.3f}" for task, figure in rows],
+        texts.COLUMN_OURS: [in_words(_ours(metrics, task.name, figure)) for task, figure in rows],
+    }
+
+
+def source_table(folder: Path = EVALUATION) -> dict[str, list[str]] | None:
+    """Figures by source and overall, a column each; None where nothing has been measured."""
+    metrics = read_metrics("test", folder)
+    if metrics is None:
+        return None
+    parts = {texts.ALL_SOURCES: metrics["overall"], **metrics.get("by_source", {})}
+    table = {texts.COLUMN_SOURCE: list(parts), texts.COLUMN_IMAGES: [_largest_n(part) for part in parts.values()]}
+    for name in _BY_SOURCE:
+        table[texts.MEASURES[name]] = [in_words(part.get(name)) for part in parts.values()]
+    return table
+
+
+def reasons(folder: Path = EVALUATION) -> list[str]:
+    """Why some figures are not defined, each reason once."""
+    metrics = read_metrics("test", folder) or {}
+    found = {
+        f"{source}: {estimate['reason']}": None
+        for source, part in metrics.get("by_source", {}).items()
+        for name, estimate in part.items()
+        if name in _BY_SOURCE and estimate.get("reason")
+    }
+    return list(found)
+
+
+def plots(folder: Path = EVALUATION) -> list[Plot]:
+    """The figures that the evaluation has drawn, in order of name; what can't be read is left out."""
+    found = []
+    for path in sorted((folder / "plots").glob("*.json")):
+        try:
+            figure = plotly.io.from_json(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+        found.append(Plot(path.stem, _plain(figure.layout.title.text or path.stem), figure))
+    return found
+
+
+def training_rows(folder: Path = EVALUATION) -> list[dict[str, Any]]:
+    """The lines of the training log; empty where there is none."""
+    try:
+        lines = (folder / "training_log.jsonl").read_text(encoding="utf-8").splitlines()
+        return [json.loads(line) for line in lines if line.strip()]
+    except (OSError, ValueError):
+        return []
+
+
+def audit_sentences(folder: Path = EVALUATION) -> list[str]:
+    """The audit in plain words; empty where none has been made."""
+    audit = read_json(folder / "audit.json")
+    if audit is None:
+        return []
+    if isinstance(audit.get("sentences"), list):
+        return [str(sentence) for sentence in audit["sentences"]]
+    return [texts.AUDIT_LINE.format(name=name, value=value) for name, value in _estimates("", audit)]
+
+
+def _estimates(prefix: str, part: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Every figure of a nested record, with the way that leads to it."""
+    found = []
+    for name, value in part.items():
+        way = f"{prefix}{name.replace('_', ' ')}"
+        if isinstance(value, dict) and "value" in value:
+            found.append((way, in_words(value)))
+        elif isinstance(value, dict):
+            found += _estimates(f"{way}, ", value)
+    return found
+
+
+def _ours(metrics: Mapping[str, Any], task: str, figure: str) -> Mapping[str, Any] | None:
+    written = metrics.get("original", {}).get(task, {}).get(_WEIGHTED)
+    if written is not None:
+        return written.get(figure)
+    return metrics["overall"].get(_OURS.get((task, figure), ""))
+
+
+def _largest_n(part: Mapping[str, Any]) -> str:
+    return str(max((estimate.get("n", 0) for estimate in part.values()), default=0))
+
+
+def _plain(title: str) -> str:
+    """A figure's title without the marks and second lines that Plotly understands."""
+    first = title.partition("<br")[0]
+    return first.replace("<b>", "").replace("</b>", "").strip()

@@ -1,0 +1,110 @@
+"""The second page: how good the network is, and where it fails. Every figure is read from the files in models/."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import plotly.graph_objects as go
+import streamlit as st
+
+from detector.errors import ModelError
+from detector.ui import measured, resources, texts
+from detector.ui.bars import dressed
+from detector.ui.names import escaped
+from detector.ui.palette import palette_of
+from detector.ui.room import render_head
+
+_ARCHITECTURE = Path(__file__).resolve().parents[2] / "assets" / "architecture.svg"
+_PLOT_HEIGHT = 420  # pixels
+
+
+def render() -> None:
+    """Draw the page from top to bottom; nothing here needs the network."""
+    render_head()
+    try:
+        card = resources.load_card()
+    except ModelError as error:
+        st.error(texts.MODEL_FAILED.format(cure=error.user_message), icon=":material/error:")
+        return
+    st.header(texts.PAGE_QUALITY, anchor=False)
+    st.markdown(texts.QUALITY_LEAD)
+    _render_original()
+    _render_sources()
+    _render_audit()
+    _render_limits(card.limits, card.licence)
+    _render_plots()
+    _render_architecture()
+    _render_terms()
+
+
+def _render_original() -> None:
+    table = measured.original_table()
+    if table is None:
+        return
+    st.subheader(texts.ORIGINAL_TITLE, anchor=False)
+    st.table(table, hide_index=True, border="horizontal", alt=texts.ORIGINAL_TITLE)
+    st.caption(texts.ORIGINAL_NOTE)
+
+
+def _render_sources() -> None:
+    st.subheader(texts.SOURCES_TITLE, anchor=False)
+    table = measured.source_table()
+    if table is None:
+        st.markdown(texts.NOTHING_MEASURED)
+        return
+    st.table(table, hide_index=True, border="horizontal", alt=texts.SOURCES_TITLE)
+    st.caption(" ".join([texts.SOURCES_NOTE, *(f"{escaped(reason)}." for reason in measured.reasons())]))
+
+
+def _render_audit() -> None:
+    st.subheader(texts.AUDIT_TITLE, anchor=False)
+    st.markdown(texts.AUDIT_LEAD)
+    sentences = measured.audit_sentences()
+    st.markdown("\n".join(f"- {escaped(sentence)}" for sentence in sentences) or texts.AUDIT_NONE)
+
+
+def _render_limits(limits: tuple[str, ...], licence: str) -> None:
+    st.subheader(texts.LIMITS_TITLE, anchor=False)
+    st.markdown("\n".join(f"- {limit}" for limit in limits))
+    st.caption(licence)
+
+
+def _render_plots() -> None:
+    drawn = measured.plots()
+    rows = measured.training_rows()
+    if rows and not any(plot.name.startswith("training") for plot in drawn):
+        drawn.append(measured.Plot("training", texts.TRAINING_TITLE, _training_figure(rows)))
+    if not drawn:
+        return
+    st.subheader(texts.PLOTS_TITLE, anchor=False)
+    columns = st.columns(2, gap="medium")
+    for place, plot in enumerate(drawn):
+        with columns[place % 2]:
+            figure = dressed(plot.figure, palette_of(st.get_option("theme.base"))).update_layout(height=_PLOT_HEIGHT)
+            st.plotly_chart(figure, theme=None, key=f"plot_{plot.name}", alt=plot.title)
+
+
+def _training_figure(rows: list[dict]) -> go.Figure:
+    """Validation figures along the training."""
+    palette = palette_of(st.get_option("theme.base"))
+    figure = go.Figure(layout={"title": texts.TRAINING_TITLE})
+    steps = [row["step"] for row in rows]
+    for name, label in texts.TRAINING_CURVES.items():
+        if all(name in row for row in rows):
+            figure.add_trace(go.Scatter(x=steps, y=[row[name] for row in rows], name=label, mode="lines+markers"))
+    figure.update_xaxes(title=texts.TRAINING_STEPS, gridcolor=palette.line)
+    figure.update_yaxes(title=texts.TRAINING_VALUE, gridcolor=palette.line)
+    return figure.update_layout(legend={"orientation": "h", "y": -0.25})
+
+
+def _render_architecture() -> None:
+    if not _ARCHITECTURE.exists():
+        return
+    st.subheader(texts.ARCHITECTURE_TITLE, anchor=False)
+    st.image(str(_ARCHITECTURE), width="stretch", alt=texts.ARCHITECTURE_ALT)
+    st.caption(texts.ARCHITECTURE_NOTE)
+
+
+def _render_terms() -> None:
+    st.subheader(texts.TERMS_TITLE, anchor=False)
+    st.markdown("\n".join(f"- **{term}**: {meaning}" for term, meaning in texts.TERMS.items()))

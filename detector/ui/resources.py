@@ -1,0 +1,47 @@
+"""What all sessions share: the network, loaded once, and its card."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from detector import sandbox
+from detector.card import DEFAULT_MODEL, MODELS, ModelCard, read_card
+
+if TYPE_CHECKING:
+    from detector.classifier import Classifier
+
+
+_LOADED = threading.Event()
+
+
+@st.cache_resource(show_spinner=False)
+def load_classifier() -> Classifier:
+    """The network, loaded once for all sessions. TensorFlow is imported here and not before.
+
+    Raises:
+        ModelError: if it is missing or damaged.
+    """
+    sandbox.warm_up()
+    from detector.classifier import Classifier  # noqa: PLC0415
+
+    classifier = Classifier.load()
+    _LOADED.set()
+    return classifier
+
+
+def is_loaded() -> bool:
+    """Whether `load_classifier` will answer at once."""
+    return _LOADED.is_set()
+
+
+@st.cache_resource(show_spinner=False)
+def load_card() -> ModelCard:
+    """The network's card, which needs no TensorFlow.
+
+    Raises:
+        ModelError: if it is missing or damaged.
+    """
+    return read_card(MODELS / f"{DEFAULT_MODEL}.json")

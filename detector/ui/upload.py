@@ -1,0 +1,115 @@
+"""Where pictures come from: the upload, the published samples, the examples."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from detector.errors import SampleDownloadError, SampleNetworkError
+from detector.schema import BACTERIAL_PNEUMONIA, COVID19, NORMAL
+from detector.ui import samples, texts
+from detector.ui.cases import Source
+from detector.ui.names import escaped
+from detector.ui.session import Session, session
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_COMPOSITES = Path(__file__).resolve().parents[2] / "assets" / "composites"
+_EXAMPLE_ORDER = (COVID19, BACTERIAL_PNEUMONIA, NORMAL)
+_LIMIT = 64  # MB a file, as the configuration has it; a DICOM radiograph has 30
+
+
+def render_upload() -> list[Source]:
+    """The uploads and the samples button; returns what to analyse, in order of arrival, or the examples."""
+    now = session()
+    files, folder = st.tabs([texts.TAB_FILES, texts.TAB_FOLDER])
+    with files:
+        uploads = _uploader(texts.UPLOAD, texts.UPLOAD_HELP, f"uploads_{now.upload_round}", several=True)
+    with folder:
+        uploads += _uploader(texts.UPLOAD_FOLDER, texts.UPLOAD_HELP, f"folder_{now.upload_round}", several="directory")
+    now.uploaded = [Source(upload.file_id, upload.name, upload.getvalue) for upload in uploads]
+    found = [*now.kept, *now.uploaded, *_fetched(now)]
+    _render_below(now, found)
+    return found or examples()
+
+
+def keep_uploads() -> None:
+    """Remember the uploads while another page is shown: the upload itself forgets them."""
+    now = session()
+    now.kept += now.uploaded
+    now.uploaded = []
+
+
+def examples() -> list[Source]:
+    """The composites that the page opens with."""
+    return [
+        Source(f"example:{label}", texts.EXAMPLE_NAMES[label], (_COMPOSITES / f"{label}.png").read_bytes)
+        for label in _EXAMPLE_ORDER
+    ]
+
+
+def _uploader(label: str, explanation: str, key: str, *, several: bool | str) -> list:
+    return list(
+        st.file_uploader(label, accept_multiple_files=several, help=explanation, key=key, max_upload_size=_LIMIT)
+    )
+
+
+def _fetched(now: Session) -> list[Source]:
+    return [Source(f"sample:{name}", name, lambda data=data: data) for name, data in now.samples]
+
+
+def _render_below(now: Session, found: Sequence[Source]) -> None:
+    """The buttons below the upload, and whose pictures are shown."""
+    with st.container(horizontal=True, gap="small"):
+        if now.samples:
+            st.button(texts.SAMPLES_REMOVE, icon=":material/close:", key="remove_samples", on_click=_remove_samples)
+        else:
+            wanted = st.button(texts.SAMPLES, help=texts.SAMPLES_HELP, icon=":material/download:", key="samples")
+            if wanted:
+                _fetch_samples(now)
+                st.rerun()
+        if found:
+            st.button(texts.CLEAR, icon=":material/delete_sweep:", key="clear", on_click=_clear)
+    for sentence in now.sample_notes:
+        st.error(sentence, icon=":material/cloud_off:")
+    if now.samples:
+        names = {name for name, _ in now.samples}
+        credited = [escaped(_credit(s)) for s in samples.listed_samples() if s.file in names]
+        st.caption(f"{texts.SAMPLES_SHOWN}: {'; '.join(credited)}")
+    if not found:
+        st.caption(texts.EXAMPLES)
+
+
+def _remove_samples() -> None:
+    now = session()
+    now.samples, now.sample_notes = [], ()
+
+
+def _clear() -> None:
+    """Empty the list; a new round gives new uploads, because an upload cannot be emptied from here."""
+    now = session()
+    now.kept, now.uploaded, now.opened = [], [], None
+    now.upload_round += 1
+    _remove_samples()
+
+
+def _fetch_samples(now: Session) -> None:
+    """Fetch what can be fetched, and note what can't."""
+    fetched, notes = [], {}
+    with st.spinner(texts.SAMPLES_FETCHING):
+        for sample in samples.listed_samples():
+            try:
+                fetched.append((sample.file, samples.fetch(sample)))
+            except SampleNetworkError as error:  # the other addresses would keep the reader waiting as long
+                notes[error.user_message] = None
+                break
+            except SampleDownloadError as error:
+                notes[error.user_message] = None
+    now.samples, now.sample_notes = fetched, tuple(notes)
+
+
+def _credit(sample: samples.Sample) -> str:
+    return f"{sample.file} ({texts.CLASSES[sample.label]}, {sample.licence})"

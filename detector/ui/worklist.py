@@ -1,0 +1,201 @@
+"""The worklist: every file that was dragged in, its answer as it comes, and the one that is open."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+
+from detector.schema import BACTERIAL_PNEUMONIA, COVID19, INDETERMINATE, Prediction
+from detector.ui import texts
+from detector.ui.cases import Case, Failure, Source, all_warnings
+from detector.ui.names import shown_name
+from detector.ui.session import session
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from detector.card import ModelCard
+    from detector.ui.analyst import Analyst
+    from detector.ui.session import Choices
+
+ARRIVAL, URGENCY = "arrival", "urgency"
+_ROW_HEIGHT, _HEADER_HEIGHT, _SHOWN_ROWS = 52, 37, 8
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of the worklist.
+
+    Attributes:
+        number: place in the order of arrival, from 1.
+        source: the file.
+        answer: what is known about it; None before its turn.
+        prediction: of an analysed image, for the question on the page.
+        warnings: sentences.
+        twin: number of an earlier file with the same content.
+        left_out: whether the reader has cancelled before its turn.
+    """
+
+    number: int
+    source: Source
+    answer: Case | Failure | None = None
+    prediction: Prediction | None = None
+    warnings: tuple[str, ...] = ()
+    twin: int | None = None
+    left_out: bool = False
+
+
+def entries_of(sources: Sequence[Source], analyst: Analyst, choices: Choices, card: ModelCard) -> list[Entry]:
+    """The lines of the worklist, in order of arrival."""
+    found: list[Entry] = []
+    first: dict[str, int] = {}
+    for number, source in enumerate(sources, start=1):
+        key, answer = analyst.key(source.identifier), analyst.answer(source.identifier)
+        twin = first.setdefault(key, number) if key else number
+        found.append(
+            Entry(
+                number,
+                source,
+                answer,
+                **_judged(answer, choices, card),
+                twin=twin if twin != number else None,
+                left_out=analyst.is_left_out(source.identifier),
+            )
+        )
+    return found
+
+
+def predict(case: Case, choices: Choices, card: ModelCard) -> Prediction:
+    """Answer the question on the page for one image."""
+    logits = case.analysis.logits[choices.task.name]
+    return card.calibration.predict(choices.task, logits, operating_point=choices.operating_point)
+
+
+def in_order(entries: Sequence[Entry], order: str) -> list[Entry]:
+    """Sort the lines: by arrival, or by what needs a reader's eyes first."""
+    if order == ARRIVAL:
+        return list(entries)
+    return sorted(entries, key=lambda entry: (_urgency(entry), -_finding(entry), entry.number))
+
+
+def render_progress(analyst: Analyst) -> None:
+    """How far the analysis is, with a cancel that keeps what is done."""
+    progress = analyst.progress()
+    if progress is not None and progress.total > 1:
+        left = texts.time_left(progress.seconds_left)
+        bar, stop = st.columns([4, 1], vertical_alignment="center")
+        text = texts.ANALYSING.format(done=progress.done, total=progress.total, left=left)
+        bar.progress(progress.done / progress.total, text)
+        stop.button(texts.CANCEL, key="cancel", on_click=analyst.cancel, width="stretch")
+    elif analyst.has_left_out:
+        st.button(texts.RESUME, key="resume", icon=":material/play_arrow:", on_click=analyst.resume)
+
+
+def render_worklist(entries: Sequence[Entry], order: str) -> None:
+    """The table. Selecting a line opens its file."""
+    shown = in_order(entries, order)
+    identifiers = [entry.source.identifier for entry in shown]
+    # Another order is another widget: a row number kept over a new list would open another patient's image.
+    key = "worklist_" + hashlib.sha256("\n".join(identifiers).encode()).hexdigest()[:16]
+    opened = session().opened
+    row = identifiers.index(opened) if opened in identifiers else 0
+    if _selected(key) != row:
+        st.session_state[key] = {"selection": {"rows": [row], "columns": [], "cells": []}}
+    st.dataframe(
+        _table(shown),
+        column_config=_COLUMNS,
+        hide_index=True,
+        row_height=_ROW_HEIGHT,
+        height=_HEADER_HEIGHT + _ROW_HEIGHT * min(len(shown), _SHOWN_ROWS),
+        on_select=lambda: _open(key, identifiers),
+        selection_mode="single-row-required",
+        key=key,
+        alt=texts.WORKLIST,
+        placeholder="",
+    )
+
+
+def neighbours(entries: Sequence[Entry], opened: str | None, order: str) -> tuple[str | None, int, str | None]:
+    """The files before and after the open one in the order shown, and its place, from 1."""
+    identifiers = [entry.source.identifier for entry in in_order(entries, order)]
+    place = identifiers.index(opened) if opened in identifiers else 0
+    before = identifiers[place - 1] if place > 0 else None
+    return before, place + 1, identifiers[place + 1] if place + 1 < len(identifiers) else None
+
+
+def decision_label(entry: Entry) -> str:
+    """A line's decision in a word or two."""
+    if entry.prediction is not None:
+        return texts.DECISION_LABELS[entry.prediction.decision]
+    if isinstance(entry.answer, Failure):
+        return texts.REFUSED if entry.answer.refused else texts.FAILED
+    return texts.LEFT_OUT if entry.left_out else texts.WAITING
+
+
+_COLUMNS: dict[str, Any] = {
+    texts.COLUMN_IMAGE: st.column_config.ImageColumn(width=52),
+    texts.COLUMN_DECISION: st.column_config.TextColumn(width=116),
+    texts.COLUMN_PROBABILITY: st.column_config.ProgressColumn(format="%.1f %%", min_value=0, max_value=100, width=116),
+    texts.COLUMN_NAME: st.column_config.TextColumn(width=112),
+    texts.COLUMN_WARNINGS: st.column_config.TextColumn(width=360),
+}
+
+
+def _table(entries: Sequence[Entry]) -> dict[str, list]:
+    return {
+        texts.COLUMN_IMAGE: [e.answer.thumbnail if isinstance(e.answer, Case) else None for e in entries],
+        texts.COLUMN_DECISION: [decision_label(entry) for entry in entries],
+        texts.COLUMN_PROBABILITY: [
+            100 * e.prediction.probabilities[COVID19] if e.prediction else None for e in entries
+        ],
+        texts.COLUMN_NAME: [shown_name(entry.source.name) for entry in entries],
+        texts.COLUMN_WARNINGS: [" ".join(_notes(entry)) for entry in entries],
+    }
+
+
+def _notes(entry: Entry) -> list[str]:
+    twin = [texts.TWIN.format(number=entry.twin)] if entry.twin else []
+    refusal = [entry.answer.message] if isinstance(entry.answer, Failure) else []
+    return [*twin, *refusal, *entry.warnings]
+
+
+def _judged(answer: Case | Failure | None, choices: Choices, card: ModelCard) -> dict[str, Any]:
+    if not isinstance(answer, Case):
+        return {}
+    prediction = predict(answer, choices, card)
+    return {"prediction": prediction, "warnings": all_warnings(answer, prediction, card)}
+
+
+def _urgency(entry: Entry) -> int:
+    """Findings, then what the network can't tell, then what it refused, then doubtful all-clears, then the rest."""
+    if entry.prediction is None:
+        return 2 if isinstance(entry.answer, Failure) else 5
+    if entry.prediction.decision in {COVID19, BACTERIAL_PNEUMONIA}:
+        return 0
+    if entry.prediction.decision == INDETERMINATE:
+        return 1
+    return 3 if entry.warnings else 4
+
+
+def _finding(entry: Entry) -> float:
+    """Probability of any disease that was asked for."""
+    if entry.prediction is None:
+        return 0.0
+    found = entry.prediction.probabilities
+    return found[COVID19] + found.get(BACTERIAL_PNEUMONIA, 0.0)
+
+
+def _selected(key: str) -> int | None:
+    state = st.session_state.get(key)
+    rows = state["selection"]["rows"] if state else []
+    return rows[0] if rows else None
+
+
+def _open(key: str, identifiers: Sequence[str]) -> None:
+    row = _selected(key)
+    if row is not None and row < len(identifiers):
+        session().opened = identifiers[row]
+        st.rerun()

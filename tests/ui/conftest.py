@@ -1,0 +1,31 @@
+"""Cases of the page without a network."""
+
+import numpy as np
+import pytest
+
+from detector.schema import Analysis, Geometry, ModelInfo, Radiograph
+from detector.ui.cases import Case
+
+
+@pytest.fixture
+def make_case():
+    """A case whose evidence for COVID-19 is given on a 2 x 2 grid, with lungs in the left half of the picture."""
+
+    def make(cam=((4, 0), (4, 0)), *, lungs=True, logit=0.0, three=(0.0, 0.0, 0.0), warnings=(), key="ab" * 32):
+        cam = np.asarray(cam, np.float32)
+        geometry = Geometry(rows=8, columns=8, top=0, left=0, height=8, width=8, size=4)
+        field = np.zeros((4, 4), bool)
+        field[:, :2] = True
+        analysis = Analysis(
+            radiograph=Radiograph(np.zeros((8, 8), np.float32), "PNG", key, "cd" * 32),
+            geometry=geometry,
+            logits={"binary": np.array([logit]), "three_class": np.array(three)},
+            cams={"binary": np.stack([cam, -cam]), "three_class": np.stack([cam, 2 * cam, -3 * cam])},
+            lung_field=field if lungs else None,
+            warnings=warnings,
+            model=ModelInfo("m", "cd", "1"),
+            analysed_at="2026-01-01T00:00:00.000+00:00",
+        )
+        return Case(key, np.full((8, 8), 30000, np.uint16), analysis)
+
+    return make

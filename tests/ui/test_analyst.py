@@ -1,0 +1,137 @@
+"""The analysis behind the page: order, duplicates, cancel, failures; a stand-in takes the pipeline's place."""
+
+import threading
+
+import pytest
+
+from detector.ui import analyst as module
+from detector.ui.analyst import Analyst
+from detector.ui.cases import Failure, Source
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """Contents that were analysed, in order; content b"slow" waits for the gate."""
+    found, gate = [], threading.Event()
+
+    def stand_in(key, data, _classifier, options=None):
+        if data == b"slow":
+            assert gate.wait(10)
+        found.append((data, options))
+        return Failure(key, data.decode())
+
+    monkeypatch.setattr(module, "analysed", stand_in)
+    found_calls = type("Calls", (), {"found": found, "gate": gate})
+    yield found_calls
+    gate.set()
+
+
+def source(identifier, data):
+    return Source(identifier, identifier, lambda: data)
+
+
+def finish(analyst, identifier):
+    answer = analyst.wait_for(identifier, 10)
+    assert answer is not None
+    return answer
+
+
+def test_files_are_answered_in_order_of_arrival(calls):
+    analyst = Analyst()
+    analyst.ask([source("a", b"1"), source("b", b"2"), source("c", b"3")], None)
+    finish(analyst, "c")
+    assert [data for data, _ in calls.found] == [b"1", b"2", b"3"]
+    assert analyst.answer("b").message == "2"
+
+
+def test_same_content_is_analysed_once_under_both_names(calls):
+    analyst = Analyst()
+    analyst.ask([source("a", b"1"), source("b", b"1")], None)
+    assert finish(analyst, "b") is finish(analyst, "a")
+    assert len(calls.found) == 1
+    assert analyst.key("a") == analyst.key("b")
+
+
+@pytest.mark.usefixtures("calls")
+def test_file_that_cannot_be_read_does_not_stop_the_rest():
+    def broken():
+        raise OSError
+
+    analyst = Analyst()
+    analyst.ask([Source("a", "a", broken), source("b", b"2")], None)
+    assert finish(analyst, "b").message == "2"
+    assert isinstance(analyst.answer("a"), Failure)
+
+
+def test_asking_again_while_at_work_analyses_nothing_twice(calls):
+    analyst, listed = Analyst(), [source("a", b"slow"), source("b", b"2")]
+    analyst.ask(listed, None)
+    analyst.ask(listed, None)
+    calls.gate.set()
+    finish(analyst, "b")
+    assert [data for data, _ in calls.found] == [b"slow", b"2"]
+
+
+def test_progress_counts_and_estimates(calls):
+    analyst = Analyst()
+    analyst.ask([source("a", b"1"), source("b", b"slow"), source("c", b"3")], None)
+    finish(analyst, "a")
+    progress = analyst.progress()
+    assert (progress.done, progress.total) == (1, 3)
+    assert progress.seconds_left > 0
+    calls.gate.set()
+    finish(analyst, "c")
+
+
+def test_cancel_keeps_what_is_done_and_resume_takes_up_the_rest(calls):
+    analyst = Analyst()
+    listed = [source("a", b"1"), source("b", b"slow"), source("c", b"3")]
+    analyst.ask(listed, None)
+    finish(analyst, "a")
+    analyst.cancel()
+    calls.gate.set()
+    finish(analyst, "b")  # it had begun
+    analyst.ask(listed, None)  # a rerun of the page takes nothing up again
+    assert analyst.answer("c") is None
+    assert analyst.is_left_out("c")
+    analyst.resume()
+    analyst.ask(listed, None)
+    assert finish(analyst, "c").message == "3"
+    assert not analyst.has_left_out
+
+
+def test_what_left_the_page_is_forgotten(calls):
+    analyst = Analyst()
+    analyst.ask([source("a", b"1"), source("b", b"2")], None)
+    finish(analyst, "b")
+    analyst.ask([source("b", b"2")], None)
+    assert analyst.answer("a") is None
+    assert analyst.answer("b") is not None
+    assert len(calls.found) == 2
+
+
+def test_file_removed_while_it_is_analysed_leaves_nothing_behind(calls):
+    analyst = Analyst()
+    analyst.ask([source("a", b"slow")], None)
+    analyst.ask([source("b", b"2")], None)
+    calls.gate.set()
+    finish(analyst, "b")
+    assert analyst.answer("a") is None
+    assert analyst.key("a") is None
+
+
+def test_run_ends_when_nobody_looks_any_more(calls, monkeypatch):
+    monkeypatch.setattr(module, "_PATIENCE", -1)
+    analyst = Analyst()
+    analyst.ask([source("a", b"1")], None)
+    assert analyst.wait_for("a", 10) is None
+    assert calls.found == []
+
+
+def test_again_replaces_the_answer_and_passes_the_options(calls):
+    analyst = Analyst()
+    analyst.ask([source("a", b"1")], None)
+    finish(analyst, "a")
+    analyst.again("a", b"1", None, {"force": True})
+    assert calls.found[-1] == (b"1", {"force": True})
+    assert len(calls.found) == 2

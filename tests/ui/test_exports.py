@@ -1,0 +1,100 @@
+"""What leaves the page: the command line's rows, no name unless it is asked for, pictures as they are shown."""
+
+import csv
+import io
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from detector.card import DEFAULT_MODEL, MODELS, read_card
+from detector.errors import EmptyFileError
+from detector.schema import BINARY, NOTICE
+from detector.ui.cases import Failure, Source, analysed
+from detector.ui.exports import as_csv, as_json, case_page, case_png, list_pages, row_of
+from detector.ui.greyscale import Greyscale
+from detector.ui.viewer import Controls, MapLook
+from detector.ui.worklist import Entry
+from tests.conftest import make_dicom
+
+PATIENT = "Doe^Jane"
+
+
+@pytest.fixture(scope="module")
+def card():
+    return read_card(MODELS / f"{DEFAULT_MODEL}.json")
+
+
+@pytest.fixture(scope="module")
+def entry(classifier, composite_pixels, card):
+    """A DICOM file that names a patient, in a file that does too."""
+    data = make_dicom(composite_pixels, PatientName=PATIENT, PatientID="4711")
+    case = analysed("ab" * 32, data, classifier)
+    prediction = card.calibration.predict(BINARY, case.analysis.logits["binary"])
+    return Entry(3, Source("id", f"{PATIENT}.dcm", lambda: data), case, prediction)
+
+
+@pytest.fixture
+def controls(card):
+    look = MapLook("Evidence for COVID-19", card.saliency_scale["binary"])
+    return Controls("covid19", None, look, Greyscale())
+
+
+def test_row_is_the_command_line_s_and_numbered(entry, card):
+    row = row_of(entry, entry.prediction, card, named=False)
+    assert row["path"] == "X-ray 3"
+    assert row["status"] == "ok"
+    assert row["probabilities"]["covid19"] == entry.prediction.probabilities["covid19"]
+    assert row["input"]["rows"] == 512
+    assert row["notice"] == NOTICE
+
+
+def test_row_of_a_refused_file_says_why(card):
+    error = EmptyFileError("x")
+    failed = Entry(1, Source("id", "a.png", bytes), Failure("ab", error.user_message, error.code, error))
+    row = row_of(failed, None, card, named=True, mode="binary")
+    assert (row["path"], row["status"], row["code"]) == ("a.png", "rejected", "empty_file")
+
+
+def every_export(entry, controls, card, *, named):
+    row = row_of(entry, entry.prediction, card, named=named)
+    page = case_page(entry, entry.prediction, controls, card, named=named)
+    pages = list_pages([entry], card, named=named)
+    words = [page.title, page.subject, *page.captions, *page.findings, *page.warnings, *page.provenance]
+    words += [cell for line in pages.rows for cell in line]
+    return as_csv([row]).decode() + as_json(row).decode() + " ".join(words)
+
+
+def test_no_export_names_the_patient_or_the_file(entry, controls, card):
+    written = every_export(entry, controls, card, named=False)
+    for secret in (PATIENT, "4711", "Doe", ".dcm"):
+        assert secret not in written
+
+
+def test_name_of_the_file_is_written_when_it_is_asked_for(entry, controls, card):
+    assert f"{PATIENT}.dcm" in every_export(entry, controls, card, named=True)
+
+
+def test_csv_has_one_header_and_neutral_formulas(entry, card):
+    hostile = Entry(1, Source("id", "=cmd()", bytes), entry.answer, entry.prediction)
+    rows = [row_of(hostile, entry.prediction, card, named=True)] * 2
+    lines = list(csv.DictReader(io.StringIO(as_csv(rows).decode("utf-8-sig"))))
+    assert len(lines) == 2
+    assert lines[0]["path"] == "'=cmd()"
+
+
+def test_json_is_read_back_as_it_was(entry, card):
+    row = row_of(entry, entry.prediction, card, named=False)
+    assert json.loads(as_json(row)) == json.loads(json.dumps(row))
+
+
+def test_png_holds_x_ray_and_map_side_by_side_as_they_are_shown(entry, controls):
+    picture = np.asarray(Image.open(io.BytesIO(case_png(entry.answer, entry.prediction, controls))))
+    left, right = picture[:512, :512], picture[:512, 512:]
+    assert picture.shape[1] == 1024
+    assert np.ptp(left, axis=-1).max() == 0  # grey
+    assert np.ptp(right, axis=-1).max() > 30  # coloured
+    inverted = Controls("covid19", None, controls.look, Greyscale(inverted=True))
+    negative = np.asarray(Image.open(io.BytesIO(case_png(entry.answer, entry.prediction, inverted))))
+    np.testing.assert_array_equal(negative[:512, :512], 255 - left)

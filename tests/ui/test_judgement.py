@@ -1,0 +1,125 @@
+"""Pre-test to post-test probability: the formula by hand, where ratios come from, and what is said without any."""
+
+import json
+import math
+
+import pytest
+
+from detector.card import DEFAULT_MODEL, MODELS, read_card
+from detector.schema import BINARY, THREE_CLASS, OperatingPoint, Prediction
+from detector.ui import judgement as page
+from detector.ui import texts
+from detector.ui.pretest import LikelihoodRatio, Ratios, post_test, read_ratios
+
+POINT = OperatingPoint("balanced", 0.3, 0.9, 0.8, "validation")
+POSITIVE = Prediction(BINARY, {"covid19": 0.9, "not_covid19": 0.1}, "covid19", POINT)
+UNSURE = Prediction(BINARY, {"covid19": 0.3, "not_covid19": 0.7}, "indeterminate", POINT)
+
+
+def estimate(value, low, high):
+    return {"value": value, "ci_low": low, "ci_high": high, "n": 50, "reason": None}
+
+
+@pytest.fixture
+def metrics(tmp_path):
+    """Sensitivity 0.9 (0.8 to 0.95), specificity 0.8 (0.7 to 0.9)."""
+    overall = {
+        "binary_balanced_sensitivity": estimate(0.9, 0.8, 0.95),
+        "binary_balanced_specificity": estimate(0.8, 0.7, 0.9),
+    }
+    (tmp_path / "test.json").write_text(json.dumps({"overall": overall}))
+    return tmp_path
+
+
+def test_one_in_five_and_a_ratio_of_four_give_one_in_two():
+    after = post_test(0.2, LikelihoodRatio(4, 1, 16))  # odds 1/4, times 4
+    assert after.value == pytest.approx(0.5)
+    assert after.ci_low == pytest.approx(0.2)
+    assert after.ci_high == pytest.approx(0.8)
+
+
+@pytest.mark.parametrize("pre_test", [0, 1, -0.1, float("nan")])
+def test_impossible_pre_test_probability_is_refused(pre_test):
+    with pytest.raises(ValueError, match="pre_test"):
+        post_test(pre_test, LikelihoodRatio(4, 1, 16))
+
+
+def test_ratios_follow_from_sensitivity_and_specificity_and_are_said_to_flatter(metrics):
+    ratios = read_ratios("balanced", metrics)
+    assert ratios.positive.value == pytest.approx(0.9 / 0.2)
+    assert (ratios.positive.ci_low, ratios.positive.ci_high) == pytest.approx((0.8 / 0.3, 0.95 / 0.1))
+    assert ratios.negative.value == pytest.approx(0.1 / 0.8)
+    assert (ratios.negative.ci_low, ratios.negative.ci_high) == pytest.approx((0.05 / 0.9, 0.2 / 0.7))
+    assert ratios.flatters
+    assert "test split" in ratios.cohort
+
+
+def test_perfect_specificity_gives_no_infinite_ratio(metrics):
+    overall = json.loads((metrics / "test.json").read_text())["overall"]
+    overall["binary_balanced_specificity"] = estimate(1.0, 0.9, 1.0)
+    (metrics / "test.json").write_text(json.dumps({"overall": overall}))
+    assert math.isfinite(read_ratios("balanced", metrics).positive.value)
+
+
+@pytest.mark.parametrize(
+    ("cohort", "flatters"), [("leave-one-source-pair-out, 9 pairs", False), ("test split, n = 1623", True)]
+)
+def test_measured_ratios_come_first(metrics, cohort, flatters):
+    sides = {side: estimate(value, value / 2, value * 2) for side, value in (("positive", 3.0), ("negative", 0.4))}
+    written = {"binary": {"balanced": {**sides, "cohort": cohort}}}
+    (metrics / "likelihood_ratios.json").write_text(json.dumps(written))
+    assert read_ratios("balanced", metrics) == Ratios(
+        LikelihoodRatio(3, 1.5, 6), LikelihoodRatio(0.4, 0.2, 0.8), cohort, flatters
+    )
+
+
+def test_nothing_measured_is_no_ratio(tmp_path):
+    assert read_ratios("balanced", tmp_path) is None
+
+
+def test_shipped_files_have_ratios_for_every_operating_point():
+    for name in read_card(MODELS / f"{DEFAULT_MODEL}.json").calibration.operating_points:
+        ratios = read_ratios(name)
+        assert ratios.positive.value > 1 > ratios.negative.value
+
+
+def test_positive_answer_raises_and_negative_lowers(monkeypatch):
+    ratios = Ratios(LikelihoodRatio(4, 1, 16), LikelihoodRatio(0.25, 0.1, 1), "hospital X", flatters=False)
+    monkeypatch.setattr(page, "read_ratios", lambda _: ratios)
+    headline, why = page.judgement(POSITIVE, 0.2)
+    assert "50%" in headline
+    assert "20% to 80%" in headline
+    assert "hospital X" in why
+    assert "pre-test odds × LR" in why
+    negative = Prediction(BINARY, {"covid19": 0.05, "not_covid19": 0.95}, "not_covid19", POINT)
+    assert "6%" in page.judgement(negative, 0.2)[0]  # odds 1/4 times 1/4 is 1/16
+
+
+def test_indeterminate_answer_moves_nothing():
+    headline, _ = page.judgement(UNSURE, 0.2)
+    assert "20%" in headline
+    assert "as before" in headline
+
+
+def test_three_class_answer_has_no_ratio():
+    three = Prediction(THREE_CLASS, {"normal": 0.2, "bacterial_pneumonia": 0.3, "covid19": 0.5}, "covid19")
+    assert page.judgement(three, 0.2)[0] == texts.POST_TEST_BINARY_ONLY
+
+
+@pytest.mark.parametrize(
+    ("logit", "three", "disagrees"),
+    [
+        (9.0, (9.0, 0.0, 0.0), True),  # COVID-19, and normal
+        (-9.0, (0.0, 0.0, 9.0), True),  # not, and COVID-19
+        (9.0, (0.0, 0.0, 9.0), False),
+        (-9.0, (0.0, 9.0, 0.0), False),  # not COVID-19, and bacterial: both can be right
+        (9.0, (0.0, 0.0, 0.0), False),  # one of them abstains
+    ],
+)
+def test_disagreement_of_the_two_questions_is_said(make_case, logit, three, disagrees):
+    card = read_card(MODELS / f"{DEFAULT_MODEL}.json")
+    case = make_case(logit=logit, three=three)
+    for task in (BINARY, THREE_CLASS):
+        prediction = card.calibration.predict(task, case.analysis.logits[task.name])
+        note = page.disagreement(case, prediction, card)
+        assert (note is not None) == disagrees

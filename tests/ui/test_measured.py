@@ -1,0 +1,84 @@
+"""The second page's tables: read from files, with a dash where nothing was measured."""
+
+import json
+
+import plotly.graph_objects as go
+import pytest
+
+from detector.ui import measured, texts
+
+
+def estimate(value, n=50, reason=None):
+    low, high = (None, None) if value is None else (value - 0.1, value + 0.1)
+    return {"value": value, "ci_low": low, "ci_high": high, "n": n, "reason": reason}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    original = {task: dict.fromkeys(("accuracy", "precision", "recall", "f1", "auc"), 0.5) for task in texts.TASKS}
+    (tmp_path / "original.json").write_text(json.dumps(original))
+    metrics = {
+        "overall": {"binary_accuracy": estimate(0.8), "binary_auroc": estimate(0.9)},
+        "by_source": {"nih": {"binary_auroc": estimate(None, reason="one class"), "binary_ece": estimate(0.1, n=7)}},
+    }
+    (tmp_path / "test.json").write_text(json.dumps(metrics))
+    return tmp_path
+
+
+def test_original_stands_beside_ours(folder):
+    table = measured.original_table(folder)
+    ours = dict(zip(table[texts.COLUMN_FIGURE], table[texts.COLUMN_OURS], strict=True))
+    assert ours["Binary: accuracy"] == "0.800 (0.700 to 0.900)"
+    assert ours["Binary: F1"] == texts.NOT_DEFINED
+    assert set(table[texts.COLUMN_ORIGINAL]) == {"0.500"}
+
+
+def test_figures_in_the_original_s_own_form_come_first(folder):
+    metrics = json.loads((folder / "test.json").read_text())
+    metrics["original"] = {"binary": {"weighted by class size": {"f1": estimate(0.7)}}}
+    (folder / "test").mkdir()
+    (folder / "test" / "metrics.json").write_text(json.dumps(metrics))
+    table = measured.original_table(folder)
+    assert table[texts.COLUMN_OURS][3] == "0.700 (0.600 to 0.800)"
+
+
+def test_sources_have_a_line_each_and_undefined_figures_a_dash_with_its_reason(folder):
+    table = measured.source_table(folder)
+    assert table[texts.COLUMN_SOURCE] == [texts.ALL_SOURCES, "nih"]
+    assert table[texts.COLUMN_IMAGES] == ["50", "50"]
+    assert table[texts.MEASURES["binary_auroc"]] == ["0.900 (0.800 to 1.000)", texts.NOT_DEFINED]
+    assert measured.reasons(folder) == ["nih: one class"]
+
+
+def test_plots_are_read_with_their_titles_and_broken_ones_left_out(folder):
+    (folder / "plots").mkdir()
+    figure = go.Figure(layout={"title": "<b>ROC</b><br>note"})
+    (folder / "plots" / "roc.json").write_text(figure.to_json())
+    (folder / "plots" / "torn.json").write_text("{")
+    (plot,) = measured.plots(folder)
+    assert (plot.name, plot.title) == ("roc", "ROC")
+
+
+@pytest.mark.parametrize(
+    ("audit", "words"),
+    [
+        ({"sentences": ["Borders alone reach 0.97."]}, "Borders alone reach 0.97."),
+        ({"test": {"border_only": {"auroc": estimate(0.9)}}}, "test, border only, auroc: 0.900 (0.800 to 1.000)"),
+    ],
+)
+def test_audit_is_told_in_words(folder, audit, words):
+    (folder / "audit.json").write_text(json.dumps(audit))
+    assert measured.audit_sentences(folder) == [words]
+
+
+def test_empty_folder_has_nothing_to_show(tmp_path):
+    assert measured.original_table(tmp_path) is None
+    assert measured.source_table(tmp_path) is None
+    assert measured.plots(tmp_path) == []
+    assert measured.audit_sentences(tmp_path) == []
+    assert measured.training_rows(tmp_path) == []
+
+
+def test_shipped_files_fill_both_tables():
+    assert measured.original_table() is not None
+    assert measured.source_table()[texts.COLUMN_SOURCE][0] == texts.ALL_SOURCES
