@@ -71,7 +71,11 @@ LIMITS = (
     ),
     "Bacterial pneumonia was learnt mostly from children of one to five, COVID-19 from adults.",
     "Viral pneumonia other than COVID-19 is none of the three classes; the three-class answer to it means little.",
-    "Frontal views only. Side views, CT slices and other pictures are not yet recognised as such.",
+    (
+        "Frontal views only. The gate refuses most side views, CT slices, turned and inverted pictures and photographs; "
+        "what it lets pass, and which X-rays it refuses wrongly, stands under `gate`."
+    ),
+    "Children were seen from one hospital only, so an answer about a child from another one is a guess.",
 )
 _SCALE_QUANTILE = 0.5  # every second image reaches full colour somewhere; the others stay paler, as they should
 

@@ -87,7 +87,7 @@ class FitConfig:
     """
 
     architecture: str = "detector"
-    batches: int = 4000
+    batches: int = 2600
     batch_size: int = 32
     peak_learning_rate: float = 7e-4
     warmup_batches: int = 200
