@@ -9,10 +9,12 @@ from detector.training.augmentation import (
     augment,
     blur,
     compress,
+    convolve_at_random,
     cut_borders,
     cut_corners,
     cut_out,
     equalise_locally,
+    mix_amplitudes,
     move,
     sharpen,
     tilt_exposure,
@@ -20,7 +22,7 @@ from detector.training.augmentation import (
 )
 
 SHAPE = (96, 120)
-CHANGES = [augment, move, *(change for change, _ in augmentation._CHANGES)]
+CHANGES = [augment, move, convolve_at_random, *(change for change, _ in augmentation._CHANGES)]
 SEEDS = range(12)
 
 every_change = pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
@@ -158,3 +160,104 @@ class TestCutOut:
         for seed in range(60):
             hidden = cut_out(np.full((160, 160, 1), 2, np.float32), np.random.default_rng(seed)) != 2
             assert hidden.mean() <= 3 * 0.3**2
+
+
+class TestConvolveAtRandom:
+    def test_what_stays_is_more_than_what_is_filtered(self, picture):
+        soft = blur(picture, np.random.default_rng(0))
+        for seed in range(40):
+            mixed = convolve_at_random(soft, np.random.default_rng(seed))
+            assert np.corrcoef(mixed.ravel(), soft.ravel())[0, 1] > 0  # no negative, whatever the kernel
+
+    def test_the_range_is_kept(self, picture):
+        for seed in range(40):
+            mixed = convolve_at_random(picture, np.random.default_rng(seed))
+            assert 0 <= mixed.min() <= mixed.max() <= 1
+
+    def test_mean_and_contrast_stay_about_as_they_were(self, picture):
+        middle = 0.4 + 0.2 * picture  # far from both ends, where clipping would move them
+        for seed in SEEDS:
+            mixed = convolve_at_random(middle, np.random.default_rng(seed))
+            assert mixed.mean() == pytest.approx(middle.mean(), abs=1e-4)
+            assert 0.4 * middle.std() < mixed.std() < 1.01 * middle.std()
+
+    def test_texture_changes(self, picture):
+        spectrum = np.abs(np.fft.rfft2(picture))[1:, 1:]
+        mixed = np.abs(np.fft.rfft2(convolve_at_random(picture, np.random.default_rng(1))))[1:, 1:]
+        assert np.std(np.log(mixed / spectrum)) > 0.1
+
+
+class TestMixAmplitudes:
+    SWAPPED = next(s for s in range(20) if list(np.random.default_rng(s).permutation(2)) == [1, 0])
+
+    @pytest.fixture
+    def inputs(self):
+        """(2, 64, 64, 1): noise, and the same softened."""
+        noise = np.random.default_rng(0).normal(size=(64, 64)).astype(np.float32)
+        soft = blur(noise, np.random.default_rng(1))
+        return np.stack([augmentation.rank_standardise(p) for p in (noise, soft)])[..., np.newaxis]
+
+    @pytest.fixture
+    def bare(self, monkeypatch):
+        """Leaves out the standardisation at the end, which bends every frequency a little."""
+        monkeypatch.setattr(augmentation, "rank_standardise", lambda image: image)
+
+    def spectra(self, pictures):
+        cycles = np.hypot(np.fft.fftfreq(64)[:, None] * 64, np.fft.rfftfreq(64) * 64)
+        return np.fft.rfft2(pictures[..., 0]), cycles > 6
+
+    @pytest.mark.usefixtures("bare")
+    def test_coarse_frequencies_and_all_phases_stay(self, inputs):
+        changed = mix_amplitudes(inputs, np.random.default_rng(self.SWAPPED), probability=1.0)
+        (before, fine), (after, _) = self.spectra(inputs), self.spectra(changed)
+        np.testing.assert_allclose(after[:, ~fine], before[:, ~fine], atol=1e-2)
+        inner = fine.copy()
+        inner[32], inner[:, [0, -1]] = False, False  # where a spectrum of real numbers is real
+        turned = after[:, inner] / before[:, inner]
+        np.testing.assert_allclose(turned.imag, 0, atol=0.02 * np.abs(turned).max())
+        assert (turned.real > -0.02).all()
+
+    @pytest.mark.usefixtures("bare")
+    def test_fine_amplitudes_lie_between_both_pictures(self, inputs):
+        changed = mix_amplitudes(inputs, np.random.default_rng(self.SWAPPED), probability=1.0)
+        (before, fine), (after, _) = self.spectra(inputs), self.spectra(changed)
+        low, high = (limit(np.abs(before), axis=0)[fine] for limit in (np.min, np.max))
+        for picture in np.abs(after):
+            assert (picture[fine] >= low - 1e-2).all()
+            assert (picture[fine] <= high + 1e-2).all()
+        shares = (np.abs(after) - np.abs(before))[:, fine] / (np.abs(before[::-1]) - np.abs(before))[:, fine]
+        clear = np.abs(np.abs(before[0]) - np.abs(before[1]))[fine] > 5
+        assert np.ptp(shares[:, clear], axis=1).max() < 0.01  # one share a picture, at every frequency
+        assert (shares[:, clear] > 0.001).all()
+
+    def test_probability_of_zero_changes_nothing(self, inputs):
+        mixed = mix_amplitudes(inputs, np.random.default_rng(0), probability=0.0)
+        np.testing.assert_array_equal(mixed, inputs)
+
+    def test_about_so_many_are_changed(self, inputs):
+        many = np.concatenate([inputs] * 60)
+        mixed = mix_amplitudes(many, np.random.default_rng(0), probability=0.3)
+        changed = sum(not np.array_equal(a, b) for a, b in zip(many, mixed, strict=True))
+        assert 16 <= changed <= 56  # of 120: 36, give or take four standard deviations
+
+    def test_inputs_are_unchanged_and_one_seed_gives_one_batch(self, inputs):
+        before = inputs.copy()
+        one, two = (mix_amplitudes(inputs, np.random.default_rng(4), probability=1.0) for _ in range(2))
+        np.testing.assert_array_equal(inputs, before)
+        np.testing.assert_array_equal(one, two)
+
+    def test_they_are_standardised_again(self, inputs):
+        mixed = mix_amplitudes(inputs, np.random.default_rng(self.SWAPPED), probability=1.0)
+        assert mixed.dtype == np.float32
+        assert mixed.shape == inputs.shape
+        assert np.abs(mixed).max() <= 1
+        np.testing.assert_allclose(mixed[0, ..., 0], augmentation.rank_standardise(mixed[0, ..., 0]), atol=0.02)
+
+    @pytest.mark.parametrize("grey", [0.0, -1.0])
+    def test_flat_pictures_give_numbers(self, inputs, grey):
+        flat = np.concatenate([np.full((1, 64, 64, 1), grey, np.float32), inputs[:1]])
+        assert np.isfinite(mix_amplitudes(flat, np.random.default_rng(self.SWAPPED), probability=1.0)).all()
+
+    def test_one_picture_alone_keeps_its_spectrum(self, inputs):
+        mixed = mix_amplitudes(inputs[:1], np.random.default_rng(0), probability=1.0)
+        np.testing.assert_allclose(mixed, inputs[:1], atol=0.02)
