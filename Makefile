@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help app test lint train clean
+.PHONY: help app test lint bench train clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -19,6 +19,9 @@ test: $(VENV)/.dev  ## install what is needed and run the tests
 lint: $(VENV)/.dev  ## check style
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+bench: $(VENV)/.dev  ## measure speed and memory against the baselines (half an hour; results in out/benchmarks.json)
+	$(BIN)/python -m tests.benchmarks
 
 train: $(VENV)/.dev  ## train the network on MANIFEST=…/manifest.csv
 	$(BIN)/python -m detector train --manifest $(MANIFEST) --resume

@@ -104,7 +104,9 @@ def _add_predict(commands: Any) -> None:
     )
     parser.add_argument("--mode", type=_mode, choices=[task.mode for task in TASKS], default=BINARY.mode)
     parser.add_argument("--operating-point", type=_word, choices=[BALANCED, SENSITIVE, SPECIFIC], default=BALANCED)
-    parser.add_argument("--explain", action="store_true", help="say where the evidence lies; with --out, save it")
+    parser.add_argument(
+        "--explain", action="store_true", help="say where the evidence lies; with --out, save maps and a gallery"
+    )
     parser.add_argument("--out", type=Path, metavar="DIR", help="append results to DIR/results.jsonl")
     parser.add_argument("--format", choices=["table", "jsonl", "csv"], default="table")
     parser.add_argument("--resume", action="store_true", help="pass over what DIR already holds")
@@ -186,8 +188,9 @@ def _predict(options: argparse.Namespace) -> int:
         _LOG.error("--resume needs --out: it passes over what that folder already holds.")
         return EXIT_USAGE
     _end_at_once_on_signals()
+    read_card(options.models / f"{options.model}.json")
     sandbox.warm_up()
-    # Imported here: TensorFlow takes seconds, and a wrong option should be said at once.
+    # Imported here: TensorFlow takes seconds, and a wrong option or a missing model should be said at once.
     from detector.batch import find_files  # noqa: PLC0415
     from detector.classifier import Classifier  # noqa: PLC0415
     from detector.results import Results  # noqa: PLC0415

@@ -1,0 +1,83 @@
+"""``python -m tests.benchmarks.peer NAME THREADS``: one unit of work a line of input, its seconds a line of output."""
+
+import sys
+import time
+
+
+def ours():
+    """Everything about a 2,000 x 2,000 JPEG: decode, gate, lung fields, network, all maps, overlay at 1,024 pixels."""
+    from detector import overlay
+    from detector.classifier import Classifier
+    from detector.pipeline import analyse
+    from detector.schema import BINARY
+    from tests.benchmarks.pictures import jpeg
+
+    classifier, data = Classifier.load(), jpeg(0, 2000)
+    full_scale = classifier.card.saliency_scale[BINARY.name]
+
+    def work():
+        analysis = analyse(data, classifier)
+        classifier.card.calibration.predict(BINARY, analysis.logits[BINARY.name])
+        image = overlay.to_display(analysis.radiograph.pixels)
+        heatmap = overlay.to_heatmap(analysis.cams[BINARY.name][0], overlay.scaled(analysis.geometry, *image.shape))
+        overlay.blend(image, heatmap, full_scale=full_scale, opacity=0.6)
+
+    return work
+
+
+def folder():
+    """A folder of 64 files at 224 pixels without maps, rows on the disk."""
+    import itertools
+    import tempfile
+    from pathlib import Path
+
+    from detector.batch import find_files, predict_files
+    from detector.classifier import Classifier
+    from detector.report import Request
+    from detector.results import Results
+    from tests.benchmarks.networks import BATCHED_IMAGES
+    from tests.benchmarks.pictures import write_folder
+
+    classifier, request = Classifier.load(), Request("binary", "balanced", explain=False)
+    place = tempfile.TemporaryDirectory()
+    write_folder(Path(place.name, "images"), BATCHED_IMAGES, 224)
+    runs = itertools.count()
+
+    def work(_keep=place):
+        out = Path(place.name, f"out{next(runs)}")
+        files = list(find_files([Path(place.name, "images")]))
+        with Results(out, request, classifier.card.sha256, resume=False) as results:
+            rows = list(predict_files(files, classifier, request, results=results))
+        if [row["status"] for row in rows] != ["ok"] * BATCHED_IMAGES:
+            raise RuntimeError([row["reason"] for row in rows if row["status"] != "ok"])
+
+    return work
+
+
+def build(name):
+    """The work of that name."""
+    if name in {"ours", "folder"}:
+        return globals()[name]()
+    from tests.benchmarks import networks
+
+    if name == "networks_side_by_side":
+        return networks.networks_in_batches(threads=2)
+    return getattr(networks, name)()
+
+
+def main(name, threads):
+    """Build, then answer until the input ends."""
+    if threads:
+        import tensorflow as tf
+
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+    work = build(name)
+    for _ in sys.stdin:
+        began = time.perf_counter()
+        work()
+        sys.stdout.write(f"{time.perf_counter() - began}\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]))

@@ -1,0 +1,205 @@
+"""The rows of the table: what is measured, against what, and how far it should reach.
+
+Each function takes ``repeats`` (pairs, or 1 for a trial run on small numbers) and gives figures by name.
+"""
+
+import gc
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.benchmarks import pictures
+from tests.benchmarks.measure import Peer, ratio, resident
+from tests.conftest import ROOT
+
+_MEGABYTE = 1e6
+_ANALYSE = "import sys; from detector.classifier import Classifier; from detector.pipeline import analyse; "
+_ANALYSE += "analyse(open(sys.argv[1], 'rb').read(), Classifier.load())"
+_EMPTY_APP = "import streamlit as st\nst.file_uploader('Empty')\n"
+_SESSIONS = 10
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table.
+
+    Attributes:
+        what: is measured, over what.
+        measure: the function.
+        reach: what it has to reach.
+        then: what it should reach next.
+        unit: of both.
+        at_least: whether more is better.
+        figure: key of the measured figure that counts.
+    """
+
+    what: str
+    measure: object = field(repr=False)
+    reach: float
+    then: float
+    unit: str = "×"
+    at_least: bool = False
+    figure: str = "ratio"
+
+    def reached(self, value):
+        """Whether a value of the figure is good enough."""
+        return value >= self.reach if self.at_least else value <= self.reach
+
+
+def _pairs(ours, baseline, repeats, *, inverse=False):
+    """Ours over a baseline, once with the baseline on TensorFlow's default threads and once on one thread.
+
+    The stricter of both is the figure that counts.
+    """
+    found = {}
+    with Peer(ours) as mine:
+        for threads, name in ((0, "all_threads"), (1, "one_thread"))[: 1 if repeats == 1 else 2]:
+            with Peer(baseline, threads=threads) as other:
+                pair = (other, mine) if inverse else (mine, other)
+                found[name] = ratio(*pair, repeats=repeats)
+    medians = [pair.median for pair in found.values()]
+    return {"ratio": min(medians) if inverse else max(medians), **found}
+
+
+def analysis_over_bare_forward(repeats):
+    """Everything about a 2,000 x 2,000 JPEG over one bare pass of EfficientNet-Lite0."""
+    return _pairs("ours", "bare_forward", repeats)
+
+
+def usual_way_over_analysis(repeats):
+    """The usual way's time over ours: how many times faster we are."""
+    return _pairs("ours", "usual_way", repeats, inverse=True)
+
+
+def original_way_over_analysis(repeats):
+    """The original's time over ours."""
+    return _pairs("ours", "original_way", repeats, inverse=True)
+
+
+def folder_throughput(repeats):
+    """Images a second over a folder, over those of the networks alone in batches of 32, the best way to run them."""
+    found = {}
+    ways = {
+        "batches": ("networks_in_batches", 0),
+        "batches_one_thread": ("networks_in_batches", 1),
+        "batches_side_by_side": ("networks_side_by_side", 1),
+    }
+    with Peer("folder") as mine:
+        for name, (baseline, threads) in list(ways.items())[: 1 if repeats == 1 else 3]:
+            with Peer(baseline, threads=threads) as other:
+                found[name] = ratio(other, mine, repeats=repeats)  # times are the inverse of rates
+    return {"ratio": min(pair.median for pair in found.values()), "over_batches": found["batches"].median, **found}
+
+
+def _seconds_of(*command):
+    began = time.perf_counter()
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    return time.perf_counter() - began
+
+
+def first_answer_over_import(repeats):
+    """Import, load, warm up, answer once; over importing TensorFlow and nothing else."""
+    with tempfile.TemporaryDirectory() as folder:
+        (path,) = pictures.write_folder(Path(folder), 1, 512)
+        found = ratio(
+            lambda: _seconds_of(sys.executable, "-c", _ANALYSE, str(path)),
+            lambda: _seconds_of(sys.executable, "-c", "import tensorflow"),
+            repeats=repeats,
+        )
+    return {"ratio": found.median, "pairs": found}
+
+
+def page_usable_over_empty_app(repeats):
+    """From ``streamlit run`` until there is an upload to drop files on, over an app that has only that."""
+    from tests.benchmarks.server import browser, usable_after
+
+    with tempfile.TemporaryDirectory() as folder, browser() as chromium:
+        empty = Path(folder, "empty.py")
+        empty.write_text(_EMPTY_APP)
+        found = ratio(
+            lambda: usable_after(ROOT / "streamlit_app.py", chromium),
+            lambda: usable_after(empty, chromium),
+            repeats=repeats,
+        )
+    return {"ratio": found.median, "pairs": found}
+
+
+def growth_over_a_folder(repeats):
+    """Memory that 2,000 images leave behind, after 200 to warm up."""
+    from detector.batch import predict_files
+    from detector.classifier import Classifier
+    from detector.report import Request
+    from detector.results import Results
+
+    count, warm = (2000, 200) if repeats > 1 else (20, 10)
+    classifier, request = Classifier.load(), Request("binary", "balanced", explain=False)
+    with tempfile.TemporaryDirectory() as folder:
+        paths = pictures.write_folder(Path(folder, "images"), warm + count, 224)
+        samples = []
+        with Results(Path(folder, "out"), request, classifier.card.sha256, resume=False) as results:
+            for done, _ in enumerate(predict_files(paths, classifier, request, results=results), start=1):
+                if done % (warm // 2) == 0:
+                    gc.collect()
+                    samples.append(resident() / _MEGABYTE)
+    return {"growth": samples[-1] - samples[1], "samples": samples}
+
+
+def growth_over_uploads(repeats):
+    """Memory that 500 uploads leave behind, in sessions of 25 that end, after four sessions to warm up (AppTest)."""
+    from streamlit.testing.v1 import AppTest
+
+    sessions, warm, uploads = (20, 4, 25) if repeats > 1 else (1, 1, 2)
+    samples = []
+    for session in range(warm + sessions):
+        app = AppTest.from_file(str(ROOT / "streamlit_app.py"), default_timeout=300).run()
+        for number in range(uploads):
+            data = pictures.jpeg(session * uploads + number, 512)
+            app.get("file_uploader")[0].upload(f"{number}.jpg", data, "image/jpeg")
+        app.run()
+        if app.exception:
+            raise RuntimeError(app.exception[0].message)
+        del app
+        gc.collect()
+        samples.append(resident() / _MEGABYTE)
+    return {"growth": samples[-1] - samples[warm - 1], "samples": samples}
+
+
+def memory_of_the_page(repeats):
+    """Largest memory of the server while ten browser sessions upload 500 files of 500 KB between them."""
+    from tests.benchmarks.server import browser, served_page, upload_all
+
+    each = 50 if repeats > 1 else 1
+    files = [(f"{number:03d}.jpg", pictures.jpeg_of_bytes(number, 500_000)) for number in range(min(each, 10))]
+    with served_page() as (address, pid), browser() as chromium:
+        peak = upload_all(chromium, address, pid, sessions=_SESSIONS if repeats > 1 else 1, files=files, each=each)
+    return {"peak": peak / 1e9}
+
+
+def sessions_at_once(repeats):
+    """Ten browser sessions, each drops its own image at one moment, on the cores that also run the browser."""
+    from tests.benchmarks.server import browser, drop_together, served_page
+
+    rounds, sessions = (5, _SESSIONS) if repeats > 1 else (1, 2)
+    with served_page() as (address, _), browser() as chromium:
+        found = drop_together(chromium, address, sessions=sessions, rounds=rounds)
+    seconds = sorted(found["seconds"])
+    percentiles = statistics.quantiles(seconds, n=20) if len(seconds) > 1 else seconds
+    return {"p95": percentiles[-1], "errors": found["errors"], "mixed_up": found["mixed_up"], "seconds": seconds}
+
+
+ROWS = {
+    "analysis": Row("analyse() of a 2,000 × 2,000 JPEG / bare forward pass", analysis_over_bare_forward, 4.0, 3.0),
+    "usual_way": Row("usual way / analyse()", usual_way_over_analysis, 16.0, 25.0, at_least=True),
+    "original_way": Row("original's way / analyse()", original_way_over_analysis, 4.0, 6.0, at_least=True),
+    "folder": Row("folder / networks' batch throughput", folder_throughput, 0.80, 0.95, at_least=True),
+    "page_start": Row("page usable / empty Streamlit app", page_usable_over_empty_app, 1.3, 1.1),
+    "first_answer": Row("first answer / import tensorflow", first_answer_over_import, 1.6, 1.2),
+    "page_memory": Row("peak memory, 10 sessions, 500 uploads", memory_of_the_page, 1.5, 1.0, "GB", figure="peak"),
+    "folder_growth": Row("growth over 2,000 images", growth_over_a_folder, 10, 2, "MB", figure="growth"),
+    "page_growth": Row("growth over 500 uploads", growth_over_uploads, 10, 2, "MB", figure="growth"),
+    "sessions": Row("ten sessions at once, p95", sessions_at_once, 3.0, 1.0, "s", figure="p95"),
+}

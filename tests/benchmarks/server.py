@@ -1,0 +1,169 @@
+"""The real page in real browser sessions. Chromium shares the cores with the server, as on a clinician's computer."""
+
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from contextlib import contextmanager, suppress
+
+from detector.calibration import BALANCED
+from detector.classifier import Classifier
+from detector.pipeline import analyse
+from detector.schema import BINARY, COVID19
+from tests.benchmarks import pictures
+from tests.benchmarks.measure import resident
+from tests.browser.conftest import CHROMIUM
+from tests.browser.test_page import bars
+from tests.conftest import ROOT
+
+_PATIENCE = 600_000  # milliseconds
+
+
+@contextmanager
+def browser():
+    """A Chromium."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        yield chromium
+        chromium.close()
+
+
+@contextmanager
+def _server(script):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "streamlit", "run", str(script), "--server.headless=true"]
+    process = subprocess.Popen(
+        [*command, f"--server.port={port}"], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        yield f"http://127.0.0.1:{port}", process.pid
+    finally:
+        process.terminate()
+        process.wait(timeout=60)
+
+
+def _wait_for(address):
+    while True:
+        with suppress(OSError), urllib.request.urlopen(address + "/_stcore/health", timeout=5):  # noqa: S310 - our own
+            return
+        time.sleep(0.01)
+
+
+def usable_after(script, chromium):
+    """Seconds from the start of the server until its page has an upload in the browser."""
+    began = time.perf_counter()
+    with _server(script) as (address, _):
+        _wait_for(address)
+        page = chromium.new_page()
+        page.goto(address)
+        page.get_by_test_id("stFileUploaderDropzone").first.wait_for(timeout=_PATIENCE)
+        seconds = time.perf_counter() - began
+        page.close()
+    return seconds
+
+
+@contextmanager
+def served_page():
+    """The page as it ships; its address and its process."""
+    with _server(ROOT / "streamlit_app.py") as (address, pid):
+        _wait_for(address)
+        yield address, pid
+
+
+class _Peak(threading.Thread):
+    """Looks at a process's memory ten times a second."""
+
+    def __init__(self, pid):
+        super().__init__(daemon=True)
+        self.bytes, self.ended, self._pid = 0, threading.Event(), pid
+
+    def run(self):
+        while not self.ended.wait(0.1):
+            with suppress(OSError, StopIteration):  # a child that has just ended
+                self.bytes = max(self.bytes, resident(self._pid))
+
+
+def _open(chromium, address):
+    page = chromium.new_page(viewport={"width": 1440, "height": 1000})
+    page.set_default_timeout(_PATIENCE)
+    page.goto(address)
+    _rest(page)
+    return page
+
+
+def _rest(page):
+    """Until the page's script has run and stays at rest, with its two charts."""
+    page.wait_for_function(
+        """() => {
+            const still = document.querySelector('[data-test-script-state=notRunning]')
+                && document.querySelectorAll('.js-plotly-plot').length === 2;
+            window.restingSince = still ? (window.restingSince || performance.now()) : 0;
+            return still && performance.now() - window.restingSince > 300;
+        }""",
+        polling=50,
+    )
+
+
+def upload_all(chromium, address, pid, *, sessions, files, each):
+    """Upload `each` files in every session, all with other bytes; returns the server's largest memory in bytes."""
+    peak = _Peak(pid)
+    peak.start()
+    pages = [_open(chromium, address) for _ in range(sessions)]
+    for number, page in enumerate(pages):
+        # Bytes after a JPEG's end marker make another file of the same picture: nothing is found in a cache.
+        payload = [
+            {"name": f"{place}-{name}", "mimeType": "image/jpeg", "buffer": data + f"{number}-{place}".encode()}
+            for place in range(each)
+            for name, data in [files[place % len(files)]]
+        ]
+        for start in range(0, each, 25):
+            page.locator("input[type=file]").first.set_input_files(payload[start : start + 25])
+        _rest(page)
+    peak.ended.set()
+    peak.join()
+    return peak.bytes
+
+
+def drop_together(chromium, address, *, sessions, rounds):
+    """Upload one image in each session at one moment, several times over.
+
+    Returns:
+        ``seconds`` of every image from its drop until its bars are drawn, ``errors`` (how many had none) and
+        ``mixed_up`` (how many showed another image's probability).
+    """
+    classifier = Classifier.load()
+    pages = [_open(chromium, address) for _ in range(sessions)]
+    seconds, errors, mixed_up = [], 0, 0
+    for turn in range(rounds):
+        data = [pictures.jpeg(turn * sessions + number, 512) for number in range(sessions)]
+        expected = [_probability(one, classifier) for one in data]
+        began = time.perf_counter()
+        for number, (page, one) in enumerate(zip(pages, data, strict=True)):
+            name = f"{turn}-{number}.jpg"
+            # Only the newest upload counts: what was there goes with the session's reload between the turns.
+            page.locator("input[type=file]").first.set_input_files(
+                [{"name": name, "mimeType": "image/jpeg", "buffer": one}]
+            )
+        for number, page in enumerate(pages):
+            page.get_by_text(f"{turn}-{number}.jpg", exact=True).first.wait_for()
+            _rest(page)
+            seconds.append(time.perf_counter() - began)
+            shown = next((value for name, value in bars(page).items() if name == "COVID-19"), None)
+            errors += shown is None
+            mixed_up += shown is not None and abs(shown - expected[number]) > 1e-4
+        for page in pages:
+            page.reload()
+            _rest(page)
+    return {"seconds": seconds, "errors": errors, "mixed_up": mixed_up}
+
+
+def _probability(data, classifier):
+    logits = analyse(data, classifier).logits[BINARY.name]
+    answer = classifier.card.calibration.predict(BINARY, logits, operating_point=BALANCED)
+    return answer.probabilities[COVID19]
