@@ -3,18 +3,18 @@
 import csv
 import json
 from functools import partial
+from types import SimpleNamespace
 
+import keras
 import numpy as np
 import plotly.graph_objects as go
 import pytest
 
 from detector.calibration import Calibration
-from detector.card import ModelCard
-from detector.classifier import Classifier
 from detector.cli import main
-from detector.errors import ManifestError, ModelError, OutputError
+from detector.errors import ManifestError, ModelError, OutputError, UnsupportedFormatError
 from detector.evidence import report_lines
-from detector.network import Stage, build_network
+from detector.network import FEATURE_LAYER, Stage, build_network
 from detector.schema import BINARY, TASKS, THREE_CLASS, Geometry, NetworkOutput, OperatingPoint
 from detector.training import audit_saliency as module
 from detector.training import saliency_measures
@@ -43,19 +43,7 @@ from tests.conftest import COMPOSITES
 SIZE = 32
 POINT = OperatingPoint("balanced", 0.5, 1.0, 1.0, "made up")
 CALIBRATION = Calibration({t.name: 1.0 for t in TASKS}, {"balanced": POINT}, {t.name: 0.0 for t in TASKS})
-CARD = ModelCard(
-    name="tiny",
-    version="0",
-    sha256="",
-    input_size=SIZE,
-    preprocessing="",
-    calibration=CALIBRATION,
-    saliency_scale={t.name: 1.0 for t in TASKS},
-    training={},
-    performance={},
-    licence="",
-    limits=(),
-)
+CARD = SimpleNamespace(calibration=CALIBRATION, saliency_scale={t.name: 1.0 for t in TASKS})
 WHOLE = Geometry(rows=64, columns=64, top=0, left=0, height=64, width=64, size=SIZE)
 LEFT_HALF = np.arange(SIZE) < SIZE // 2
 
@@ -65,24 +53,42 @@ def _few_resamples(monkeypatch):
     monkeypatch.setattr(module, "bootstrap", partial(bootstrap, samples=20))
 
 
+def output_of(logits, features):
+    """A network's answer; what the audit does not read is empty."""
+    empty = {name: np.zeros(0) for name in NetworkOutput.__dataclass_fields__}
+    return NetworkOutput(**empty | {"logits": logits, "features": np.asarray(features, np.float32)})
+
+
+class Tiny:
+    """A stand-in of two units with random weights, on a grid of 8 x 8 cells, without lung fields."""
+
+    card, lung_fields = CARD, None
+
+    def __init__(self):
+        stages = (Stage(3, 1, 1, 8, 1), Stage(3, 2, 4, 8, 1))
+        self.network = build_network(input_size=SIZE, stages=stages, stem_channels=8, feature_channels=12)
+        rng = np.random.default_rng(0)
+        for task in TASKS:
+            layer = self.network.get_layer(task.name)
+            layer.set_weights([rng.normal(size=w.shape) for w in layer.get_weights()])
+        self.kernels = {t.name: self.network.get_layer(t.name).get_weights()[0] for t in TASKS}
+        features = self.network.get_layer(FEATURE_LAYER).output
+        self._view = keras.Model(self.network.input, {"features": features, **self.network.output})
+
+    def run_batch(self, pixels):
+        found = {name: np.asarray(values) for name, values in self._view(pixels, training=False).items()}
+        features = found.pop("features")
+        return [output_of({n: v[i] for n, v in found.items()}, features[i]) for i in range(len(pixels))]
+
+
 @pytest.fixture(scope="module")
 def tiny():
-    """A classifier of two units with random weights, on a grid of 8 x 8 cells."""
-    stages = (Stage(3, 1, 1, 8, 1), Stage(3, 2, 4, 8, 1))
-    network = build_network(input_size=SIZE, stages=stages, stem_channels=8, feature_channels=12)
-    rng = np.random.default_rng(0)
-    for task in TASKS:
-        layer = network.get_layer(task.name)
-        layer.set_weights([rng.normal(size=w.shape) for w in layer.get_weights()])
-    return Classifier(network, CARD)
+    return Tiny()
 
 
 def made_up(cam, *, label="covid19", source="a", patient="1", field=LEFT_HALF):
     """An image whose map for COVID-19 is given, in either task, with lungs in the left half."""
-    features = np.asarray(cam, np.float32)[..., np.newaxis]
-    output = NetworkOutput(
-        {t.name: np.zeros(t.logits, np.float32) for t in TASKS}, features, features.mean(axis=(0, 1))
-    )
+    output = output_of({t.name: np.zeros(t.logits) for t in TASKS}, np.asarray(cam)[..., np.newaxis])
     return Explained(
         example=Example(f"{patient}.png", label, source, patient_group=patient),
         pixels=np.zeros((SIZE, SIZE, 1), np.float32),
@@ -106,8 +112,7 @@ class OneChannel:
     def run_batch(self, pixels):
         values = [np.array([self._log_odds(p)]) for p in pixels]
         return [
-            NetworkOutput({"binary": v, "three_class": np.array([0.0, 0.0, v[0]])}, np.zeros((2, 2, 1)), np.zeros(1))
-            for v in values
+            output_of({"binary": v, "three_class": np.array([0.0, 0.0, v[0]])}, np.zeros((2, 2, 1))) for v in values
         ]
 
 
@@ -314,7 +319,7 @@ def test_refused_image_is_named(classifier, tmp_path):
     (tmp_path / "a.png").write_bytes(b"no picture")
     explained, rejected = explain_all([Example("a.png", "normal")], tmp_path, classifier)
     assert explained == []
-    assert rejected == [("a.png", "unsupported_format")]
+    assert rejected == [("a.png", UnsupportedFormatError.code)]
 
 
 def test_missing_image_is_the_manifests_fault(classifier, tmp_path):

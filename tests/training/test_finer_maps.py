@@ -10,14 +10,14 @@ import pytest
 
 from detector.errors import ManifestError, ModelError
 from detector.network import FEATURE_LAYER
-from detector.schema import BINARY, TASKS, THREE_CLASS, NetworkOutput
+from detector.schema import BINARY, TASKS, THREE_CLASS
 from detector.training import audit_saliency as audit_module
 from detector.training import finer_maps as module
 from detector.training.finer_maps import candidate_maps, compare_finer_maps, finer_layer, four_shifts, guided, table
 from detector.training.manifest import Example
 from detector.training.metrics import bootstrap
 from tests.conftest import COMPOSITES
-from tests.training.test_audit_saliency import made_up, seen, tiny  # noqa: F401 - fixtures
+from tests.training.test_audit_saliency import made_up, output_of, seen, tiny  # noqa: F401 - fixtures
 
 
 @pytest.fixture(autouse=True)
@@ -34,7 +34,7 @@ class Averaging:
     @staticmethod
     def run_batch(batch):
         grids = [cv2.resize(pixels[..., 0], (4, 4), interpolation=cv2.INTER_AREA)[..., None] for pixels in batch]
-        return [NetworkOutput({t.name: np.zeros(t.logits) for t in TASKS}, g, g.mean(axis=(0, 1))) for g in grids]
+        return [output_of({t.name: np.zeros(t.logits) for t in TASKS}, g) for g in grids]
 
 
 @pytest.mark.parametrize("axis", [0, 1], ids=["down", "right"])
