@@ -92,6 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_train(commands)
     _add_evaluate(commands)
     _add_audit_saliency(commands)
+    _add_prepare(commands)
     models = commands.add_parser("models", help="list the models with hash and measured performance")
     models.set_defaults(run=_models)
     return parser
@@ -159,6 +160,21 @@ def _add_audit_saliency(commands: Any) -> None:
     )
     _add_model(parser)
     parser.set_defaults(run=_audit_saliency)
+
+
+def _add_prepare(commands: Any) -> None:
+    parser = commands.add_parser("prepare", help="build a manifest from the public collections as downloaded")
+    for name, words in (
+        ("ieee8023", "covid-chestxray-dataset: metadata.csv and images/"),
+        ("nih", "NIH ChestX-ray14: Data_Entry_2017*.csv and images*/images/"),
+        ("kaggle", "Chest X-Ray Images (Pneumonia): train/, val/ and test/"),
+        ("raddb", "COVID-19 Radiography Database: COVID/, Normal/ and more"),
+    ):
+        parser.add_argument(f"--{name}", type=_existing_path, metavar="DIR", help=words)
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="manifest.csv, images/; goes on there")
+    parser.add_argument("--limit", type=int, metavar="N", help="at most N pictures of each source and label")
+    parser.add_argument("--tfrecord", action="store_true", help="also write TFRecord shards")
+    parser.set_defaults(run=_prepare)
 
 
 def _add_model(parser: argparse.ArgumentParser) -> None:
@@ -373,6 +389,19 @@ def _audit_saliency(options: argparse.Namespace) -> int:
     images, limit = options.images or options.manifest.parent, options.limit or LIMIT
     found = run(examples, images, classifier, options.out, limit=limit)
     sys.stdout.write(json.dumps(found["headline"], indent=2) + "\n")
+    return EXIT_OK
+
+
+def _prepare(options: argparse.Namespace) -> int:
+    from detector.training.prepare import prepare  # noqa: PLC0415
+    from detector.training.public_collections import COLLECTIONS  # noqa: PLC0415
+
+    folders = {name: folder for name in COLLECTIONS if (folder := getattr(options, name)) is not None}
+    if not folders:
+        _LOG.error("Name at least one collection: %s.", ", ".join(f"--{name} DIR" for name in COLLECTIONS))
+        return EXIT_USAGE
+    prepared = prepare(folders, options.out, limit=options.limit, tfrecord=options.tfrecord)
+    sys.stderr.write(prepared.summary() + "\n")
     return EXIT_OK
 
 
