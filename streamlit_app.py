@@ -3,7 +3,7 @@
 import streamlit as st
 
 from detector.errors import ModelError
-from detector.ui import page, texts
+from detector.ui import page, privacy, texts
 from detector.ui.session import Case
 
 st.set_page_config(page_title=texts.TITLE, page_icon="assets/logo.svg", layout="wide")
@@ -11,6 +11,7 @@ st.set_page_config(page_title=texts.TITLE, page_icon="assets/logo.svg", layout="
 
 def main() -> None:
     """Draw the page from top to bottom; what needs the network comes last."""
+    privacy.guard()
     page.render_header()
     try:
         card = page.load_card()

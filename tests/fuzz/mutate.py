@@ -6,7 +6,6 @@ import zlib
 
 import cv2
 import numpy as np
-import pydicom
 from PIL import Image
 from pydicom.uid import JPEG2000Lossless, JPEGBaseline8Bit, JPEGLSLossless, RLELossless
 
@@ -61,7 +60,9 @@ def _dicom_seeds():
         make_dicom(RAMP, WindowCenter="60", WindowWidth="50"),
         make_dicom(RAMP.astype(np.int16), RescaleSlope="2", RescaleIntercept="-5", PixelPaddingValue=3),
         make_dicom(RAMP, transfer_syntax="1.2.840.10008.1.2", PhotometricInterpretation="MONOCHROME1"),
-        make_dicom(RAMP, VOILUTSequence=[voi_lut([0, 9, 200, 255], bits=8)], PatientName="A^B", PixelSpacing=["1", "1"]),
+        make_dicom(
+            RAMP, VOILUTSequence=[voi_lut([0, 9, 200, 255], bits=8)], PatientName="A^B", PixelSpacing=["1", "1"]
+        ),
         make_dicom(RAMP_12_BIT, bits_stored=12, VOILUTSequence=[v_shaped_lut()]),
     ]
     frames = [
@@ -153,5 +154,3 @@ def cases(kind, seed=0):
     rng, corpus = random.Random(seed), seeds(kind)
     while True:
         yield mutated(rng.choice(corpus), kind, rng)
-
-

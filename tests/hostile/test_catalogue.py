@@ -27,7 +27,12 @@ ELSEWHERE = {
 def measured():
     """What a process that reads the whole catalogue says about each line."""
     done = subprocess.run(
-        [sys.executable, "-m", "tests.hostile.measure"], capture_output=True, text=True, cwd=ROOT, check=False, timeout=300
+        [sys.executable, "-m", "tests.hostile.measure"],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=False,
+        timeout=300,
     )
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
