@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help app test lint bench train clean
+.PHONY: help app test lint bench fuzz train lock install-locked clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -25,6 +25,18 @@ bench: $(VENV)/.dev  ## measure speed and memory against the baselines (half an 
 
 train: $(VENV)/.dev  ## train the network on MANIFEST=…/manifest.csv
 	$(BIN)/python -m detector train --manifest $(MANIFEST) --resume
+
+fuzz: $(VENV)/.dev  ## read RUNS changed files a format (100000) in search of one that breaks a decoder
+	$(BIN)/python -m tests.fuzz --runs $(or $(RUNS),100000)
+
+lock: $(BIN)/python  ## write requirements.lock anew: every version and its hashes
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'uv>=0.9,<1'
+	$(BIN)/uv pip compile requirements.txt --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-header --quiet --upgrade --output-file requirements.lock
+
+install-locked: $(BIN)/python  ## install exactly what requirements.lock names
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	touch $(VENV)/.run
 
 clean:  ## remove the virtual environment and caches
 	rm -rf $(VENV) .pytest_cache .ruff_cache

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from detector.ui import quality, room, texts, upload
+from detector.ui import privacy, quality, room, texts, upload
 
 st.set_page_config(page_title=texts.TITLE, page_icon="assets/logo.svg", layout="wide")
 
@@ -20,6 +20,7 @@ def how_good() -> None:
 
 def main() -> None:
     """Draw the page that was asked for."""
+    privacy.guard()
     pages = [
         st.Page(reading_room, title=texts.PAGE_ROOM, icon=":material/radiology:", default=True),
         st.Page(how_good, title=texts.PAGE_QUALITY, icon=":material/query_stats:", url_path="how-good"),

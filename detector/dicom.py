@@ -50,6 +50,13 @@ if TYPE_CHECKING:
 _PREAMBLE_BYTES = 128  # PS3.10 section 7.1, followed by "DICM"
 _EXECUTABLE_MAGIC = (b"MZ", b"\x7fELF", b"#!", b"\xca\xfe\xba\xbe", b"\xcf\xfa\xed\xfe", b"\xce\xfa\xed\xfe")
 _RADIOGRAPHY = frozenset({"CR", "DX", "RG", "OT", ""})  # PS3.3 C.7.3.1.1.1; OT and none occur in exports
+#: PS3.3 C.7.3.1.1.1 and C.7.6.3.1.2, as far as they are met
+_TERMS = frozenset({
+    "BI", "CT", "DOC", "ECG", "ES", "IO", "IVUS", "KO", "MG", "MR", "NM", "OCT", "OP", "OPT", "PR", "PT",
+    "PX", "REG", "RF", "RTDOSE", "RTIMAGE", "RTPLAN", "RTSTRUCT", "SC", "SEG", "SM", "SR", "US", "XA", "XC",
+    "RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT", "MONOCHROME1", "MONOCHROME2", "PALETTE COLOR",
+})  # fmt: skip
+_INTEGER = re.compile(r"-?\d{1,10}")
 _PERCENTILES = (0.5, 99.5)  # what a viewer shows where the file names no window
 _GREYSCALE = frozenset({"MONOCHROME1", "MONOCHROME2"})
 _LARGEST_SPACING = 10.0  # mm; a pixel of a centimetre shows no rib
@@ -216,18 +223,23 @@ def _reading() -> Iterator[None]:
 def _check_kind(dataset: FileDataset) -> None:
     modality = _text(dataset, "Modality")
     if modality not in _RADIOGRAPHY:
-        raise UnsupportedDicomError(f"(0008,0060) Modality is {modality!r}, not one of radiography.")
+        raise UnsupportedDicomError(f"(0008,0060) Modality is {_known(modality)}, not one of radiography.")
     if "PixelData" not in dataset:
         raise UnsupportedDicomError("(7FE0,0010) Pixel Data is missing.")
     frames = _text(dataset, "NumberOfFrames") or "1"
     if frames != "1":
-        raise UnsupportedDicomError(f"(0028,0008) Number of Frames is {frames}.")
+        raise UnsupportedDicomError(f"(0028,0008) Number of Frames is {_known(frames)}.")
     samples = _integer(dataset, "SamplesPerPixel")
     interpretation = _text(dataset, "PhotometricInterpretation")
     if samples != 1 or interpretation not in _GREYSCALE:
         raise UnsupportedDicomError(
-            f"(0028,0004) Photometric Interpretation is {interpretation!r} with {samples} samples a pixel."
+            f"(0028,0004) Photometric Interpretation is {_known(interpretation)} with {samples} samples a pixel."
         )
+
+
+def _known(value: str) -> str:
+    """A value as a message may quote it: a number or a term of the standard. Anything else may be a name."""
+    return repr(value) if value in _TERMS or _INTEGER.fullmatch(value) else "no known term"
 
 
 def _check_pixel_description(dataset: FileDataset) -> None:
@@ -318,7 +330,7 @@ def _modality_values(dataset: FileDataset, stored: np.ndarray) -> np.ndarray:
     with _reading():
         slope = dataset.get("RescaleSlope")
     if slope is not None and (not _is_number(slope) or float(slope) == 0):
-        raise UnreadableError(f"(0028,1053) Rescale Slope is {slope}.")
+        raise UnreadableError(f"(0028,1053) Rescale Slope is {_known(str(slope))}.")
     with _reading():
         return np.asarray(apply_modality_lut(stored, dataset), np.float64)
 

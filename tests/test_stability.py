@@ -96,7 +96,8 @@ class Mirror:
         grids = [
             cv2.resize(pixels[..., 0], (40, 40), interpolation=cv2.INTER_AREA)[..., np.newaxis] for pixels in batch
         ]
-        return [NetworkOutput({t.name: np.zeros(t.logits) for t in TASKS}, g, g.mean(axis=(0, 1)), g[0, 0]) for g in grids]
+        logits = {t.name: np.zeros(t.logits) for t in TASKS}
+        return [NetworkOutput(logits, g, g.mean(axis=(0, 1)), g[0, 0]) for g in grids]
 
 
 MOVES = [

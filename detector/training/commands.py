@@ -72,8 +72,8 @@ LIMITS = (
     "Bacterial pneumonia was learnt mostly from children of one to five, COVID-19 from adults.",
     "Viral pneumonia other than COVID-19 is none of the three classes; the three-class answer to it means little.",
     (
-        "Frontal views only. The gate refuses most side views, CT slices, turned and inverted pictures and photographs; "
-        "what it lets pass, and which X-rays it refuses wrongly, stands under `gate`."
+        "Frontal views only. The gate refuses most side views, CT slices, turned and inverted pictures and photographs;"
+        " what it lets pass, and which X-rays it refuses wrongly, stands under `gate`."
     ),
     "Children were seen from one hospital only, so an answer about a child from another one is a guess.",
 )

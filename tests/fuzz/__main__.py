@@ -1,8 +1,8 @@
 """The long run: ``python -m tests.fuzz FORMAT --runs 100000`` reads changed files until the number is reached.
 
-Two engines. ``mutate`` needs nothing: it changes seeds at random and reads them in the child process with its limits, so
-that a crash or a hang of a C library is counted and the run goes on. ``atheris`` (if it is installed) is guided by which
-lines of Python a file reaches; a crash ends it, with the file saved beside it.
+Two engines. ``mutate`` needs nothing: it changes seeds at random and reads them in the child process with its limits,
+so that a crash or a hang of a C library is counted and the run goes on. ``atheris`` (if it is installed) is guided by
+which lines of Python a file reaches; a crash ends it, with the file saved.
 """
 
 import argparse

@@ -146,7 +146,8 @@ CATALOGUE = (
             lambda: make.changed(make.dicom(), lambda d: setattr(d, "PixelData", d.PixelData * 2))),
     refused("unsupported_transfer_syntax", "26", "deflated.dcm", make.deflated_bomb),
     refused("unreadable", "27", "other_rows.dcm",
-            lambda: make.encapsulated(make.compressed(JPEG2000Lossless), JPEG2000Lossless, like=make.chest_12_bit()[:400])),
+            lambda: make.encapsulated(
+                make.compressed(JPEG2000Lossless), JPEG2000Lossless, like=make.chest_12_bit()[:400])),
     refused("too_large", "27", "claims_20000.dcm",
             lambda: make.encapsulated(make.jpeg_2000_header(20000), JPEG2000Lossless, Rows=20000, Columns=20000)),
     refused("unreadable", "27", "claims_7000.dcm",

@@ -2,6 +2,7 @@
 
 import io
 import struct
+import warnings
 import zlib
 from io import BytesIO
 
@@ -231,7 +232,9 @@ def dicomdir():
         dataset.SOPClassUID = "1.2.840.10008.1.3.10"
         record = Dataset()
         record.DirectoryRecordType = "IMAGE"
-        record.ReferencedFileID = ["..", "..", "ETC", "PASSWD"]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that ".." is no valid name is the point
+            record.ReferencedFileID = ["..", "..", "ETC", "PASSWD"]
         dataset.DirectoryRecordSequence = [record]
         for keyword in ("PixelData", "Rows", "Columns", "Modality"):
             delattr(dataset, keyword)

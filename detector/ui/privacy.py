@@ -1,0 +1,91 @@
+"""What is uploaded stays in memory, and is forgotten when its session has ended.
+
+The server that Streamlit runs on writes an upload of more than a megabyte to a temporary file while it arrives, and
+removes an ended session only when another one comes or goes: on one clinician's computer that may be never.
+"""
+
+from __future__ import annotations
+
+import gc
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import streamlit as st
+from starlette.formparsers import MultiPartParser
+from streamlit import runtime
+from streamlit.runtime.scriptrunner import get_script_run_ctx
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_UPLOAD_BYTES = 65 * 2**20  # more than `server.maxUploadSize` lets through
+_TTL_OPTION = "server.disconnectedSessionTTL"  # seconds in which a tab that lost its connection finds its session again
+_LONGEST_PAUSE = 10.0  # seconds between two looks
+
+
+def guard() -> None:
+    """Protect the session that calls: to be called on every run of the page, before anything is uploaded."""
+    MultiPartParser.spool_max_size = _UPLOAD_BYTES
+    context = get_script_run_ctx()
+    if context is not None and runtime.exists():
+        _sweeper().watch(context.session_id)
+
+
+class Sweeper:
+    """Closes sessions that have been without a browser for longer than a time to live.
+
+    Args:
+        is_active: whether the session of an identifier has a browser.
+        close: forgets a session with all that it holds.
+        seconds: time to live.
+    """
+
+    def __init__(self, is_active: Callable[[str], bool], close: Callable[[str], None], seconds: float) -> None:
+        self._is_active, self._close, self._seconds = is_active, close, seconds
+        self._last_seen: dict[str, float] = {}
+        self._lock = threading.Lock()
+
+    def watch(self, session_id: str) -> None:
+        """Look after a session until it has ended."""
+        with self._lock:
+            self._last_seen[session_id] = time.monotonic()
+
+    def sweep(self, now: float) -> None:
+        """Close the sessions whose time has run out at `now`, in seconds of the monotonic clock."""
+        with self._lock:
+            watched = dict(self._last_seen)
+        active = {session_id for session_id in watched if self._is_active(session_id)}
+        ended = {name for name, seen in watched.items() if name not in active and now - seen > self._seconds}
+        with self._lock:
+            self._last_seen |= dict.fromkeys(active, now)
+            for session_id in ended:
+                del self._last_seen[session_id]
+        for session_id in ended:
+            self._close(session_id)
+
+    def run(self) -> None:
+        """Sweep for ever."""
+        while True:
+            time.sleep(min(_LONGEST_PAUSE, self._seconds / 4))
+            self.sweep(time.monotonic())
+
+
+@st.cache_resource(show_spinner=False)
+def _sweeper() -> Sweeper:
+    server = runtime.get_instance()
+    sweeper = Sweeper(
+        server.is_active_session, lambda session_id: _close(server, session_id), st.get_option(_TTL_OPTION)
+    )
+    threading.Thread(target=sweeper.run, name="sweeper", daemon=True).start()
+    return sweeper
+
+
+def _close(server: runtime.Runtime, session_id: str) -> None:
+    def close() -> None:
+        if not server.is_active_session(session_id):  # it may have come back in the meantime
+            server.close_session(session_id)
+        gc.collect()  # a session is a ring of references: without this its pictures stay until memory is short
+
+    # Streamlit wants it on its own thread and gives no public way there; a test in the browser holds it to that.
+    server._get_async_objs().eventloop.call_soon_threadsafe(close)  # noqa: SLF001
