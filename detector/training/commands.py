@@ -106,17 +106,30 @@ def train_classifier(manifest: Path, images: Path, out: Path, settings: dict[str
     answers = answer_all(validation, images, Classifier.load(folder=out))
     calibration = calibrate(answers)
     scale = {name: float(np.quantile(peaks, _SCALE_QUANTILE)) for name, peaks in answers.peaks.items()}
-    card = replace(card, calibration=calibration, saliency_scale=scale)
-    _write_card(card, out)
-    classifier = Classifier.load(folder=out)
+    return measure_card(replace(card, calibration=calibration, saliency_scale=scale), manifest, images, out)
+
+
+def measure_card(card: ModelCard, manifest: Path, images: Path, folder: Path) -> ModelCard:
+    """Evaluate the network in `folder` as the app will run it, and write its card with the figures.
+
+    Raises:
+        ManifestError: if an image can't be read.
+        OutputError: if `folder` can't be written.
+    """
+    _write_card(card, folder)
+    classifier = Classifier.load(folder=folder)
     cohorts = {split: [e for e in read_manifest(manifest) if e.split == split] for split in ("val", "test")}
+    log = folder / "training_log.jsonl"
     performance = {
-        split: evaluate(examples, images, classifier, out / f"evaluation_{split}")["overall"]
+        split: evaluate(
+            examples, images, classifier, folder / f"evaluation_{split}",
+            name=f"{split} split", training_log=log if log.exists() else None,
+        )["overall"]
         for split, examples in cohorts.items()
         if examples
-    }
+    }  # fmt: skip
     card = replace(card, performance=performance)
-    _write_card(card, out)
+    _write_card(card, folder)
     return card
 
 
@@ -155,7 +168,9 @@ def train_lungs(manifest: Path, images: Path, out: Path, settings: dict[str, Any
 
 
 def train_gate(manifest: Path, images: Path, folder: Path, *, not_frontal: Path, others: Path, seed: int) -> None:
-    """Fit the gate of the classifier in `folder`: writes ``gate.npz`` and the card's entry beside the network.
+    """Fit the gate of the classifier in `folder`, and measure that again with its gate.
+
+    Writes ``gate.npz`` and the card beside the network.
 
     Args:
         manifest: frontal pictures; the training split is learnt from, the validation split sets the thresholds.
@@ -191,7 +206,7 @@ def train_gate(manifest: Path, images: Path, folder: Path, *, not_frontal: Path,
         "turned_and_inverted": refusal_rates(gate, turned_val, by=turned_val.views),
         "side_views_slices_and_limbs_cross_validated": crossed_rates(train, strange, validation, seed=seed),
     }
-    _write_card(replace(card, gate=entry), folder)
+    measure_card(replace(card, gate=entry), manifest, images, folder)
 
 
 def calibrate(answers: Answers) -> Calibration:
