@@ -380,14 +380,13 @@ def _evaluate(options: argparse.Namespace) -> int:
 def _audit_saliency(options: argparse.Namespace) -> int:
     from detector.classifier import Classifier  # noqa: PLC0415
     from detector.training.audit_saliency import LIMIT, audit_saliency  # noqa: PLC0415
-    from detector.training.evaluate import labelled_manifest  # noqa: PLC0415
     from detector.training.finer_maps import compare_finer_maps  # noqa: PLC0415
+    from detector.training.labelled import labelled_manifest  # noqa: PLC0415
 
     run = compare_finer_maps if options.finer else audit_saliency
-    examples = labelled_manifest(options.manifest, options.split)
+    cohort = labelled_manifest(options.manifest, options.split, options.images)
     classifier = Classifier.load(options.model, options.models)
-    images, limit = options.images or options.manifest.parent, options.limit or LIMIT
-    found = run(examples, images, classifier, options.out, limit=limit)
+    found = run(cohort.examples, cohort.images, classifier, options.out, limit=options.limit or LIMIT)
     sys.stdout.write(json.dumps(found["headline"], indent=2) + "\n")
     return EXIT_OK
 
