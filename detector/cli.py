@@ -128,7 +128,7 @@ def _add_train(commands: Any) -> None:
     parser.add_argument("--frozen-units", type=int, metavar="N", help="the stem and N units keep their first weights")
     parser.add_argument("--initial", metavar="FILE.keras", help="go on from this network instead of ImageNet's weights")
     parser.add_argument("--lung-weight", type=float, metavar="W", help="cost of evidence outside the lungs (0: none)")
-    parser.add_argument("--style", type=float, metavar="P", help="chance of a random convolution and of a mixed spectrum")
+    parser.add_argument("--style", type=float, metavar="P", help="chance of a random filter and of a mixed spectrum")
     parser.add_argument("--seed", type=int, help="of everything random")
     parser.add_argument("--task", choices=["classifier", "lungs", "gate"], default="classifier", help="which part")
     parser.add_argument("--not-frontal", type=Path, metavar="FILE.csv", help="gate: side views, slices and limbs")
