@@ -1,0 +1,76 @@
+"""Codes and sentences of what goes wrong: stable, one of each, and listed for the user."""
+
+import ast
+import re
+
+import pytest
+
+from detector.errors import DetectorError, RejectedError, refusals
+from tests.conftest import ROOT
+
+README = (ROOT / "README.md").read_text("utf-8")
+STABLE_CODES = {
+    "aspect_ratio",
+    "decoder_crash",
+    "decoding_limit",
+    "empty_file",
+    "no_contrast",
+    "not_a_chest_xray",
+    "several_frames",
+    "too_large",
+    "too_small",
+    "transparent",
+    "unreadable",
+    "unreadable_path",
+    "unsupported_dicom",
+    "unsupported_format",
+    "unsupported_transfer_syntax",
+}
+
+
+def below(error):
+    for child in error.__subclasses__():
+        yield child
+        yield from below(child)
+
+
+def classes_elsewhere():
+    """Every class that a module but `detector.errors` defines, with the names of its bases; modules are not run."""
+    for path in sorted((ROOT / "detector").rglob("*.py")):
+        if path.name != "errors.py":
+            for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+                if isinstance(node, ast.ClassDef):
+                    yield f"{path.name}: {node.name}", {ast.unparse(base).rpartition(".")[2] for base in node.bases}
+
+
+def test_codes_that_results_carry_do_not_change():
+    assert refusals().keys() >= STABLE_CODES
+
+
+def test_refusals_are_defined_in_one_place():
+    refused = {"RejectedError"} | {error.__name__ for error in refusals().values()}
+    assert not [name for name, bases in classes_elsewhere() if bases & refused]
+
+
+def test_each_error_has_a_code_of_its_own():
+    codes = [error.code for error in below(DetectorError)]
+    assert len(codes) == len(set(codes))
+
+
+@pytest.mark.parametrize("code", sorted(refusals()))
+def test_code_and_sentence_stand_in_the_readme(code):
+    assert f"| `{code}` |" in README
+    assert refusals()[code].user_message in README
+
+
+def test_readme_names_no_code_that_is_not_there():
+    section = README.partition("## What is refused")[2].partition("\n## ")[0]
+    assert set(re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)) == refusals().keys()
+
+
+@pytest.mark.parametrize("code", sorted(refusals()))
+def test_sentence_says_what_happened_and_what_to_do(code):
+    message = refusals()[code].user_message
+    assert message.endswith(".")
+    assert message != RejectedError.user_message
+    assert len(message) < 200
