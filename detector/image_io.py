@@ -86,12 +86,13 @@ def _radiograph(
 ) -> Radiograph:
     if np.ptp(pixels) == 0:
         raise NoContrastError("All pixels have the same value.")
-    shape = np.array(pixels.shape, "<u4").tobytes()
+    pixel_hash = hashlib.sha256(np.array(pixels.shape, "<u4"))
+    pixel_hash.update(np.ascontiguousarray(pixels))  # a large image's copies would cost as much as its hash
     return Radiograph(
         pixels=pixels,
         file_format=file_format,
         sha256=hashlib.sha256(data).hexdigest(),
-        pixel_sha256=hashlib.sha256(shape + pixels.tobytes()).hexdigest(),
+        pixel_sha256=pixel_hash.hexdigest(),
         view_position=view_position,
         warnings=warnings,
     )
