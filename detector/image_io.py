@@ -133,12 +133,13 @@ def _radiograph(
     low, high = pixels.min(), pixels.max()
     if not (np.isfinite([low, high]).all() and low < high):  # a NaN anywhere makes both NaN
         raise NoContrastError(f"The pixels reach from {low} to {high}.")
-    shape = np.array(pixels.shape, "<u4").tobytes()
+    pixel_hash = hashlib.sha256(np.array(pixels.shape, "<u4"))
+    pixel_hash.update(np.ascontiguousarray(pixels))  # a large image's copies would cost as much as its hash
     return Radiograph(
         pixels=pixels,
         file_format=file_format,
         sha256=hashlib.sha256(data).hexdigest(),
-        pixel_sha256=hashlib.sha256(shape + pixels.tobytes()).hexdigest(),
+        pixel_sha256=pixel_hash.hexdigest(),
         view_position=view_position,
         warnings=warnings,
     )

@@ -128,3 +128,16 @@ class TestBlend:
     def test_scale_must_be_positive(self, full_scale):
         with pytest.raises(ValueError, match=f"Received {full_scale}"):
             blend(self.IMAGE, np.zeros((1, 3), np.float32), full_scale=full_scale, opacity=1)
+
+
+def test_blend_is_the_mean_of_grey_and_colour_weighted_by_the_evidence():
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 256, (40, 30), dtype=np.uint8)
+    heatmap = rng.normal(0, 2, (40, 30)).astype(np.float32)
+    given = image.copy(), heatmap.copy()
+    blended = blend(image, heatmap, full_scale=3.0, opacity=0.7)
+    alpha = np.minimum(np.abs(heatmap) / 3, 1)[..., None] * 0.7
+    colour = np.where(heatmap[..., None] > 0, FOR_COLOUR, AGAINST_COLOUR) * 255
+    assert np.abs(blended - (image[..., None] * (1 - alpha) + colour * alpha)).max() <= 0.501  # rounding, nothing else
+    assert (image == given[0]).all()
+    assert (heatmap == given[1]).all()
