@@ -56,6 +56,13 @@ class TestReportPage:
                 assert name in measured or re.match(r"binary_(sensitive|specific)_", name), name  # points of the card
         assert set(all_measures(answers.labels, answers.logits, CALIBRATION)) <= set(EXPLAINED)
 
+    def test_a_small_cohort_is_called_so_and_a_larger_one_is_not(self):
+        assert "Fewer than 100 images" in page(answers_of(MIXED))
+        assert "Fewer than 100 images" not in page(answers_of(MIXED * 3))
+
+    def test_what_the_images_don_t_say_has_no_table(self):
+        assert "By source" not in page(answers_of(MIXED))
+
     def test_every_plot_has_its_sentence(self):
         for name in evaluation_plots(answers_of(MIXED), CALIBRATION):
             assert any(name.startswith(start) for start in PLOT_WORDS)
