@@ -93,6 +93,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_evaluate(commands)
     _add_audit_saliency(commands)
     _add_prepare(commands)
+    _add_audit(commands)
     models = commands.add_parser("models", help="list the models with hash and measured performance")
     models.set_defaults(run=_models)
     return parser
@@ -176,6 +177,15 @@ def _add_prepare(commands: Any) -> None:
     parser.add_argument("--limit", type=int, metavar="N", help="at most N pictures of each source and label")
     parser.add_argument("--tfrecord", action="store_true", help="also write TFRecord shards")
     parser.set_defaults(run=_prepare)
+
+
+def _add_audit(commands: Any) -> None:
+    parser = commands.add_parser("audit", help="measure how near baselines that see no lung come to the network")
+    parser.add_argument("--manifest", type=Path, required=True, metavar="FILE.csv")
+    parser.add_argument("--images", type=Path, metavar="DIR", help="what the manifest's paths are relative to")
+    parser.add_argument("--out", type=Path, default=Path("out/audit"), metavar="DIR")
+    _add_model(parser)
+    parser.set_defaults(run=_audit)
 
 
 def _add_model(parser: argparse.ArgumentParser) -> None:
@@ -402,6 +412,16 @@ def _prepare(options: argparse.Namespace) -> int:
         return EXIT_USAGE
     prepared = prepare(folders, options.out, limit=options.limit, tfrecord=options.tfrecord)
     sys.stderr.write(prepared.summary() + "\n")
+    return EXIT_OK
+
+
+def _audit(options: argparse.Namespace) -> int:
+    from detector.classifier import Classifier  # noqa: PLC0415
+    from detector.training.audit import audit  # noqa: PLC0415
+
+    classifier = Classifier.load(options.model, options.models)
+    found = audit(options.manifest, options.images or options.manifest.parent, classifier, options.out)
+    sys.stdout.write(json.dumps(found["splits"], indent=2) + "\n")
     return EXIT_OK
 
 

@@ -21,6 +21,7 @@ _RATES = np.linspace(0, 1, 101)
 _COVERAGES = np.linspace(0.05, 1, 96)
 _THRESHOLDS = np.linspace(0.01, 0.80, 80)  # of the decision to treat; beyond it nobody would wait for a network
 _RELIABILITY_BINS = 10
+_LEAST_IN_BIN = 10  # images: a share of fewer says nothing
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,12 +84,16 @@ def reliability_curve(task: Task, answers: Answers, calibration: Calibration, *,
         confidence = probabilities.max(axis=1, initial=0)
         outcome = probabilities.argmax(axis=1) == counted.truth
     order = np.argsort(confidence, kind="stable")
-    bins = [part for part in np.array_split(order, min(_RELIABILITY_BINS, max(1, order.size))) if part.size]
+    bins = [part for part in np.array_split(order, _bins(order.size)) if part.size]
     members = np.zeros((order.size, len(bins)))
     for column, part in enumerate(bins):
         members[part, column] = 1
     measure = Measure(lambda w: (w @ (members * outcome[:, None])) / (w @ members), counted.keep)
     return Resampling(answers.groups).curve(measure, np.array([confidence[part].mean() for part in bins]))
+
+
+def _bins(images: int) -> int:
+    return min(_RELIABILITY_BINS, max(1, images // _LEAST_IN_BIN))
 
 
 def _class_curves(task: Task, answers: Answers, calibration: Calibration, of: object) -> list[ClassCurve]:

@@ -22,7 +22,7 @@ from detector.training.manifest import LABELS, Example
 from detector.training.measures import all_measures, confusion, operating_point_measures, original_form, task_answers
 from detector.training.plots import evaluation_plots, write_plots
 from detector.training.report_page import report_page
-from detector.training.resampling import RESAMPLES, Resampling
+from detector.training.resampling import RESAMPLES, UNKNOWN, Resampling
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -277,7 +277,7 @@ def _operating_points(answers: Answers, calibration: Calibration) -> dict[str, A
 
 
 def _questions(by_source: Mapping[str, Mapping[str, dict[str, Any]]]) -> dict[str, dict[str, Any]]:
-    """Figures within one source, where knowing the source does not help; see VALIDITY in models/README.md."""
+    """Figures within one source, where knowing the source does not help."""
     names = {
         "covid19_against_other_pneumonias": "binary_auroc_covid19_against_other_pneumonias",
         "pneumonia_called_covid19": f"binary_{BALANCED}_pneumonia_called_covid19",
@@ -323,7 +323,7 @@ def _net_benefit(answers: Answers, calibration: Calibration) -> dict[str, Any]:
 
 def _parts(answers: Answers, attribute: str) -> dict[str, Answers]:
     """The cohort parted by an attribute of its examples, in order of name."""
-    values = np.array([getattr(example, attribute) or "unknown" for example in answers.examples], dtype=str)
+    values = np.array([getattr(example, attribute) or UNKNOWN for example in answers.examples], dtype=str)
     return {str(value): answers.only(values == value) for value in np.unique(values)}
 
 

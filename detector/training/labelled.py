@@ -68,7 +68,7 @@ def labelled_folder(folder: Path) -> Labelled:
     notes = [f"The sub-folder {entry.name!r} is named as no label: left out." for entry in labels if not labels[entry]]
     loose = [entry for entry in entries if entry.is_file() and not entry.name.startswith(".")]
     if loose:
-        notes.append(f"{len(loose)} files lie beside the labelled sub-folders, {loose[0].name!r} first: left out.")
+        notes.append(f"Files beside the labelled sub-folders are left out: {len(loose)}, {loose[0].name!r} first.")
     for note in notes:
         _LOG.warning("%s", note)
     return Labelled(tuple(examples), folder, f"folder {folder.resolve().name}", tuple(notes))

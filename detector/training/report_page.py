@@ -19,6 +19,7 @@ from detector.training.report_words import (
     STYLE,
     TABLES,
 )
+from detector.training.resampling import UNKNOWN
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -27,8 +28,10 @@ if TYPE_CHECKING:
 
     from detector.card import ModelCard
 
+SMALL = 100  # images of a whole cohort: with fewer the page begins with a warning
 FEW = 50  # images: with fewer, an interval hides how little is known
-_PERCENT_POINTS = 3  # decimals of a share
+_DECIMALS = 3  # of a share
+_SMALL_WORDS = "differences between such figures and those of the network's card may well be chance."
 
 
 def report_page(metrics: Mapping[str, Any], card: ModelCard, figures: Mapping[str, go.Figure]) -> str:
@@ -68,8 +71,9 @@ def report_page(metrics: Mapping[str, Any], card: ModelCard, figures: Mapping[st
 
 def _about(metrics: Mapping[str, Any], card: ModelCard) -> str:
     counts, cohort = metrics["counts"]["overall"], metrics["cohort"]
+    small = "" if counts["images"] >= SMALL else f"<p><b>Fewer than {SMALL} images: {_SMALL_WORDS}</b></p>"
     notes = "".join(f"<li>{escape(note)}</li>" for note in cohort["notes"])
-    return (
+    return small + (
         f"<p><b>{counts['images']:,} images of {counts['patients']:,} patients</b> were analysed, "
         f"{len(metrics['rejected']):,} more were refused and stand in no figure. "
         f"Every interval is a 95 % interval: patients were drawn with replacement {cohort['resamples']:,} times, each "
@@ -85,7 +89,7 @@ def _about(metrics: Mapping[str, Any], card: ModelCard) -> str:
 def _headlines(overall: Mapping[str, Any]) -> str:
     tiles = [
         f"<div class='tile'><div class='name'>{escape(name)}</div><div class='value'>{_value(overall[key])}</div>"
-        f"<div class='quiet'>{_interval(overall[key])}<br>n = {overall[key]['n']:,}</div></div>"
+        f"<div class='quiet'>{_interval(overall[key])}<br>n = {_count(overall[key])}</div></div>"
         for key, name in HEADLINES
         if key in overall
     ]
@@ -96,6 +100,8 @@ def _cohort(counts: Mapping[str, Any]) -> str:
     labels = list(counts["overall"]["labels"])
     rows = [["all", counts["overall"]]]
     for part in ("by_source", "by_age_group", "by_view"):
+        if set(counts[part]) <= {UNKNOWN}:
+            continue
         rows += [[f"{PART_TITLES[part]}: {key}", value] for key, value in counts[part].items()]
     return _section(
         "What it was measured on",
@@ -129,8 +135,8 @@ def _operating_points(points: Mapping[str, Any]) -> str:
     chosen = [
         "chosen on validation for",
         *(
-            f"sensitivity {p['chosen_on']['sensitivity']:.3f}, specificity {p['chosen_on']['specificity']:.3f} "
-            f"({escape(p['chosen_on']['cohort'])})"
+            f"sensitivity {p['chosen_on']['sensitivity']:.3f}<br>specificity {p['chosen_on']['specificity']:.3f}"
+            f"<br><span class='quiet'>{escape(p['chosen_on']['cohort'])}</span>"
             for p in points.values()
         ),
     ]
@@ -143,7 +149,7 @@ def _operating_points(points: Mapping[str, Any]) -> str:
 
 def _part_table(metrics: Mapping[str, Any], part: str) -> str:
     parts = metrics[part]
-    if not parts:
+    if set(parts) <= {UNKNOWN}:  # nothing is said about it: one column would repeat the tables above
         return ""
     worst = metrics["worst_source"] if part == "by_source" else {}
     header = ["", *(escape(key) for key in parts), *(["worst"] if worst else [])]
@@ -273,4 +279,4 @@ def _count(figure: Mapping[str, Any]) -> str:
 
 
 def _number(value: float) -> str:
-    return f"{value:.{_PERCENT_POINTS}f}" if abs(value) < 10 else f"{value:.1f}"
+    return f"{value:.{_DECIMALS}f}" if abs(value) < 10 else f"{value:.1f}"

@@ -47,7 +47,7 @@ class TestLabelledFolder:
         assert cohort.images == tmp_path
         assert len(cohort.notes) == 2
         assert "'unsorted'" in cohort.notes[0]
-        assert "1 files" in cohort.notes[1]
+        assert "1, " in cohort.notes[1]
         assert "'e.png'" in cohort.notes[1]
 
     def test_two_spellings_of_one_label_are_one_label(self, tmp_path):

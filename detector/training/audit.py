@@ -1,0 +1,294 @@
+"""The audit: how near do baselines that see no lung come to the network, on every split?
+
+Where one comes within 0.05 of the network's area under the ROC curve, the split proves nothing, whatever the score.
+Any contender can be added as a fit (see `detector.training.baselines`), a network's training on blacked-out lungs too:
+
+    fits = {**standard_baselines(images), LUNGS_BLACKED_OUT: network_fit(train_blacked_out, read)}
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+
+from detector.calibration import probabilities_of
+from detector.errors import ManifestError, OutputError
+from detector.preprocess import preprocess_pixels
+from detector.schema import BINARY, COVID19, THREE_CLASS
+from detector.training import weighted
+from detector.training.baselines import Scores, standard_baselines
+from detector.training.evaluate import make_folder
+from detector.training.manifest import read_image, read_manifest
+from detector.training.resampling import Measure, Resampling
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    import keras
+
+    from detector.classifier import Classifier
+    from detector.schema import NetworkInput
+    from detector.training.baselines import Fit, Predictor
+    from detector.training.manifest import Example
+
+_LOG = logging.getLogger(__name__)
+
+#: Names of contenders that need a network; the first is trained, the second is the shipped one on what it never saw.
+LUNGS_BLACKED_OUT = "lungs_blacked_out"
+SHIPPED_ON_BLACKED_OUT = "shipped_network_on_blacked_out_lungs"
+SHIPPED = "shipped_network"
+
+NEAR = 0.05  # of the network's area under the curve: what VALIDITY calls too near
+MARGIN = 0.05  # of the picture's width, blacked out round the lungs
+
+_SPLITS = ("val", "test")
+_FEWEST = 10  # images of each class that a source needs to be judged alone
+
+
+@dataclass(frozen=True)
+class SourcePair:
+    """A positive and a negative source that are left out of training together, and tested on.
+
+    Attributes:
+        positive: its COVID-19 images are the positives.
+        negative: its other images are the negatives.
+    """
+
+    positive: str
+    negative: str
+
+    @property
+    def name(self) -> str:
+        """Both, for the record."""
+        return f"{self.positive} against {self.negative}"
+
+
+def audit(
+    manifest: Path, images: Path, classifier: Classifier, out: Path, *, fits: Mapping[str, Fit] | None = None
+) -> dict[str, Any]:
+    """Measure every contender on every split and write ``audit.json``.
+
+    Args:
+        manifest: with the splits ``train``, ``val`` and ``test``.
+        images: folder that its paths are relative to.
+        classifier: the shipped network.
+        out: folder to write to.
+        fits: contenders to train, by name; `standard_baselines` where None.
+
+    Returns:
+        What ``audit.json`` holds: ``splits`` (overall and by source: each contender's areas, and which ones come near
+        the network), ``leave_one_source_pair_out``, ``not_run`` with the reason.
+
+    Raises:
+        ManifestError: if the manifest can't be used or lacks a split.
+        OutputError: if the folder can't be written.
+    """
+    examples = read_manifest(manifest)
+    parts = {split: [e for e in examples if e.split == split] for split in ("train", *_SPLITS)}
+    if missing := [split for split, part in parts.items() if not part]:
+        raise ManifestError(f"An audit needs the splits train, val and test. {manifest} lacks {missing}.")
+    make_folder(out)
+    fits = standard_baselines(images) if fits is None else fits
+    contenders = shipped_contenders(classifier, images)
+    for name, fit in fits.items():
+        _LOG.info("fitting %s", name)
+        contenders[name] = fit(parts["train"])
+    found = {
+        "model": asdict(classifier.card.info),
+        "near": NEAR,
+        "splits": {split: compare(parts[split], contenders) for split in _SPLITS},
+        "leave_one_source_pair_out": leave_one_source_pair_out(examples, fits),
+        "not_run": _not_run(contenders),
+    }
+    try:
+        (out / "audit.json").write_text(json.dumps(found, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"{out} cannot be written: {error}.") from error
+    return found
+
+
+def compare(examples: Sequence[Example], contenders: Mapping[str, Predictor]) -> dict[str, Any]:
+    """Measure contenders on one split.
+
+    Returns:
+        ``overall`` and ``by_source`` (those with both classes): contender to figures, and under ``too_near`` those that
+        come within `NEAR` of the shipped network, by figure.
+    """
+    scores = {name: predict(examples) for name, predict in contenders.items()}
+    sources = sorted({e.source for e in examples})
+    cohorts = {source: np.array([e.source == source for e in examples]) for source in sources}
+    return {
+        "overall": _compared(examples, scores, np.ones(len(examples), bool)),
+        "by_source": {
+            source: _compared(examples, scores, keep)
+            for source, keep in cohorts.items()
+            if _has_both([e for e, kept in zip(examples, keep, strict=True) if kept])
+        },
+    }
+
+
+def leave_one_source_pair_out(examples: Sequence[Example], fits: Mapping[str, Fit]) -> dict[str, Any]:
+    """Train without two sources, test on the COVID-19 images of one and the others of the other.
+
+    Every image of both sources is left out of training, so all of their images, of whatever split, can be tested on.
+
+    Returns:
+        ``pairs``: name to ``train``, ``positives`` and ``negatives`` (numbers of images) and each contender's area;
+        ``mean``: contender to its mean area over the pairs.
+    """
+    pairs = {}
+    for pair in source_pairs(examples):
+        train, test = parted(examples, pair)
+        covid = np.array([e.label == COVID19 for e in test])
+        resampling = Resampling([e.patient_group for e in test])
+        figures = {}
+        for name, fit in fits.items():
+            score = fit(train)(test).covid19
+            figures[name] = asdict(resampling.estimates({"": Measure(partial(weighted.auroc, covid, score))})[""])
+        counts = {"train": len(train), "positives": int(covid.sum()), "negatives": int((~covid).sum())}
+        pairs[pair.name] = {**counts, "binary_auroc": figures}
+    names = list(fits) if pairs else []
+    mean = {name: float(np.mean([p["binary_auroc"][name]["value"] for p in pairs.values()])) for name in names}
+    return {"pairs": pairs, "mean": mean}
+
+
+def source_pairs(examples: Sequence[Example]) -> list[SourcePair]:
+    """Pairs that leave both classes to train on, and have both to test on."""
+    sources = sorted({e.source for e in examples})
+    pairs = [SourcePair(*pair) for pair in product(sources, sources) if pair[0] != pair[1]]
+    return [pair for pair in pairs if all(_has_both(part) for part in parted(examples, pair))]
+
+
+def parted(examples: Sequence[Example], pair: SourcePair) -> tuple[list[Example], list[Example]]:
+    """Training and test examples of a pair."""
+    train = [e for e in examples if e.source not in {pair.positive, pair.negative}]
+    test = [
+        e
+        for e in examples
+        if (e.source == pair.positive and e.label == COVID19) or (e.source == pair.negative and e.label != COVID19)
+    ]
+    return train, test
+
+
+def shipped_contenders(classifier: Classifier, images: Path) -> dict[str, Predictor]:
+    """The shipped network on pictures as they are, and where it has lung fields, with these blacked out."""
+    found = {SHIPPED: partial(_predict, classifier=classifier, images=images, change=None)}
+    if classifier.lung_fields is not None:
+        find_lungs = classifier.lung_fields
+
+        def blacked_out(network_input: NetworkInput) -> NetworkInput:
+            return replace(network_input, pixels=black_out(network_input.pixels, find_lungs(network_input)))
+
+        found[SHIPPED_ON_BLACKED_OUT] = partial(_predict, classifier=classifier, images=images, change=blacked_out)
+    return found
+
+
+def network_fit(
+    train: Callable[[Sequence[Example]], keras.Model],
+    read: Callable[[Sequence[Example]], np.ndarray],
+) -> Fit:
+    """Make a contender of a network's training.
+
+    Args:
+        train: from examples to a network with the outputs ``binary`` (N, 1) and ``three_class`` (N, 3), logits.
+        read: from examples to its inputs (N, size, size, 1), changed as those that it was trained on.
+    """
+
+    def fit(examples: Sequence[Example]) -> Predictor:
+        network = train(examples)
+
+        def predict(tested: Sequence[Example]) -> Scores:
+            from detector.training.fit import predict_logits  # noqa: PLC0415 - brings TensorFlow
+
+            return _scores(predict_logits(network, read(tested)))
+
+        return predict
+
+    return fit
+
+
+def black_out(pixels: np.ndarray, lung_field: np.ndarray) -> np.ndarray:
+    """Set the lung fields and a margin round them to the picture's mean.
+
+    Args:
+        pixels: (size, size, 1) float32.
+        lung_field: (size, size) bool.
+
+    Returns:
+        A copy, (size, size, 1) float32.
+    """
+    reach = round(MARGIN * lung_field.shape[1])
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
+    wide = cv2.dilate(lung_field.astype(np.uint8), disc).astype(bool)
+    changed = pixels.copy()
+    changed[wide] = pixels.mean()
+    return changed
+
+
+def _predict(
+    examples: Sequence[Example],
+    *,
+    classifier: Classifier,
+    images: Path,
+    change: Callable[[NetworkInput], NetworkInput] | None,
+) -> Scores:
+    logits = []
+    for example in examples:
+        network_input = preprocess_pixels(read_image(images / example.image))
+        logits.append(classifier(change(network_input) if change else network_input).logits)
+    return _scores({name: np.array([one[name] for one in logits]) for name in logits[0]})
+
+
+def _scores(logits: Mapping[str, np.ndarray]) -> Scores:
+    three = probabilities_of(THREE_CLASS, np.asarray(logits[THREE_CLASS.name], float))
+    return Scores(np.asarray(logits[BINARY.name], float)[:, 0], three)
+
+
+def _compared(examples: Sequence[Example], scores: Mapping[str, Scores], keep: np.ndarray) -> dict[str, Any]:
+    kept = [e for e, wanted in zip(examples, keep, strict=True) if wanted]
+    labels = np.array([e.label for e in kept])
+    three = np.isin(labels, THREE_CLASS.classes)
+    truth = np.array([THREE_CLASS.classes.index(label) for label in labels[three]], int)
+    resampling = Resampling([e.patient_group for e in kept])
+    figures: dict[str, Any] = {}
+    for name, score in scores.items():
+        covid, by_class = score.covid19[keep], score.three_class[keep][three]
+        measures = {
+            "binary_auroc": Measure(partial(weighted.auroc, labels == COVID19, covid)),
+            "three_class_macro_auroc": Measure(
+                partial(weighted.macro_auroc, truth, by_class), three, undefined="not defined: a class is absent"
+            ),
+        }
+        figures[name] = {key: asdict(figure) for key, figure in resampling.estimates(measures).items()}
+    keys = ("binary_auroc", "three_class_macro_auroc")
+    return {"figures": figures, "too_near": {key: _too_near(figures, key) for key in keys}}
+
+
+def _too_near(figures: Mapping[str, Any], key: str) -> list[str] | None:
+    """Contenders that come within `NEAR` of the shipped network; None where it has no such figure."""
+    ours = figures[SHIPPED][key]["value"] if SHIPPED in figures else None
+    if ours is None:
+        return None
+    rivals = {name: value[key]["value"] for name, value in figures.items() if name != SHIPPED}
+    return [name for name, value in rivals.items() if value is not None and value >= ours - NEAR]
+
+
+def _has_both(examples: Sequence[Example]) -> bool:
+    positives = sum(e.label == COVID19 for e in examples)
+    return min(positives, len(examples) - positives) >= _FEWEST
+
+
+def _not_run(contenders: Mapping[str, Predictor]) -> dict[str, str]:
+    reasons = {
+        LUNGS_BLACKED_OUT: "needs a network's training: hand its fit to audit()",
+        SHIPPED_ON_BLACKED_OUT: "no lung fields are shipped",
+    }
+    return {name: reason for name, reason in reasons.items() if name not in contenders}
