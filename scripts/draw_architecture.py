@@ -1,6 +1,6 @@
 """Draws assets/architecture.svg from the layers of the shipped network.
 
-python scripts/draw_architecture.py
+python -m scripts.draw_architecture
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Takes the README's screenshots of the page with its composites, at the width of a desktop and of a phone.
 
 python -m streamlit run streamlit_app.py --server.headless=true &
-python scripts/take_screenshots.py
+python -m scripts.take_screenshots
 """
 
 from __future__ import annotations
@@ -9,27 +9,71 @@ from __future__ import annotations
 import argparse
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from playwright.sync_api import sync_playwright
 
+from detector.ui import texts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from playwright.sync_api import Browser, Page
+
 OUT = Path(__file__).resolve().parents[1] / "assets" / "screenshots"
-SIZES = {"page": (1440, 1200), "phone": (390, 1640)}
+_PATIENCE = 300_000  # milliseconds: TensorFlow is imported first
+_REST = 3000  # milliseconds after which nothing moves any more
+
+
+def take(browser: Browser, address: str, name: str, size: tuple[int, int], act: Callable[[Page], None]) -> None:
+    """Open the page at a size, do something there, and write what is seen."""
+    page = browser.new_page(viewport={"width": size[0], "height": size[1]}, device_scale_factor=1)
+    page.set_default_timeout(_PATIENCE)
+    page.goto(address)
+    page.locator(".js-plotly-plot").nth(1).wait_for()
+    page.get_by_role("button", name=texts.ACCEPT).click()
+    page.get_by_text(texts.WELCOME_PRIVACY.split("**")[-1].strip()).wait_for(state="detached")
+    act(page)
+    page.wait_for_timeout(_REST)
+    page.screenshot(path=OUT / f"{name}.png")
+    page.close()
+
+
+def nothing(_page: Page) -> None:
+    """Leave the page as it opens."""
+
+
+def three_class(page: Page) -> None:
+    """The other question, explained by lines."""
+    page.get_by_role("radiogroup", name=texts.MODE).get_by_text("Three-class", exact=True).click()
+    page.get_by_text("Bacterial pneumonia", exact=True).first.wait_for()
+    page.get_by_role("radiogroup", name=texts.STYLE).get_by_text(texts.STYLES["lines"], exact=True).click()
+
+
+def second_page(page: Page) -> None:
+    """How good is it?"""
+    page.get_by_role("link", name=texts.PAGE_QUALITY).click()
+    page.get_by_role("heading", name=texts.TERMS_TITLE).wait_for()
+
+
+SHOTS = (
+    ("page", (1440, 1120), nothing),
+    ("three_class", (1440, 1120), three_class),
+    ("how_good", (1440, 1120), second_page),
+    ("phone", (390, 1800), nothing),
+)
 
 
 def main() -> None:
-    """Write one picture a size."""
+    """Write every picture."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--address", default="http://127.0.0.1:8501")
     options = parser.parse_args()
     OUT.mkdir(parents=True, exist_ok=True)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-        for name, (width, height) in SIZES.items():
-            page = browser.new_page(viewport={"width": width, "height": height})
-            page.goto(options.address)
-            page.locator(".js-plotly-plot").nth(1).wait_for(timeout=60_000)
-            page.wait_for_timeout(2000)
-            page.screenshot(path=OUT / f"{name}.png")
+        for name, size, act in SHOTS:
+            take(browser, options.address, name, size, act)
         browser.close()
 
 

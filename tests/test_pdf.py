@@ -1,5 +1,6 @@
 """PDF reports: one page an image whatever it holds, hostile and foreign text, the same bytes for the same answer."""
 
+import base64
 import re
 import zlib
 
@@ -13,13 +14,15 @@ _ASCII85 = re.compile(rb"stream\r?\n(.*?)~>endstream", re.DOTALL)
 
 def text_of(pdf):
     """Words drawn on all pages, in order."""
-    import base64
-
     found = []
     for stream in _ASCII85.findall(pdf):
-        content = zlib.decompress(base64.a85decode(stream.strip()))
+        data = base64.a85decode(stream.strip())
+        if data.startswith(b"\xff\xd8"):  # a picture
+            continue
+        content = zlib.decompress(data)
         found += re.findall(rb"\(((?:\\.|[^\\)])*)\)\s*Tj", content)
-    return b" ".join(found).decode("cp1252")
+    whole = re.sub(rb"\\(\d{3})", lambda octal: bytes([int(octal[1], 8)]), b" ".join(found))
+    return whole.decode("cp1252")
 
 
 def pages(pdf):

@@ -20,7 +20,6 @@ import numpy as np
 
 from detector.calibration import probabilities_of
 from detector.errors import ManifestError, OutputError
-from detector.preprocess import preprocess_pixels
 from detector.schema import BINARY, COVID19, THREE_CLASS
 from detector.training import weighted
 from detector.training.baselines import Scores, standard_baselines
@@ -179,16 +178,15 @@ def parted(examples: Sequence[Example], pair: SourcePair) -> tuple[list[Example]
 
 
 def shipped_contenders(classifier: Classifier, images: Path) -> dict[str, Predictor]:
-    """The shipped network on pictures as they are, and where it has lung fields, with these blacked out."""
+    """The shipped network on pictures as they are, and with the lung fields blacked out."""
     found = {SHIPPED: partial(_predict, classifier=classifier, images=images, change=None)}
-    if classifier.lung_fields is not None:
-        find_lungs = classifier.lung_fields
-
-        def blacked_out(network_input: NetworkInput) -> NetworkInput:
-            return replace(network_input, pixels=black_out(network_input.pixels, find_lungs(network_input)))
-
-        found[SHIPPED_ON_BLACKED_OUT] = partial(_predict, classifier=classifier, images=images, change=blacked_out)
+    found[SHIPPED_ON_BLACKED_OUT] = partial(_predict, classifier=classifier, images=images, change=blacked_out)
     return found
+
+
+def blacked_out(network_input: NetworkInput) -> NetworkInput:
+    """The same input with `black_out`."""
+    return replace(network_input, pixels=black_out(network_input.pixels, network_input.lung_field))
 
 
 def network_fit(
@@ -242,7 +240,7 @@ def _predict(
 ) -> Scores:
     logits = []
     for example in examples:
-        network_input = preprocess_pixels(read_image(images / example.image))
+        network_input = classifier.prepare(read_image(images / example.image))
         logits.append(classifier(change(network_input) if change else network_input).logits)
     return _scores({name: np.array([one[name] for one in logits]) for name in logits[0]})
 
@@ -287,8 +285,5 @@ def _has_both(examples: Sequence[Example]) -> bool:
 
 
 def _not_run(contenders: Mapping[str, Predictor]) -> dict[str, str]:
-    reasons = {
-        LUNGS_BLACKED_OUT: "needs a network's training: hand its fit to audit()",
-        SHIPPED_ON_BLACKED_OUT: "no lung fields are shipped",
-    }
+    reasons = {LUNGS_BLACKED_OUT: "needs a network's training: ask for it with --batches"}
     return {name: reason for name, reason in reasons.items() if name not in contenders}

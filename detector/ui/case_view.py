@@ -14,6 +14,7 @@ from detector.schema import NOTICE
 from detector.ui import bars, stability_check, texts, viewer
 from detector.ui.cases import all_warnings, evidence_sentence
 from detector.ui.exports import render_case_exports
+from detector.ui.gate_view import render_correction
 from detector.ui.greyscale import Greyscale, shown
 from detector.ui.judgement import disagreement, render_judgement
 from detector.ui.names import literal, shown_name
@@ -38,7 +39,7 @@ _VIEWER_CONFIG = {
     "displayModeBar": True,
     "modeBarButtons": [["zoom2d", "pan2d", "zoomIn2d", "zoomOut2d", "resetScale2d"]],
 }
-_VIEWER = "viewer_box"
+_VIEWER, _BARS = "viewer_box", "bars_box"
 _CLASS_MEAN = "mean"
 
 
@@ -47,7 +48,7 @@ def render_case(entry: Entry, choices: Choices, card: ModelCard, classifier: Cla
     """Everything about one image. A fragment: its controls redraw this part of the page alone."""
     case: Case = entry.answer
     prediction = predict(case, choices, card)
-    _render_answer(entry, case, prediction, card)
+    _render_answer(entry, case, prediction, card, classifier)
     chart, judged = st.columns([11, 9], gap="medium")
     with chart:
         _render_bars(entry, case, prediction, card, classifier)
@@ -59,12 +60,13 @@ def render_case(entry: Entry, choices: Choices, card: ModelCard, classifier: Cla
     _render_details(case, card, classifier)
 
 
-def _render_answer(entry: Entry, case: Case, prediction: Prediction, card: ModelCard) -> None:
+def _render_answer(entry: Entry, case: Case, prediction: Prediction, card: ModelCard, classifier: Classifier) -> None:
     for sentence in all_warnings(case, prediction, card):
         st.warning(sentence, icon=":material/warning:")
+    if case.suggested_correction is not None:
+        render_correction(entry, case.suggested_correction, classifier)
     st.subheader(texts.DECISIONS[prediction.decision], anchor=False)
-    marks = [texts.FORCED.format(code=literal(case.forced))] if case.forced else []
-    st.caption(" · ".join([literal(entry.source.name), *marks, NOTICE]))
+    st.caption(" · ".join([literal(entry.source.name), *map(literal, case.marks), NOTICE]))
     note = disagreement(case, prediction, card)
     if note:
         st.info(note, icon=":material/compare_arrows:")
@@ -74,13 +76,14 @@ def _render_bars(entry: Entry, case: Case, prediction: Prediction, card: ModelCa
     stability = session().stability.get(case.key)
     whiskers = stability_check.whiskers(stability, prediction.task) if stability else None
     band = bars.indeterminate_band(prediction, card.calibration.bands[prediction.task.name])
-    st.plotly_chart(
-        bars.probability_chart(prediction, band=band, whiskers=whiskers, palette=_palette()),
-        config=_CHART_CONFIG,
-        theme=None,
-        key="probabilities",
-        alt=bars.probability_alt(prediction, whiskers),
-    )
+    with st.container(key=_BARS):
+        st.plotly_chart(
+            bars.probability_chart(prediction, band=band, whiskers=whiskers, palette=_palette()),
+            config=_CHART_CONFIG,
+            theme=None,
+            key="probabilities",
+            alt=bars.probability_alt(prediction, whiskers),
+        )
     if stability:
         span = stability_check.widest(stability, prediction.task)
         st.caption(texts.STABLE.format(count=len(stability.perturbations), span=100 * span))
@@ -97,7 +100,7 @@ def _render_stability_button(entry: Entry, case: Case, classifier: Classifier) -
     except DetectorError as error:
         st.error(error.user_message)
         return
-    st.rerun(scope="fragment")
+    st.rerun()
 
 
 def _render_controls(case: Case, prediction: Prediction, card: ModelCard) -> Controls:
@@ -176,7 +179,7 @@ def _render_viewer(entry: Entry, case: Case, prediction: Prediction, controls: C
     )
     sentence = _sentence(case, task, controls)
     with st.container(key=_VIEWER):
-        st.html(_phone_style(case))
+        st.html(_style(case, figure.layout.height))
         st.plotly_chart(
             figure,
             config=_VIEWER_CONFIG,
@@ -194,12 +197,16 @@ def _sentence(case: Case, task: Task, controls: Controls) -> str:
     return f"{texts.CLASSES[controls.target]}: {sentence}"
 
 
-def _phone_style(case: Case) -> str:
-    """On a phone the pictures shrink with the width but Plotly keeps the height: cut off what stays empty below."""
+def _style(case: Case, height: float) -> str:
+    """Keep the charts' room free while they load, so that nothing jumps.
+
+    On a phone the pictures shrink with the width but Plotly keeps the height: what stays empty below is cut off.
+    """
     rows, columns = case.image.shape
-    height = f"calc({50 * rows / columns:.1f}vw + {viewer.HEAD}px)"
-    rule = f".st-key-{_VIEWER} {{ max-height: {height}; overflow: hidden; }}"
-    return f"<style>@media (max-width: 640px) {{ {rule} }}</style>"
+    on_phone = f"calc({50 * rows / columns:.1f}vw + {viewer.HEAD}px)"
+    free = f".st-key-{_BARS} {{ min-height: {bars.HEIGHT}px; }} .st-key-{_VIEWER} {{ min-height: {height:.0f}px; }}"
+    cut = f".st-key-{_VIEWER} {{ min-height: 0; max-height: {on_phone}; overflow: hidden; }}"
+    return f"<style>{free} @media (max-width: 640px) {{ {cut} }}</style>"
 
 
 def _render_details(case: Case, card: ModelCard, classifier: Classifier) -> None:

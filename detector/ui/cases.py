@@ -67,9 +67,18 @@ class Case:
         return self.analysis.warnings
 
     @property
-    def forced(self) -> str | None:
-        """Code of the refusal that the reader has overridden."""
-        return getattr(self.analysis, "forced", None)
+    def marks(self) -> tuple[str, ...]:
+        """What the reader has decided about this image, as words that go wherever the answer goes."""
+        forced, correction = getattr(self.analysis, "forced", None), getattr(self.analysis, "correction", None)
+        turned = correction is not None and correction.quarter_turns % 4 != 0
+        inverted = correction is not None and correction.inverted
+        found = [texts.TURNED] * turned + [texts.INVERTED] * inverted
+        return (*found, texts.FORCED.format(code=forced)) if forced else tuple(found)
+
+    @property
+    def suggested_correction(self) -> Any:
+        """How the picture might have to be turned or inverted, where the gate thinks so."""
+        return getattr(self.analysis, "suggested_correction", None)
 
     def cam(self, task: Task, target_class: str, against: str | None = None) -> np.ndarray:
         """Evidence for a class, (h, w) on the network's grid; with `against`, for it rather than for that class."""

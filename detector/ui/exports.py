@@ -113,7 +113,7 @@ def case_png(case: Case, prediction: Prediction, controls: Controls) -> bytes:
     sheet = Image.new("RGB", (pair.shape[1], pair.shape[0] + _STRIP), "black")
     sheet.paste(Image.fromarray(pair), (0, 0))
     size = min(_TYPE_SIZE, max(8, pair.shape[1] // 50))
-    words = f"{controls.look.title} · {texts.DECISIONS[prediction.decision]} · {NOTICE}"
+    words = " · ".join([controls.look.title, texts.DECISIONS[prediction.decision], *case.marks, NOTICE])
     font = ImageFont.load_default(size)
     ImageDraw.Draw(sheet).text((8, pair.shape[0] + _STRIP // 2), words, fill="white", font=font, anchor="lm")
     buffer = io.BytesIO()
@@ -128,7 +128,7 @@ def case_page(entry: Entry, prediction: Prediction, controls: Controls, card: Mo
     point = prediction.operating_point
     return CasePage(
         title=texts.DECISIONS[prediction.decision],
-        subject=shown_name(entry.source.name) if named else neutral_name(entry),
+        subject=" · ".join([shown_name(entry.source.name) if named else neutral_name(entry), *case.marks]),
         image=image,
         overlay=overlay,
         captions=(texts.XRAY_PANEL, f"{controls.look.title}. {texts.MAP_CAUTION}"),

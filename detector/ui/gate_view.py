@@ -23,13 +23,17 @@ def render_refusal(entry: Entry, classifier: Classifier) -> None:
     st.subheader(texts.GATE_TITLE.format(name=name), anchor=False)
     st.error(f"**{name}**: {failure.message}", icon=":material/block:")
     with st.container(horizontal=True):
-        correction = failure.suggested_correction
-        if correction is not None:
-            _render_retry(correction_label(correction), "correct", entry, classifier, {"correction": correction})
+        if failure.suggested_correction is not None:
+            render_correction(entry, failure.suggested_correction, classifier)
         if failure.can_force:
             _render_retry(texts.FORCE, "force", entry, classifier, {"force": True})
     if failure.can_force:
         st.caption(texts.FORCE_HELP)
+
+
+def render_correction(entry: Entry, correction: Any, classifier: Classifier) -> None:
+    """The button that turns or inverts a picture and analyses it again."""
+    _render_retry(correction_label(correction), "correct", entry, classifier, {"correction": correction})
 
 
 def correction_label(correction: Any) -> str:

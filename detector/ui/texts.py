@@ -114,6 +114,7 @@ DECISIONS = {
 }
 DECISION_LABELS = {**CLASSES, INDETERMINATE: "Indeterminate"}
 FORCED = "analysed against the advice of the gate ({code})"
+TURNED, INVERTED = "turned before the analysis", "inverted before the analysis"
 DISAGREEMENT = "The other question disagrees. {mode}: {decision}."
 PROBABILITY_AXIS = "Calibrated probability"
 PROBABILITY_ALT = "Bar chart of calibrated probabilities: {bars}."
@@ -133,7 +134,6 @@ GATE_TITLE = "No answer: {name}"
 FORCE = "Analyse anyway"
 FORCE_HELP = "The answer is marked wherever it goes. The network has learnt nothing about such pictures."
 CORRECT_TURN, CORRECT_INVERT, CORRECT_BOTH = "Turn and analyse", "Invert and analyse", "Turn, invert and analyse"
-CURE = "What helps: {message}"
 
 # Judgement
 PRE_TEST = "COVID-19 before the X-ray"

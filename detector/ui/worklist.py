@@ -159,7 +159,8 @@ def _table(entries: Sequence[Entry]) -> dict[str, list]:
 def _notes(entry: Entry) -> list[str]:
     twin = [texts.TWIN.format(number=entry.twin)] if entry.twin else []
     refusal = [entry.answer.message] if isinstance(entry.answer, Failure) else []
-    return [*twin, *refusal, *entry.warnings]
+    marks = [f"{mark.capitalize()}." for mark in entry.answer.marks] if isinstance(entry.answer, Case) else []
+    return [*twin, *refusal, *marks, *entry.warnings]
 
 
 def _judged(answer: Case | Failure | None, choices: Choices, card: ModelCard) -> dict[str, Any]:

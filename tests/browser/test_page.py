@@ -1,74 +1,16 @@
 """The main job in a real browser: drag in, toggle, look; one forward pass an image, however much is toggled."""
 
-import base64
 import re
 
-import cv2
 import numpy as np
 import pytest
 from playwright.sync_api import expect
 
 from tests.browser.conftest import served, settle
+from tests.browser.hands import bars, choose, drop, layers, passes, ranges, viewer_box
 from tests.conftest import encode, make_dicom
 
 pytestmark = pytest.mark.browser
-
-DROP = """
-([zone, files]) => {
-    const transfer = new DataTransfer();
-    for (const [name, type, data] of files) {
-        const bytes = Uint8Array.from(atob(data), c => c.charCodeAt(0));
-        transfer.items.add(new File([bytes], name, {type}));
-    }
-    for (const kind of ["dragenter", "dragover", "drop"])
-        zone.dispatchEvent(new DragEvent(kind, {bubbles: true, cancelable: true, dataTransfer: transfer}));
-}
-"""
-FIGURES = """
-() => [...document.querySelectorAll('.js-plotly-plot')].map(plot => plot.data.map(trace => ({
-    type: trace.type, source: trace.source,
-    x: trace.x ? Array.from(trace.x) : null, y: trace.y ? Array.from(trace.y) : null
-})))
-"""
-AXES = """
-() => {
-    const layout = [...document.querySelectorAll('.js-plotly-plot')].at(-1)._fullLayout;
-    return [layout.xaxis, layout.xaxis2].map(axis => [...axis.range]);
-}
-"""
-
-
-def drop(page, *files):
-    """Drag files (name, bytes) onto the upload, as from a folder."""
-    zone = page.get_by_test_id("stFileUploaderDropzone").element_handle()
-    page.evaluate(DROP, [zone, [[name, "", base64.b64encode(data).decode()] for name, data in files]])
-
-
-def bars(page):
-    """Class name to probability, as drawn."""
-    (trace,) = [t for figure in page.evaluate(FIGURES) for t in figure if t["type"] == "bar"]
-    return dict(zip(trace["y"], trace["x"], strict=True))
-
-
-def pictures(page):
-    """The X-ray and the map, as drawn: two (H, W, 3) arrays."""
-    sources = [t["source"] for figure in page.evaluate(FIGURES) for t in figure if t["type"] == "image"]
-    data = [np.frombuffer(base64.b64decode(source.partition(",")[2]), np.uint8) for source in sources]
-    return [cv2.imdecode(one, cv2.IMREAD_COLOR).astype(int) for one in data]
-
-
-def choose(page, group, option):
-    """Press one segment of a segmented control."""
-    page.get_by_role("radiogroup", name=re.compile(group)).get_by_text(option, exact=True).click()
-    settle(page)
-
-
-def passes(page):
-    """How often the network has run, as the page says."""
-    page.get_by_text("Where this answer comes from").click()
-    text = page.get_by_text(re.compile(r"The network has run \d+ times")).inner_text()
-    page.get_by_text("Where this answer comes from").click()
-    return int(re.search(r"has run (\d+) times", text).group(1))
 
 
 @pytest.fixture
@@ -85,36 +27,48 @@ def three_formats(composite_pixels):
 def test_example_is_drawn_without_a_click(page):
     assert bars(page).keys() == {"COVID-19", "Not COVID-19"}
     assert sum(bars(page).values()) == pytest.approx(1)
-    xray, overlay = pictures(page)
-    assert xray.shape == overlay.shape == (512, 512, 3)
-    assert np.abs(xray - overlay).max() > 30
+    left, right, evidence = layers(page)
+    assert left.shape == (512, 512, 3)
+    np.testing.assert_array_equal(left, right)
+    assert evidence[..., 3].max() > 60  # of 255: evidence that is seen
     expect(page.get_by_text("Not for diagnosis").first).to_be_visible()
 
 
-def test_drag_in_toggle_class_opacity_with_one_pass_an_image(page, three_formats):
+def test_first_run_is_accepted_with_one_click_and_remembered(page):
+    page.get_by_role("button", name="I understand").click()
+    expect(page.get_by_text("What it is not")).to_have_count(0)
+    settle(page)
+    choose(page, "Question", "Three-class")
+    expect(page.get_by_text("What it is not")).to_have_count(0)
+
+
+def test_drag_in_toggle_class_look_with_one_pass_an_image(page, three_formats):
     before = passes(page)
     drop(page, *three_formats)
-    for name, _ in three_formats:
-        expect(page.get_by_role("button", name=f"Remove {name}")).to_be_visible()
+    expect(page.get_by_text("1 of 3")).to_be_visible()
     settle(page)
-    assert pictures(page)[0].shape == (496, 496, 3)
+    assert layers(page)[0].shape == (496, 496, 3)
 
     choose(page, "Question", "Three-class")
     three = bars(page)
     assert list(three) == ["Normal", "Bacterial pneumonia", "COVID-19"]
     assert sum(three.values()) == pytest.approx(1)
 
-    xray, first_map = pictures(page)
+    x_ray, _, first_map = layers(page)
     choose(page, "Explain", "Normal" if three["Normal"] < 0.5 else "Bacterial pneumonia")
-    same_xray, other_map = pictures(page)
-    np.testing.assert_array_equal(same_xray, xray)
+    same_x_ray, _, other_map = layers(page)
+    np.testing.assert_array_equal(same_x_ray, x_ray)
     assert np.abs(other_map - first_map).max() > 20
 
-    slider = page.get_by_role("slider", name="Opacity")
-    slider.press("Home")
+    choose(page, "Map", "Lines")
+    assert len(layers(page)) == 2  # lines are no picture
+    choose(page, "Map", "Colour")
+
+    page.get_by_role("button", name="Grey scale").click()
+    page.get_by_text("Invert", exact=True).click()
     settle(page)
-    clear_xray, clear_map = pictures(page)
-    assert np.abs(clear_map - clear_xray).max() <= 6  # two JPEGs of one grey picture
+    assert np.abs(255 - layers(page)[0] - x_ray).max() <= 6  # two JPEGs of one grey picture
+    page.keyboard.press("Escape")
 
     choose(page, "Question", "Binary: COVID-19 or not")
     choose(page, "Operating point", "Sensitive")
@@ -122,19 +76,25 @@ def test_drag_in_toggle_class_opacity_with_one_pass_an_image(page, three_formats
     assert passes(page) == before + len(three_formats)
 
 
-def test_zooming_one_picture_zooms_the_other(page):
-    whole = page.evaluate(AXES)
+def test_wheel_zooms_and_drag_moves_both_pictures(page):
+    whole = ranges(page)
     assert whole[0] == whole[1]
-    box = page.locator(".js-plotly-plot").last.locator(".xy .drag, .nsewdrag").first.bounding_box()
-    x, y = box["x"] + box["width"] * 0.3, box["y"] + box["height"] * 0.3
-    page.mouse.move(x, y)
+    box = viewer_box(page)
+    page.mouse.move(box["x"] + box["width"] * 0.5, box["y"] + box["height"] * 0.5)
+    page.mouse.wheel(0, -300)
+    page.wait_for_timeout(800)
+    zoomed = ranges(page)
+    assert zoomed[0] == zoomed[1]
+    assert zoomed[0][1] - zoomed[0][0] < 0.9 * (whole[0][1] - whole[0][0])
     page.mouse.down()
-    page.mouse.move(x + box["width"] * 0.3, y + box["height"] * 0.3, steps=6)
+    page.mouse.move(box["x"] + box["width"] * 0.3, box["y"] + box["height"] * 0.4, steps=6)
     page.mouse.up()
     page.wait_for_timeout(800)
-    zoomed = page.evaluate(AXES)
-    assert zoomed[0] == zoomed[1]
-    assert zoomed[0][1] - zoomed[0][0] < 0.7 * (whole[0][1] - whole[0][0])
+    moved = ranges(page)
+    assert moved[0] == moved[1]
+    assert moved[0][0] > zoomed[0][0] + 5
+    choose(page, "Map", "Lines")
+    assert ranges(page) == moved  # another look at the same place
 
 
 def test_bad_files_get_a_sentence_and_the_others_an_answer(page, three_formats):
@@ -146,7 +106,52 @@ def test_bad_files_get_a_sentence_and_the_others_an_answer(page, three_formats):
     for sentence in ("empty.png: The file is empty", "torn.png: The file is damaged", "notes.png: This is not a PNG"):
         assert sentence in texts
     settle(page)
-    assert pictures(page)[0].shape == (496, 496, 3)
+    assert layers(page)[0].shape == (496, 496, 3)
+
+
+def test_arrow_keys_walk_through_the_list(page):
+    page.get_by_role("heading", name="COVID-19 likely").click()  # the page, not a control, has the keys
+    page.keyboard.press("ArrowRight")
+    expect(page.get_by_text("2 of 3")).to_be_visible()
+    expect(page.get_by_text("Composite: bacterial pneumonia (children) · Research")).to_be_visible()
+    page.keyboard.press("ArrowLeft")
+    expect(page.get_by_text("1 of 3")).to_be_visible()
+
+
+def test_arrow_keys_on_a_slider_move_the_slider_alone(page):
+    slider = page.get_by_role("slider", name="Opacity")
+    slider.focus()
+    slider.press("ArrowRight")
+    settle(page)
+    expect(page.get_by_text("65 %")).to_be_visible()
+    expect(page.get_by_text("1 of 3")).to_be_visible()
+
+
+def test_clicking_a_line_opens_it_and_the_open_one_is_marked(page):
+    grid = page.get_by_test_id("stDataFrame").first.bounding_box()
+    page.mouse.click(grid["x"] + 130, grid["y"] + 37 + 52 * 2.5)
+    expect(page.get_by_text("3 of 3")).to_be_visible()
+    expect(page.get_by_text("Composite: normal · Research")).to_be_visible()
+
+
+def test_what_needs_eyes_first_is_one_click_away(page):
+    choose(page, "Order", "What needs eyes first")
+    page.get_by_role("heading", name="COVID-19 likely").click()
+    page.keyboard.press("ArrowRight")
+    expect(page.get_by_role("heading", name=re.compile("Indeterminate"))).to_be_visible()
+
+
+@pytest.mark.parametrize(
+    ("button", "magic"), [("PDF report", b"%PDF"), ("PNG picture", b"\x89PNG"), ("JSON record", b"{"), ("CSV", b"\xef")]
+)
+def test_answer_is_saved_without_the_file_s_name(page, button, magic):
+    page.get_by_role("button", name="Save this answer").click()
+    with page.expect_download() as waiting:
+        page.get_by_role("button", name=button).click()
+    content = waiting.value.path().read_bytes()
+    assert content.startswith(magic)
+    assert waiting.value.suggested_filename.startswith("x-ray-1.")
+    assert b"Composite" not in content
 
 
 def test_hostile_name_is_text_and_no_markup(page):
@@ -162,12 +167,23 @@ def test_samples_button_without_internet_says_so(page):
     assert len(bars(page)) == 2
 
 
+def test_uploads_survive_a_look_at_the_other_page(page, three_formats):
+    drop(page, three_formats[0])
+    settle(page)
+    page.get_by_role("link", name="How good is it?").click()
+    expect(page.get_by_role("heading", name="Beside the original")).to_be_visible()
+    page.get_by_role("link", name="Reading room").click()
+    expect(page.get_by_text(re.compile(r"first\.png · Research"))).to_be_visible()
+
+
 def test_nothing_is_asked_of_any_other_machine(tab, server):
     asked = []
     tab.on("request", lambda request: asked.append(request.url))
     tab.goto(server)
     tab.get_by_role("heading", name="COVID-19 likely").wait_for()
     settle(tab)
+    tab.get_by_role("link", name="How good is it?").click()
+    expect(tab.get_by_role("heading", name="The words")).to_be_visible()
     assert asked
     assert not [url for url in asked if not url.startswith((server, "data:", "blob:"))]
 
@@ -189,4 +205,7 @@ def test_upload_is_usable_while_tensorflow_is_still_being_imported(tab, tmp_path
 def test_nothing_is_wider_than_the_window(page, width):
     page.set_viewport_size({"width": width, "height": 1000})
     page.wait_for_timeout(800)
+    assert page.evaluate("() => document.documentElement.scrollWidth") <= width
+    page.goto(page.url.rstrip("/") + "/how-good")
+    expect(page.get_by_role("heading", name="The words")).to_be_visible()
     assert page.evaluate("() => document.documentElement.scrollWidth") <= width

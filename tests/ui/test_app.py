@@ -9,6 +9,7 @@ from streamlit.testing.v1 import AppTest
 from detector.errors import ModelError, RejectedError, SampleNetworkError
 from detector.schema import ClassStability, Stability
 from detector.ui import cases, resources, samples, stability_check, texts
+from detector.ui.names import literal
 from tests.conftest import ROOT, encode, make_dicom
 
 APP = str(ROOT / "streamlit_app.py")
@@ -116,7 +117,7 @@ def test_next_and_previous_walk_through_the_list(app):
     app.button(key="next").click().run()
     assert app.button(key="next").disabled
     assert texts.PLACE.format(place=3, total=3) in words(app)
-    assert any("Composite: normal" in caption.value for caption in app.caption)
+    assert any(literal("Composite: normal") in caption.value for caption in app.caption)
 
 
 def test_uploads_of_three_formats_and_a_bad_one(app, composite, composite_pixels):

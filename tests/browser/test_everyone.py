@@ -1,0 +1,76 @@
+"""The page for everyone: axe-core finds nothing serious, the keyboard reaches everything, pictures have words."""
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+
+from tests.browser.conftest import settle
+from tests.browser.hands import choose
+
+pytestmark = pytest.mark.browser
+
+#: What Streamlit's own parts do and this page can't change: rule, and what the element's selector or markup holds.
+STREAMLIT_S_OWN = ()
+
+
+def serious(page):
+    """Findings of axe-core that keep people out, as (rule, element) without what is Streamlit's own."""
+    found = []
+    for violation in Axe().run(page).response["violations"]:
+        if violation["impact"] not in {"serious", "critical"}:
+            continue
+        for node in violation["nodes"]:
+            where = f"{' '.join(map(str, node['target']))} {node['html'][:200]}"
+            if not any(rule == violation["id"] and mark in where for rule, mark in STREAMLIT_S_OWN):
+                found.append((violation["id"], where, node.get("failureSummary", "")[:300]))
+    return found
+
+
+@pytest.mark.parametrize("width", [1440, 390])
+def test_reading_room_has_no_serious_finding(page, width):
+    page.set_viewport_size({"width": width, "height": 1000})
+    page.wait_for_timeout(500)
+    assert serious(page) == []
+
+
+def test_three_class_question_has_no_serious_finding(page):
+    page.get_by_role("button", name="I understand").click()
+    choose(page, "Question", "Three-class")
+    assert serious(page) == []
+
+
+def test_second_page_has_no_serious_finding(page):
+    page.get_by_role("link", name="How good is it?").click()
+    page.get_by_role("heading", name="The words").wait_for()
+    page.wait_for_timeout(1500)
+    assert serious(page) == []
+
+
+def test_every_chart_and_picture_has_words(page):
+    charts = page.get_by_test_id("stPlotlyChart")
+    for place in range(charts.count()):
+        words = charts.nth(place).evaluate(
+            "e => [e, ...e.querySelectorAll('[aria-label]')].map(x => x.getAttribute('aria-label')).join(' ')"
+        )
+        assert "COVID-19" in words
+    assert page.evaluate("() => [...document.images].filter(i => !i.hasAttribute('alt')).length") == 0
+
+
+REACHED = """
+() => {
+    const e = document.activeElement;
+    return e === document.body ? null : [e.getAttribute('aria-label') || '', e.innerText || '', e.tagName].join('|');
+}
+"""
+
+
+def test_tab_key_reaches_every_control(page):
+    page.get_by_role("button", name="I understand").click()
+    settle(page)
+    page.evaluate("() => window.scrollTo(0, 0)")
+    seen = []
+    for _ in range(70):
+        page.keyboard.press("Tab")
+        seen.append(page.evaluate(REACHED) or "")
+    walked = "\n".join(seen)
+    for words in ("Upload", "Fetch sample", "Next", "Grey scale", "Save this answer", "Save the list", "Opacity"):
+        assert words in walked, f"{words} was not reached: {seen}"
