@@ -184,6 +184,10 @@ def _add_audit(commands: Any) -> None:
     parser.add_argument("--manifest", type=Path, required=True, metavar="FILE.csv")
     parser.add_argument("--images", type=Path, metavar="DIR", help="what the manifest's paths are relative to")
     parser.add_argument("--out", type=Path, default=Path("out/audit"), metavar="DIR")
+    parser.add_argument(
+        "--batches", type=int, default=0, metavar="N",
+        help="also train networks of N batches: on blacked-out lungs, and without each pair of sources; goes on in DIR",
+    )  # fmt: skip
     _add_model(parser)
     parser.set_defaults(run=_audit)
 
@@ -419,8 +423,14 @@ def _audit(options: argparse.Namespace) -> int:
     from detector.classifier import Classifier  # noqa: PLC0415
     from detector.training.audit import audit  # noqa: PLC0415
 
+    images = options.images or options.manifest.parent
+    trainings = None
+    if options.batches:
+        from detector.training.commands import audit_trainings  # noqa: PLC0415
+
+        trainings = audit_trainings(options.manifest, images, options.out, batches=options.batches)
     classifier = Classifier.load(options.model, options.models)
-    found = audit(options.manifest, options.images or options.manifest.parent, classifier, options.out)
+    found = audit(options.manifest, images, classifier, options.out, trainings=trainings)
     sys.stdout.write(json.dumps(found["splits"], indent=2) + "\n")
     return EXIT_OK
 

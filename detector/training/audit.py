@@ -3,7 +3,9 @@
 Where one comes within 0.05 of the network's area under the ROC curve, the split proves nothing, whatever the score.
 Any contender can be added as a fit (see `detector.training.baselines`), a network's training on blacked-out lungs too:
 
-    fits = {**standard_baselines(images), LUNGS_BLACKED_OUT: network_fit(train_blacked_out, read)}
+    fits = {**standard_baselines(images, classifier.prepare), "another": network_fit(train, read)}
+
+Networks are trained for it where `detector.training.leave_out.Trainings` are handed over.
 """
 
 from __future__ import annotations
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from detector.classifier import Classifier
     from detector.schema import NetworkInput
     from detector.training.baselines import Fit, Predictor
+    from detector.training.leave_out import Trainings
     from detector.training.manifest import Example
 
 _LOG = logging.getLogger(__name__)
@@ -71,7 +74,13 @@ class SourcePair:
 
 
 def audit(
-    manifest: Path, images: Path, classifier: Classifier, out: Path, *, fits: Mapping[str, Fit] | None = None
+    manifest: Path,
+    images: Path,
+    classifier: Classifier,
+    out: Path,
+    *,
+    fits: Mapping[str, Fit] | None = None,
+    trainings: Trainings | None = None,
 ) -> dict[str, Any]:
     """Measure every contender on every split and write ``audit.json``.
 
@@ -81,6 +90,7 @@ def audit(
         classifier: the shipped network.
         out: folder to write to.
         fits: contenders to train, by name; `standard_baselines` where None.
+        trainings: how to train networks: one on blacked-out lungs, and one for each pair of sources left out.
 
     Returns:
         What ``audit.json`` holds: ``splits`` (overall and by source: each contender's areas, and which ones come near
@@ -95,16 +105,23 @@ def audit(
     if missing := [split for split, part in parts.items() if not part]:
         raise ManifestError(f"An audit needs the splits train, val and test. {manifest} lacks {missing}.")
     make_folder(out)
-    fits = standard_baselines(images) if fits is None else fits
+    fits = standard_baselines(images, classifier.prepare) if fits is None else fits
     contenders = shipped_contenders(classifier, images)
     for name, fit in fits.items():
         _LOG.info("fitting %s", name)
         contenders[name] = fit(parts["train"])
+    if trainings:
+        contenders[LUNGS_BLACKED_OUT] = network_fit(trainings.blacked_out(blacked_out), trainings.read(blacked_out))(
+            examples
+        )
     found = {
         "model": asdict(classifier.card.info),
         "near": NEAR,
         "splits": {split: compare(parts[split], contenders) for split in _SPLITS},
-        "leave_one_source_pair_out": leave_one_source_pair_out(examples, fits),
+        "leave_one_source_pair_out": {
+            **leave_one_source_pair_out(examples, fits),
+            **({"network": trainings.left_out(source_pairs(examples), examples)} if trainings else {}),
+        },
         "not_run": _not_run(contenders),
     }
     try:

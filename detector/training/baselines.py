@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from detector.preprocess import preprocess_pixels
 from detector.schema import COVID19, THREE_CLASS
 from detector.training.manifest import Example, read_image
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from detector.schema import NetworkInput
 
 BORDER = 10  # pixels
 
@@ -54,18 +55,26 @@ Fit = Callable[[Sequence[Example]], Predictor]
 Features = Callable[[Sequence[Example]], np.ndarray]
 
 
-def standard_baselines(images: Path) -> dict[str, Fit]:
-    """The baselines that need no network's training, by name; `images` is what the examples' paths are relative to.
+def standard_baselines(images: Path, prepare: Callable[[np.ndarray], NetworkInput]) -> dict[str, Fit]:
+    """The baselines that need no network's training, by name.
 
-    Spectrum and border are taken once from the picture as it lies in the file and once from what `detector.preprocess`
-    leaves of it: the first says what the images give away, the second what the network could still see.
+    Spectrum and border are taken once from the picture as it lies in the file and once from what the network is given:
+    the first says what the images give away, the second what the network could still see.
+
+    Args:
+        images: what the examples' paths are relative to.
+        prepare: from (rows, columns) float32 in [0, 1] to the network's input; see `Classifier.prepare`.
     """
+
+    def of_input(features: Callable[[np.ndarray], np.ndarray]) -> Callable[[np.ndarray], np.ndarray]:
+        return lambda image: features(prepare(image).pixels[..., 0])
+
     return {
         "source_and_age": lambda train: fit_logistic(train, _SourceAndAge(train)),
         "spectrum": partial(fit_logistic, features=_Cached(images, _file_spectrum)),
         "border": partial(fit_logistic, features=_Cached(images, _file_border)),
-        "spectrum_of_the_input": partial(fit_logistic, features=_Cached(images, _input_spectrum)),
-        "border_of_the_input": partial(fit_logistic, features=_Cached(images, _input_border)),
+        "spectrum_of_the_input": partial(fit_logistic, features=_Cached(images, of_input(spectrum_features))),
+        "border_of_the_input": partial(fit_logistic, features=_Cached(images, of_input(border_features))),
     }
 
 
@@ -186,11 +195,3 @@ def _file_spectrum(image: np.ndarray) -> np.ndarray:
 
 def _file_border(image: np.ndarray) -> np.ndarray:
     return border_features(_at_one_size(image))
-
-
-def _input_spectrum(image: np.ndarray) -> np.ndarray:
-    return spectrum_features(preprocess_pixels(image).pixels[..., 0])
-
-
-def _input_border(image: np.ndarray) -> np.ndarray:
-    return border_features(preprocess_pixels(image).pixels[..., 0])

@@ -45,6 +45,7 @@ from detector.training.fit_gate import (
     turned_seen,
 )
 from detector.training.fit_lungs import LungFitConfig, fit_lungs, measure_dice, with_masks
+from detector.training.leave_out import Trainings, protocol
 from detector.training.lung_focus import segmenter
 from detector.training.manifest import read_manifest
 from detector.training.views import find_lung_masks
@@ -207,6 +208,19 @@ def train_gate(manifest: Path, images: Path, folder: Path, *, not_frontal: Path,
         "side_views_slices_and_limbs_cross_validated": crossed_rates(train, strange, validation, seed=seed),
     }
     measure_card(replace(card, gate=entry), manifest, images, folder)
+
+
+def audit_trainings(manifest: Path, images: Path, out: Path, *, batches: int) -> Trainings:
+    """The trainings of an audit: the shipped settings, shorter.
+
+    Raises:
+        ManifestError: if the manifest or a picture can't be read.
+        OutputError: if `out` can't be written.
+    """
+    make_folder(out)
+    segment = segmenter(LungFields.load(MODELS, LUNG_PREPROCESSING_ID).network)
+    lungs = find_lung_masks(read_manifest(manifest), images, segment, cache=out / "lung_masks.npz")
+    return Trainings(images, out, protocol(FitConfig(), batches=batches), lungs)
 
 
 def calibrate(answers: Answers) -> Calibration:

@@ -1,8 +1,8 @@
-"""Leave-one-source-pair-out: how the network does where both the sick and the healthy come from places it never saw.
+"""The trainings that an audit asks for, by a small protocol: on blacked-out lungs, and without a pair of sources.
 
-For each pair of a source of COVID-19 and a source of other pictures, a network is trained without the COVID-19 of the
-one and without the other pictures of the other, thresholds are fixed on the validation pictures that remain, and the
-pair that was left out is measured. What was learnt about collections and not about lungs fails here.
+Leave-one-source-pair-out: a network is trained without a source of COVID-19 and a source of other pictures, thresholds
+are fixed on the validation pictures that remain, and the pair that was left out is measured: the sick of the one, the
+others of the other. What was learnt about collections and not about lungs fails here.
 """
 
 from __future__ import annotations
@@ -16,86 +16,84 @@ import numpy as np
 
 from detector.calibration import fit_operating_points, probabilities_of
 from detector.schema import BINARY, COVID19
+from detector.training.audit import parted
 from detector.training.fit import FitConfig, fit, load_inputs, predict_logits
 from detector.training.metrics import auroc, bootstrap
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     import keras
 
+    from detector.schema import NetworkInput
+    from detector.training.audit import SourcePair
     from detector.training.manifest import Example
     from detector.training.views import LungMasks
 
 _LOG = logging.getLogger(__name__)
 
-_LEAST = 10  # pictures that a source must have of a kind, to be one side of a pair
 _MOST = 500  # pictures of one side that are measured: more would only take time
 
 
-@dataclass(frozen=True)
-class Pair:
-    """The source of the COVID-19 pictures that are left out, and that of the others."""
+@dataclass(frozen=True, eq=False)
+class Trainings:
+    """How networks are trained for an audit.
 
-    positive: str
-    negative: str
-
-    @property
-    def name(self) -> str:
-        """For files and tables."""
-        return f"{self.positive}-{self.negative}"
-
-    def holds(self, example: Example) -> bool:
-        """Whether a picture belongs to the pair, and so to no training."""
-        return example.source == (self.positive if example.label == COVID19 else self.negative)
-
-
-def source_pairs(examples: Sequence[Example]) -> list[Pair]:
-    """All pairs of a source with COVID-19 and a source with other pictures, ten or more of each.
-
-    A pair that leaves no COVID-19, or nothing else, to learn from is none.
-    """
-    counts: dict[tuple[str, bool], int] = {}
-    for example in examples:
-        key = (example.source, example.label == COVID19)
-        counts[key] = counts.get(key, 0) + 1
-    positive, negative = (
-        [s for (s, covid), n in counts.items() if covid is kind and n >= _LEAST] for kind in (True, False)
-    )
-    pairs = [Pair(p, n) for p in sorted(positive) for n in sorted(negative)]
-    return [pair for pair in pairs if len(_kinds(e for e in examples if not pair.holds(e))) == 2]
-
-
-def run_pair(
-    pair: Pair, examples: Sequence[Example], images: Path, out: Path, config: FitConfig, lungs: LungMasks
-) -> dict[str, Any]:
-    """Train without a pair and measure it; a result that is there already is read.
-
-    Args:
-        pair: what to leave out.
-        examples: all pictures, of every split.
-        images: folder that their paths are relative to.
-        out: folder for the run and its ``result.json``.
-        config: of the training.
+    Attributes:
+        images: folder that the examples' paths are relative to.
+        out: folder of the runs; what stands there finished is read and not made again.
+        config: the protocol, see `protocol`.
         lungs: the lung fields of all pictures.
-
-    Returns:
-        AUROC with its interval, sensitivity and specificity at the operating points of the remaining validation
-        pictures, and the numbers that they rest on.
     """
-    path = out / pair.name / "result.json"
-    if path.exists():
-        return json.loads(path.read_text(encoding="utf-8"))
-    kept = [e for e in examples if not pair.holds(e)]
-    train, validation = ([e for e in kept if e.split == split] for split in ("train", "val"))
-    network = fit(train, validation, images, path.parent, config, lungs=lungs, resume=True)
-    rng = np.random.default_rng(config.seed)
-    left_out = _sample([e for e in examples if pair.holds(e)], rng)
-    result = {"pair": asdict(pair), **measure(network, validation, left_out, images, lungs)}
-    path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    _LOG.info("%s: AUROC %s", pair.name, result["auroc"])
-    return result
+
+    images: Path
+    out: Path
+    config: FitConfig
+    lungs: LungMasks
+
+    def blacked_out(self, change: Callable[[NetworkInput], NetworkInput]) -> Callable[[Sequence[Example]], keras.Model]:
+        """A training on changed inputs, from examples of the splits ``train`` and ``val``."""
+
+        def train(examples: Sequence[Example]) -> keras.Model:
+            parts = ([e for e in examples if e.split == split] for split in ("train", "val"))
+            config = replace(self.config, lung_weight=0.0)  # where there are no lungs, nothing can be asked of them
+            return fit(
+                *parts, self.images, self.out / "lungs_blacked_out", config,
+                lungs=self.lungs, resume=True, transform=lambda view: change(view).pixels,
+            )  # fmt: skip
+
+        return train
+
+    def read(self, change: Callable[[NetworkInput], NetworkInput]) -> Callable[[Sequence[Example]], np.ndarray]:
+        """The inputs of examples, changed alike: (N, size, size, 1) float32."""
+        return lambda examples: load_inputs(
+            examples, self.images, self.lungs, transform=lambda view: change(view).pixels
+        )
+
+    def left_out(self, pairs: Sequence[SourcePair], examples: Sequence[Example]) -> dict[str, Any]:
+        """Train without each pair and sum up; see `summary`."""
+        return summary([self.run_pair(pair, examples) for pair in pairs])
+
+    def run_pair(self, pair: SourcePair, examples: Sequence[Example]) -> dict[str, Any]:
+        """Train without a pair and measure it; a result that is there already is read.
+
+        Returns:
+            AUROC with its interval, sensitivity and specificity at the operating points of the remaining validation
+            pictures, and the numbers that they rest on.
+        """
+        folder = self.out / f"{pair.positive}-{pair.negative}"
+        path = folder / "result.json"
+        if path.exists():
+            return json.loads(path.read_text(encoding="utf-8"))
+        kept, tested = parted(examples, pair)
+        train, validation = ([e for e in kept if e.split == split] for split in ("train", "val"))
+        network = fit(train, validation, self.images, folder, self.config, lungs=self.lungs, resume=True)
+        left_out = _sample(tested, np.random.default_rng(self.config.seed))
+        result = {"pair": asdict(pair), **measure(network, validation, left_out, self.images, self.lungs)}
+        path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+        _LOG.info("%s: AUROC %s", pair.name, result["auroc"])
+        return result
 
 
 def measure(
@@ -185,10 +183,6 @@ def _scores(network: keras.Model, examples: Sequence[Example], images: Path, lun
 
 def _covid(examples: Sequence[Example]) -> np.ndarray:
     return np.array([e.label == COVID19 for e in examples])
-
-
-def _kinds(examples: Iterable[Example]) -> set[bool]:
-    return {e.label == COVID19 for e in examples}
 
 
 def _sample(examples: Sequence[Example], rng: np.random.Generator) -> list[Example]:

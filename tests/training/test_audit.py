@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from detector.errors import ManifestError, OutputError
-from detector.preprocess import preprocess_pixels
 from detector.training import audit as module
 from detector.training import resampling
 from detector.training.audit import (
@@ -148,7 +147,7 @@ class TestShippedContenders:
 
     def test_plain_scores_are_the_logits_of_the_program(self, classifier, composite_pixels):
         scores = shipped_contenders(classifier, COMPOSITES)[SHIPPED]([Example("covid19.png", "covid19")])
-        network_input = preprocess_pixels(composite_pixels.astype(np.float32) / 255)
+        network_input = classifier.prepare(composite_pixels.astype(np.float32) / 255)
         assert scores.covid19[0] == classifier(network_input).logits["binary"][0]
 
 

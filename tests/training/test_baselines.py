@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from detector.preprocess import crop, frame_picture
 from detector.training.baselines import (
     border_features,
     fit_logistic,
@@ -14,6 +15,12 @@ from detector.training.manifest import Example
 from detector.training.metrics import auroc
 from tests.conftest import encode
 from tests.training.test_duplicates import made_up
+
+
+def whole_picture(image):
+    """What the network would be given if no lungs were found."""
+    frame = frame_picture(image)
+    return crop(frame, np.zeros(frame.working.shape, bool), frame.content)
 
 
 class TestLogisticRegression:
@@ -115,12 +122,12 @@ class TestStandardBaselines:
     @pytest.mark.parametrize("name", ["source_and_age", "spectrum"])
     def test_what_names_the_hospital_names_the_label(self, cohort, name):
         folder, train, test = cohort
-        scores = standard_baselines(folder)[name](train)(test)
+        scores = standard_baselines(folder, whole_picture)[name](train)(test)
         assert auroc(np.array([e.label == "covid19" for e in test]), scores.covid19) == 1
 
     def test_every_baseline_gives_scores_of_the_same_form(self, cohort):
         folder, train, test = cohort
-        fits = standard_baselines(folder)
+        fits = standard_baselines(folder, whole_picture)
         assert set(fits) == {"source_and_age", "spectrum", "border", "spectrum_of_the_input", "border_of_the_input"}
         for fit in fits.values():
             scores = fit(train)(test)
@@ -130,5 +137,5 @@ class TestStandardBaselines:
     def test_a_source_that_training_never_saw_says_nothing(self, cohort):
         folder, train, _ = cohort
         strangers = [Example("x", "covid19", "c"), Example("y", "normal", "d")]
-        scores = standard_baselines(folder)["source_and_age"](train)(strangers)
+        scores = standard_baselines(folder, whole_picture)["source_and_age"](train)(strangers)
         assert scores.covid19[0] == scores.covid19[1]
