@@ -3,21 +3,25 @@
 import hashlib
 import json
 import math
+import shutil
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 import pytest
 
+from detector import classifier
 from detector.calibration import margins
-from detector.card import read_card
+from detector.card import MODELS, read_card
 from detector.classifier import Classifier
 from detector.errors import ManifestError
+from detector.gate import VIEWS, load_gate
 from detector.lungs import LungFields, build_lung_network
 from detector.network import LITE0_STAGES, build_network
-from detector.preprocess import PREPROCESSING_ID
+from detector.preprocess import LUNG_PREPROCESSING_ID
 from detector.schema import BINARY, THREE_CLASS
-from detector.training import commands, fit, fit_lungs, resampling
-from detector.training.commands import calibrate, train_classifier, train_lungs
+from detector.training import architectures, commands, fit_gate, fit_lungs, resampling
+from detector.training.commands import calibrate, train_classifier, train_gate, train_lungs
 from detector.training.evaluate import Answers
 from detector.training.manifest import Example
 from detector.training.metrics import bootstrap
@@ -106,8 +110,13 @@ def without_test(manifest):
 
 @pytest.fixture(autouse=True)
 def _small(monkeypatch):
-    monkeypatch.setattr(fit, "STAGES", LITE0_STAGES[:1])
-    monkeypatch.setattr(fit, "build_network", partial(build_network, feature_channels=8))
+    stages = (replace(LITE0_STAGES[0], stride=8),)  # one unit, on a grid as coarse as the whole network's
+    monkeypatch.setattr(
+        architectures,
+        "build",
+        lambda _, *, input_size: build_network(input_size=input_size, stages=stages, feature_channels=8),
+    )
+    monkeypatch.setattr(classifier, "TEXTURE_LAYERS", ("unit00_project_bn",))
     monkeypatch.setattr(resampling, "RESAMPLES", 5)
     monkeypatch.setattr(fit_lungs, "bootstrap", partial(bootstrap, samples=5))
 
@@ -134,7 +143,10 @@ class TestTrainClassifier:
         card = train_classifier(manifest, tmp_path, out, SETTINGS, resume=False)
         assert card == read_card(out / "detector.json")
         assert card.sha256 == hashlib.sha256((out / "detector.keras").read_bytes()).hexdigest()
-        assert Classifier.load(folder=out).card.info == card.info
+        loaded = Classifier.load(folder=out)  # with the lung fields that it was trained behind
+        assert loaded.card.info == card.info
+        assert loaded.gate is None
+        assert (out / "lung_masks.npz").exists()
         assert card.training["images"] == {f"made-up/{name}": 1 for name in CLASSES}
         assert card.training["config"]["batches"] == 2
         assert set(card.performance) == {"val", "test"}
@@ -154,6 +166,61 @@ class TestTrainClassifier:
         with pytest.raises(ManifestError, match="bacterial_pneumonia"):
             train_classifier(manifest, tmp_path, tmp_path / "out", SETTINGS, resume=False)
         assert not (tmp_path / "out").exists()
+
+
+class TestTrainGate:
+    @pytest.fixture
+    def seen(self, monkeypatch):
+        """Stands in for every look through the network; records which images it was given, and what for."""
+        images = {"frontal": [], "turned": []}
+
+        def look(views, sources, kind=None, examples=()):
+            images.setdefault(kind, []).append([e.image for e in examples])
+            rng = np.random.default_rng(len(views))
+            features = np.eye(len(VIEWS))[[VIEWS.index(v) for v in views]] + rng.normal(
+                0, 0.1, (len(views), len(VIEWS))
+            )
+            return fit_gate.Seen(features, np.array(views), np.array(sources), np.arange(len(views)) % 2)
+
+        def frontal(examples, *_, **__):
+            return look(["frontal"] * len(examples), [e.label for e in examples], "frontal", examples)
+
+        def turned(examples, *_, **__):
+            return look(["inverted"] * len(examples), [e.label for e in examples], "turned", examples)
+
+        monkeypatch.setattr(commands, "frontal_seen", frontal)
+        monkeypatch.setattr(commands, "turned_seen", turned)
+        monkeypatch.setattr(commands, "others_seen", lambda *_, **__: look(["other"] * 4, ["photograph"] * 4))
+        strange = look(["side_view", "slice"] * 4, [f"{i}.png" for i in range(8)])
+        monkeypatch.setattr(commands, "not_frontal_seen", lambda *_, **__: strange)
+        monkeypatch.setattr(commands.Classifier, "load", lambda **_: None)
+        monkeypatch.setattr(fit_gate, "_linear", lambda f, t, *, classes, seed: (  # noqa: ARG005
+            np.linalg.lstsq(f, np.eye(classes)[t], rcond=None)[0], np.zeros(classes))
+        )  # fmt: skip
+        return images
+
+    def test_the_gate_stands_in_the_card_and_comes_from_training_and_validation_alone(self, manifest, tmp_path, seen):
+        shutil.copy(MODELS / "detector.json", tmp_path)
+        before = read_card(tmp_path / "detector.json")
+        train_gate(manifest, tmp_path, tmp_path, not_frontal=tmp_path / "t.csv", others=tmp_path, seed=1)
+        card = read_card(tmp_path / "detector.json")
+        assert replace(card, gate=before.gate) == before  # nothing else has changed
+        assert load_gate(tmp_path, card.gate).refuse_below == card.gate["refuse_below"]
+        assert [sorted(images) for images in seen["frontal"]] == [
+            ["0.png", "1.png", "2.png"],
+            ["3.png", "4.png", "5.png"],
+        ]
+        assert [sorted(images) for images in seen["turned"]] == [
+            ["0.png", "1.png", "2.png"],
+            ["3.png", "4.png", "5.png"],
+        ]
+        assert set(card.gate["measured"]) == {
+            "false_refusals",
+            "false_refusals_of_a_source_left_out",
+            "turned_and_inverted",
+            "side_views_slices_and_limbs_cross_validated",
+        }
+        assert {rate["n"] for rate in card.gate["measured"]["false_refusals"].values()} == {1}
 
 
 class TestTrainLungs:
@@ -184,7 +251,7 @@ class TestTrainLungs:
         card = self.train(without_test, tmp_path)
         assert trained_on
         assert card["weights"] < 1e6
-        assert isinstance(LungFields.load(tmp_path / "out", PREPROCESSING_ID), LungFields)
+        assert isinstance(LungFields.load(tmp_path / "out", LUNG_PREPROCESSING_ID), LungFields)
         assert card["dice"]["made_by_a_model"] == {
             "value": None, "ci_low": None, "ci_high": None, "n": 0, "reason": "no images",
         }  # fmt: skip

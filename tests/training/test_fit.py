@@ -2,8 +2,8 @@
 
 import json
 import math
+import re
 from dataclasses import replace
-from functools import partial
 
 import keras
 import numpy as np
@@ -11,6 +11,8 @@ import pytest
 
 from detector.errors import ManifestError, ModelError
 from detector.network import LITE0_STAGES, build_network
+from detector.preprocess import frame_picture, lung_crop
+from detector.training import architectures
 from detector.training import fit as fit_module
 from detector.training.fit import (
     ALLOWED_CLASSES,
@@ -26,11 +28,14 @@ from detector.training.fit import (
     validate,
 )
 from detector.training.imagenet import load_imagenet_weights
-from detector.training.manifest import LABELS, Example, read_manifest
+from detector.training.manifest import LABELS, Example, read_image, read_manifest
+from detector.training.views import LungMasks, plain_view, read_working
 from tests.conftest import encode
 
 CONFIG = FitConfig(batches=4, batch_size=2, warmup_batches=1, frozen_units=1, validate_every=2, seed=7)
-SMALL_STAGES = LITE0_STAGES[:2]  # three units; ImageNet weights fit them
+KINDS = ("weight", "average", "best")  # of weights in a checkpoint
+# Three units that ImageNet weights fit, on a grid that is as coarse as the whole network's.
+SMALL_STAGES = (LITE0_STAGES[0], replace(LITE0_STAGES[1], stride=8))
 
 
 class KilledError(Exception):
@@ -41,9 +46,12 @@ class KilledError(Exception):
 def _small_network():
     """Fit three units and a narrow head instead of the whole network."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fit_module, "STAGES", SMALL_STAGES)
-        patch.setattr(fit_module, "build_network", partial(build_network, feature_channels=16))
+        patch.setattr(architectures, "build", lambda _, *, input_size: small_network(input_size))
         yield
+
+
+def small_network(input_size):
+    return build_network(input_size=input_size, stages=SMALL_STAGES, feature_channels=16)
 
 
 @pytest.fixture(scope="module")
@@ -65,15 +73,23 @@ def examples(images):
 
 
 @pytest.fixture(scope="module")
-def whole(images, examples, tmp_path_factory):
-    """A run of four batches that nothing stopped, in a folder with another run's log."""
-    out = tmp_path_factory.mktemp("whole")
-    (out / "training_log.jsonl").write_text('{"step": 1}\n{"step": 900}\n')
-    return fit(examples, examples, images, out, CONFIG), out
+def lungs(examples):
+    """One lung, a third of each picture, off its middle."""
+    mask = np.zeros((224, 224), bool)
+    mask[40:180, 20:140] = True
+    return LungMasks({example.image: np.packbits(mask) for example in examples})
 
 
 @pytest.fixture(scope="module")
-def resumed(images, examples, tmp_path_factory):
+def whole(images, examples, lungs, tmp_path_factory):
+    """A run of four batches that nothing stopped, in a folder with another run's log."""
+    out = tmp_path_factory.mktemp("whole")
+    (out / "training_log.jsonl").write_text('{"step": 1}\n{"step": 900}\n')
+    return fit(examples, examples, images, out, CONFIG, lungs=lungs), out
+
+
+@pytest.fixture(scope="module")
+def resumed(images, examples, lungs, tmp_path_factory):
     """The same run, killed one batch after its checkpoint, and resumed."""
     out = tmp_path_factory.mktemp("resumed")
     batches = fit_module._batches
@@ -87,8 +103,8 @@ def resumed(images, examples, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fit_module, "_batches", until_the_kill)
         with pytest.raises(KilledError):
-            fit(examples, examples, images, out, CONFIG)
-    return fit(examples, examples, images, out, CONFIG, resume=True), out
+            fit(examples, examples, images, out, CONFIG, lungs=lungs)
+    return fit(examples, examples, images, out, CONFIG, lungs=lungs, resume=True), out
 
 
 def read_log(out):
@@ -107,7 +123,10 @@ class TestRun:
     def test_both_runs_end_with_the_same_checkpoint(self, whole, resumed):
         with np.load(whole[1] / "checkpoint.npz") as one, np.load(resumed[1] / "checkpoint.npz") as other:
             assert one.files == other.files
-            assert int(one["step"]) == 4
+            step, best_step, waited = one["progress"].tolist()
+            assert step == 4
+            assert best_step in {2, 4}
+            assert waited == (4 - best_step) / 2
             for name in one.files:
                 np.testing.assert_array_equal(one[name], other[name], err_msg=name)
 
@@ -116,13 +135,19 @@ class TestRun:
         assert [row["step"] for row in one] == [2, 4]  # and nothing of the run that was there before
         assert one == other
 
-    def test_averaged_weights_are_what_is_returned(self, whole):
+    def test_the_best_of_the_averaged_weights_are_what_is_returned(self, whole):
         network, out = whole
+        losses = {row["step"]: row["worst_log_loss"] for row in read_log(out)}
         with np.load(out / "checkpoint.npz") as saved:
-            average = [saved[name] for name in sorted(saved.files) if name.startswith("average")]
-            last = [saved[name] for name in sorted(saved.files) if name.startswith("weight")]
-        assert_same_weights(network.get_weights(), average)
-        assert any(not np.array_equal(a, w) for a, w in zip(average, last, strict=True))
+            numbered = {
+                kind: [saved[n] for n in sorted(saved.files) if re.fullmatch(rf"{kind}\d+", n)] for kind in KINDS
+            }
+            best_step = int(saved["progress"][1])
+            assert float(saved["best_loss"]) == losses[best_step] == min(losses.values())
+        assert_same_weights(network.get_weights(), numbered["best"])
+        assert any(not np.array_equal(a, w) for a, w in zip(numbered["best"], numbered["weight"], strict=True))
+        if best_step == 4:
+            assert_same_weights(numbered["best"], numbered["average"])
 
     def test_frozen_layers_keep_imagenet_and_all_others_change(self, whole):
         keras.utils.set_random_seed(CONFIG.seed)
@@ -136,15 +161,15 @@ class TestRun:
             kept = [np.array_equal(old, new) for old, new in zip(layer.get_weights(), ended, strict=True)]
             assert kept == [layer.name in frozen] * len(kept), layer.name
 
-    def test_a_finished_run_is_resumed_to_its_own_end(self, whole, images, examples):
+    def test_a_finished_run_is_resumed_to_its_own_end(self, whole, images, examples, lungs):
         network, out = whole
-        again = fit(examples, examples, images, out, CONFIG, resume=True)
+        again = fit(examples, examples, images, out, CONFIG, lungs=lungs, resume=True)
         assert_same_weights(network.get_weights(), again.get_weights())
 
     @pytest.mark.parametrize("change", [{"seed": 8}, {"batches": 8}], ids=["seed", "length"])
-    def test_a_checkpoint_of_another_configuration_is_refused(self, whole, images, examples, change):
+    def test_a_checkpoint_of_another_configuration_is_refused(self, whole, images, examples, lungs, change):
         with pytest.raises(ModelError, match=r"checkpoint\.npz belongs to another run"):
-            fit(examples, examples, images, whole[1], replace(CONFIG, **change), resume=True)
+            fit(examples, examples, images, whole[1], replace(CONFIG, **change), lungs=lungs, resume=True)
 
     def test_no_half_written_file_is_left(self, whole):
         assert {path.name for path in whole[1].iterdir()} == {"checkpoint.npz", "training_log.jsonl"}
@@ -204,6 +229,12 @@ class TestInitialise:
         load_imagenet_weights(expected)
         assert_same_weights(*(n.get_layer("unit02_depthwise").get_weights() for n in (network, expected)))
 
+    def test_random_weights_are_left_as_they_are(self):
+        network = self.network()
+        before = network.get_weights()
+        initialise(network, "random")
+        assert_same_weights(before, network.get_weights())
+
     def test_a_network_of_another_structure_is_refused(self, tmp_path):
         self.network(channels=5).save(tmp_path / "wider.keras")
         with pytest.raises(ModelError, match=r"wider\.keras cannot be gone on from"):
@@ -217,35 +248,157 @@ class TestInitialise:
 class TestBatches:
     CONFIG = replace(CONFIG, batches=9)
 
-    def batches(self, examples, images, config, start=0):
-        return list(fit_module._batches(examples, images, config, start=start))
+    @pytest.fixture
+    def batches(self, examples, images, lungs):
+        def batches(config=self.CONFIG, start=0, **kwargs):
+            return list(fit_module._batches(examples, images, config, lungs=lungs, start=start, **kwargs))
 
-    def test_a_batch_is_a_function_of_seed_and_step_alone(self, examples, images):
-        every, later = (self.batches(examples, images, self.CONFIG, start=start) for start in (0, 5))
+        return batches
+
+    def test_a_batch_is_a_function_of_seed_and_step_alone(self, batches):
+        every, later = (batches(start=start) for start in (0, 5))
         assert len(every) == 9
         for (inputs, targets), (same_inputs, same_targets) in zip(every[5:], later, strict=True):
             np.testing.assert_array_equal(inputs, same_inputs)
-            np.testing.assert_array_equal(targets["three_class"], same_targets["three_class"])
+            for name in ("binary", "three_class", "evidence"):
+                np.testing.assert_array_equal(targets[name], same_targets[name])
 
-    def test_batches_of_two_steps_and_of_two_seeds_differ(self, examples, images):
-        (first, _), (second, _) = self.batches(examples, images, self.CONFIG)[:2]
-        (other, _), *_ = self.batches(examples, images, replace(self.CONFIG, seed=8, batches=1))
+    def test_batches_of_two_steps_and_of_two_seeds_differ(self, batches):
+        (first, _), (second, _) = batches()[:2]
+        (other, _), *_ = batches(replace(self.CONFIG, seed=8, batches=1))
         assert not np.array_equal(first, second)
         assert not np.array_equal(first, other)
 
-    def test_inputs_have_the_networks_form(self, examples, images):
-        (inputs, targets), *_ = self.batches(examples, images, self.CONFIG, start=8)
+    def test_inputs_and_targets_have_the_networks_form(self, batches):
+        (inputs, targets), *_ = batches(start=8)
         assert inputs.shape == (2, 160, 160, 1)
         assert inputs.dtype == np.float32
-        assert {name: value.shape for name, value in targets.items()} == {"binary": (2, 1), "three_class": (2, 3)}
+        shapes = {"binary": (2, 1), "three_class": (2, 3), "evidence": (2, 10, 10, 1)}
+        assert {name: value.shape for name, value in targets.items()} == shapes
+        assert 0 < targets["evidence"].mean() < 1
+
+    def test_without_their_weight_nothing_is_asked_of_the_lungs(self, batches):
+        (_, targets), *_ = batches(replace(self.CONFIG, lung_weight=0.0), start=8)
+        assert set(targets) == {"binary", "three_class"}
+
+    @pytest.mark.parametrize("cut", [True, False], ids=["cut", "whole"])
+    def test_pictures_are_cut_to_their_lungs_unless_the_run_says_otherwise(self, batches, cut):
+        boxes = []
+        batches(replace(self.CONFIG, lung_crop=cut), transform=lambda view: boxes.append(view.geometry) or view.pixels)
+        smaller = [box.height * box.width < 0.7 * 224 * 224 for box in boxes]
+        assert len(boxes) == 18
+        assert any(smaller) == cut
+
+    def test_the_network_is_shown_what_the_transform_makes_of_a_view(self, batches):
+        plain = replace(self.CONFIG, swap_probability=0.0, style=0.0, batches=3)
+        for inputs, _ in batches(plain, transform=lambda view: np.full_like(view.pixels, 2)):
+            values, counts = np.unique(inputs, return_counts=True)
+            assert values[counts.argmax()] == 2  # all but the boxes that are hidden
+            assert np.abs(values[values != 2]).max(initial=0) <= 1
+
+    @pytest.mark.parametrize("style", [0.0, 1.0])
+    def test_style_is_the_chance_of_a_mixed_spectrum(self, batches, style, monkeypatch):
+        chances = []
+        monkeypatch.setattr(fit_module, "mix_amplitudes", lambda x, _, *, probability: chances.append(probability) or x)
+        batches(replace(self.CONFIG, style=style, batches=2))
+        assert chances == [style, style]
 
     @pytest.mark.parametrize("steps", [range(0), range(2, 5), range(6), range(20)], ids=len)
     def test_order_is_kept_for_runs_shorter_and_longer_than_the_queue(self, steps):
         assert list(fit_module._ahead(lambda step: (step,), steps)) == [(step,) for step in steps]
 
-    def test_a_missing_picture_ends_the_run_with_its_name(self, images):
+    def test_a_missing_picture_ends_the_run_with_its_name(self, images, lungs):
         with pytest.raises(ManifestError, match=r"none\.png"):
-            self.batches([Example("none.png", "normal")], images, self.CONFIG)
+            list(fit_module._batches([Example("none.png", "normal")], images, self.CONFIG, lungs=lungs, start=0))
+
+
+class Pretence:
+    """A run without a network's cost: its weights are the number of the batch, its losses are given."""
+
+    CONFIG = replace(CONFIG, batches=20, validate_every=2, initial="random", patience=2, lung_weight=0.0)
+
+    def __init__(self, monkeypatch, out):
+        self.out, self.losses, self.killed_at = out, {}, None
+        tiny = build_network(input_size=16, stages=(), stem_channels=2, feature_channels=2)
+        monkeypatch.setattr(architectures, "build", lambda *_, **__: keras.models.clone_model(tiny))
+        monkeypatch.setattr(fit_module, "load_inputs", lambda *_, **__: None)
+        monkeypatch.setattr(fit_module, "_batches", lambda _, __, c, start, **___: [(None, None)] * (c.batches - start))
+        monkeypatch.setattr(fit_module, "validate", self.validate)
+        monkeypatch.setattr(fit_module._Run, "train", lambda run, *_: self.train(run))
+
+    def train(self, run):
+        if not run.trainer.optimizer.built:
+            run.trainer.optimizer.build(run.trainer.trainable_variables)
+        run.step += 1
+        self.step = run.step
+        if run.step == self.killed_at:
+            raise KilledError
+        run.average = [np.full_like(w, run.step) for w in run.average]
+        return 0.0
+
+    def validate(self, network, *_):
+        assert all((w == self.step).all() for w in network.get_weights())  # of the averaged weights
+        return {"binary_auroc": None, "three_class_auroc": None, "worst_log_loss": self.losses[self.step // 2]}
+
+    def fit(self, losses, **kwargs):
+        """Fit with these losses after batches 2, 4, 6 …; returns the batch whose weights are kept."""
+        self.losses = dict(enumerate(losses, start=1))
+        network = fit([], [], None, self.out, self.CONFIG, lungs=None, **kwargs)
+        (best,) = {float(w.flat[0]) for w in network.get_weights()}
+        return best
+
+    def steps(self):
+        return [row["step"] for row in read_log(self.out)]
+
+
+class TestBestAndPatience:
+    @pytest.fixture
+    def run(self, monkeypatch, tmp_path):
+        return Pretence(monkeypatch, tmp_path)
+
+    @pytest.mark.parametrize(
+        ("losses", "best", "last"),
+        [
+            pytest.param([3, 1, 2, 2], 4, 8, id="two-that-are-worse"),
+            pytest.param([1, 1, 1], 2, 6, id="as-good-is-no-better"),
+            pytest.param([3, 4, 2, 4, 4], 6, 10, id="a-better-one-counts-anew"),
+            pytest.param([1, 2, 3], 2, 6, id="the-first-was-best"),
+            pytest.param(range(10, 0, -1), 20, 20, id="always-better"),
+            pytest.param([9, 8, 7, 6, 5, 4, 3, 2, 1, 5], 18, 20, id="the-last-but-one"),
+            pytest.param([math.nan, 2, math.nan, math.nan], 4, 8, id="no-number-is-no-better"),
+        ],
+    )
+    def test_the_run_ends_after_two_validations_in_vain_and_returns_the_best(self, run, losses, best, last):
+        assert run.fit(losses) == best
+        assert run.steps() == list(range(2, last + 1, 2))
+
+    @pytest.mark.parametrize("killed_at", [5, 7, 8], ids=["after-the-best", "after-a-worse-one", "before-the-last"])
+    def test_a_resumed_run_keeps_the_best_and_goes_on_waiting(self, run, killed_at):
+        losses = [3, 1, 2, 2]
+        run.killed_at = killed_at
+        with pytest.raises(KilledError):
+            run.fit(losses)
+        run.killed_at = None
+        assert run.fit(losses, resume=True) == 4
+        assert run.steps() == [2, 4, 6, 8]
+
+    def test_the_best_survives_in_the_checkpoint(self, run):
+        run.fit([3, 1, 2, 2])
+        with np.load(run.out / "checkpoint.npz") as saved:
+            assert saved["progress"].tolist() == [8, 4, 2]
+            assert float(saved["best_loss"]) == 1
+            assert (saved["best0000"] == 4).all()
+            assert (saved["average0000"] == 8).all()
+
+    def test_without_a_better_one_ever_the_first_weights_are_kept(self, run):
+        (run.out / "none").mkdir()
+        network = build_network(input_size=16, stages=(), stem_channels=2, feature_channels=2)
+        kept = fit_module._Run(network, CONFIG, run.out / "none")
+        before = network.get_weights()
+        kept.average = [w + 1 for w in before]
+        kept.keep_best(math.inf)
+        kept.finish()
+        assert_same_weights(before, network.get_weights())
 
 
 class TestAllowedClassLoss:
@@ -371,7 +524,40 @@ class TestPredictAndValidate:
         assert report["binary_auroc"] is None
         assert report["three_class_auroc"] is None
 
-    def test_inputs_are_the_pictures_as_they_are(self, examples, images):
-        one, two = (load_inputs(examples[:2], images) for _ in range(2))
+    @pytest.mark.parametrize(
+        ("sizes", "worst"),
+        [((10, 9), "normal"), ((10, 10), "covid19"), ((9, 9), "covid19")],
+        ids=["nine do not count beside ten", "ten do", "nine do where there are no others"],
+    )
+    def test_the_worst_group_is_one_of_ten_or_more_where_there_is_one(self, sizes, worst):
+        normal, covid = sizes
+        examples = [Example("n", "normal", "s")] * normal + [Example("c", "covid19", "s")] * covid
+        inputs = np.full((len(examples), 1, 1, 1), -1, np.float32)  # speaks against covid19, so its loss is the larger
+        report = validate(StubNetwork(), examples, inputs)
+        assert report["worst_log_loss"] == report["log_loss"][f"s/{worst}"]
+        assert report["log_loss"]["s/covid19"] > report["log_loss"]["s/normal"]
+
+    def test_inputs_are_the_pictures_as_they_are_cut_to_their_lungs(self, examples, images, lungs):
+        one, two = (load_inputs(examples[:2], images, lungs) for _ in range(2))
         assert one.shape == (2, 160, 160, 1)
         np.testing.assert_array_equal(one, two)
+        views = [plain_view(read_working(images / e.image), lungs[e.image]) for e in examples[:2]]
+        np.testing.assert_array_equal(one, np.stack([view.pixels for view in views]))
+        assert all(view.geometry.height < 224 for view in views)
+
+    def test_uncut_inputs_are_the_whole_pictures(self, examples, images, lungs):
+        inputs = load_inputs(examples[:1], images, lungs, cut=False)
+        whole = frame_picture(read_image(images / examples[0].image))
+        nothing = np.zeros((160, 160), bool)
+        np.testing.assert_array_equal(inputs[0], lung_crop(whole, nothing).pixels)
+
+    def test_inputs_are_what_the_transform_makes_of_each_view(self, examples, images, lungs):
+        inputs = load_inputs(
+            examples[:2], images, lungs, transform=lambda view: view.pixels * ~view.lung_field[..., None]
+        )
+        plain = load_inputs(examples[:2], images, lungs)
+        fields = np.stack(
+            [plain_view(read_working(images / e.image), lungs[e.image]).lung_field for e in examples[:2]]
+        )[..., None]
+        assert not inputs[fields].any()
+        np.testing.assert_array_equal(inputs[~fields], plain[~fields])
