@@ -25,7 +25,8 @@ log = open(os.environ["WATCH_LOG"], "a", buffering=1)
 
 def hook(event, arguments):
     if event in {"socket.connect", "socket.sendto", "socket.getaddrinfo"}:
-        log.write(json.dumps({"event": event, "what": repr(arguments[-1 if event != "socket.getaddrinfo" else 0])}) + "\\n")
+        what = arguments[0 if event == "socket.getaddrinfo" else -1]
+        log.write(json.dumps({"event": event, "what": repr(what)}) + "\\n")
     elif event in {"tempfile.mkstemp", "tempfile.mkdtemp"}:
         log.write(json.dumps({"event": event, "what": repr(arguments[0])}) + "\\n")
     elif event == "open" and isinstance(arguments[1], str) and set(arguments[1]) & set("wax+"):
@@ -117,7 +118,9 @@ def test_whole_session_leaves_nothing_behind_and_speaks_to_nobody(tab, watched, 
     assert _empty(events())
 
     seen = events()
-    outward = [e for e in seen if e["event"].startswith("socket") and not re.search("127.0.0.1|localhost|::1", e["what"])]
+    outward = [
+        e for e in seen if e["event"].startswith("socket") and not re.search("127.0.0.1|localhost|::1", e["what"])
+    ]
     assert not outward
     written = [e["what"] for e in seen[before:] if e["event"] in {"write", "tempfile.mkstemp", "tempfile.mkdtemp"}]
     assert not [name for name in written if not OWN_FILES.search(name.strip("'"))]
