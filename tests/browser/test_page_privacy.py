@@ -19,8 +19,9 @@ UPLOAD_NAME = f"{MARK}NAME"
 
 #: Imported by the server's interpreter before anything else: it writes down what the process does.
 WATCHER = """
-import gc, json, os, sys, threading, time
+import json, os, sys, threading, time, weakref
 
+cases = weakref.WeakSet()
 log = open(os.environ["WATCH_LOG"], "a", buffering=1)
 
 def hook(event, arguments):
@@ -32,16 +33,26 @@ def hook(event, arguments):
     elif event == "open" and isinstance(arguments[1], str) and set(arguments[1]) & set("wax+"):
         log.write(json.dumps({"event": "write", "what": repr(arguments[0])}) + "\\n")
 
+def watch(case):
+    made = case.__init__
+    def init(self, *arguments, **options):
+        made(self, *arguments, **options)
+        cases.add(self)
+    case.__init__ = init
+
 def count():
+    watched = False
     while True:
-        time.sleep(1)
+        time.sleep(0.5)
         session = sys.modules.get("detector.ui.session")
-        runtime = sys.modules.get("streamlit.runtime")
-        if session is None or not runtime.exists():
+        if not hasattr(session, "Session"):  # the last class of the module: it is complete
             continue
-        cases = sum(isinstance(thing, session.Case) for thing in gc.get_objects())
-        uploads = sum(map(len, runtime.get_instance().uploaded_file_mgr.file_storage.values()))
-        log.write(json.dumps({"event": "held", "cases": cases, "uploads": uploads}) + "\\n")
+        if not watched:
+            watched = True
+            watch(session.Case)
+        storage = sys.modules["streamlit.runtime"].get_instance().uploaded_file_mgr.file_storage
+        uploads = sum(map(len, list(storage.values())))
+        log.write(json.dumps({"event": "held", "cases": len(cases), "uploads": uploads}) + "\\n")
 
 if "streamlit" in sys.orig_argv:
     sys.addaudithook(hook)
@@ -88,7 +99,7 @@ def test_whole_session_leaves_nothing_behind_and_speaks_to_nobody(tab, watched, 
     tab.on("websocket", lambda socket: asked.append(socket.url))
     tab.on("console", lambda message: said.append(message.text))
     tab.goto(address)
-    tab.get_by_role("heading", name="COVID-19 likely").wait_for(timeout=180_000)
+    tab.get_by_role("heading", name="COVID-19 likely").wait_for(timeout=300_000)
     settle(tab)
     before = len(events())
     broken = canary[: len(canary) // 2]
@@ -97,7 +108,7 @@ def test_whole_session_leaves_nothing_behind_and_speaks_to_nobody(tab, watched, 
         {"name": f"{UPLOAD_NAME}2.dcm", "mimeType": "application/dicom", "buffer": broken},
         {"name": "plain.png", "mimeType": "image/png", "buffer": encode(composite_pixels[4:-4, 4:-4])},
     ])  # fmt: skip
-    expect(tab.get_by_test_id("stAlertContentError")).to_have_count(1, timeout=120_000)
+    expect(tab.get_by_test_id("stAlertContentError")).to_have_count(1, timeout=200_000)
     settle(tab)
     tab.get_by_role("radiogroup", name=re.compile("Question")).get_by_text("Three-class", exact=True).click()
     settle(tab)
