@@ -52,10 +52,14 @@ class Peer:
     Args:
         name: in `tests.benchmarks.peer`.
         threads: of TensorFlow within an operation; 0 is its default, all cores.
+
+    Attributes:
+        processor_seconds: of every unit so far, all threads together: hardly moved by what else the machine does.
     """
 
     def __init__(self, name, *, threads=0):
         command = [sys.executable, "-m", "tests.benchmarks.peer", name, str(threads)]
+        self.processor_seconds = []
         self._process = subprocess.Popen(
             command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
@@ -70,13 +74,15 @@ class Peer:
         self._process.stderr.close()
 
     def __call__(self):
-        """Seconds that one unit took, measured there."""
+        """Seconds that one unit took, measured there; those of all its threads together are kept aside."""
         self._process.stdin.write("\n")
         self._process.stdin.flush()
         line = self._process.stdout.readline()
         if not line:
             raise RuntimeError(self._process.stderr.read()[-2000:])
-        return float(line)
+        seconds, processor_seconds = map(float, line.split())
+        self.processor_seconds.append(processor_seconds)
+        return seconds
 
 
 def resident(pid="self"):

@@ -55,14 +55,20 @@ def _pairs(ours, baseline, repeats, *, inverse=False):
 
     The stricter of both is the figure that counts.
     """
-    found = {}
+    found, processor = {}, {}
     with Peer(ours) as mine:
         for threads, name in ((0, "all_threads"), (1, "one_thread"))[: 1 if repeats == 1 else 2]:
             with Peer(baseline, threads=threads) as other:
                 pair = (other, mine) if inverse else (mine, other)
                 found[name] = ratio(*pair, repeats=repeats)
+                processor[name] = _of_processor_time(*pair, repeats)
     medians = [pair.median for pair in found.values()]
-    return {"ratio": min(medians) if inverse else max(medians), **found}
+    return {"ratio": min(medians) if inverse else max(medians), **found, "of_processor_time": processor}
+
+
+def _of_processor_time(one, other, repeats):
+    """The same ratio in seconds of processor, of the last so many units."""
+    return statistics.median(one.processor_seconds[-repeats:]) / statistics.median(other.processor_seconds[-repeats:])
 
 
 def analysis_over_bare_forward(repeats):
@@ -82,7 +88,7 @@ def original_way_over_analysis(repeats):
 
 def folder_throughput(repeats):
     """Images a second over a folder, over those of the networks alone in batches of 32, the best way to run them."""
-    found = {}
+    found, processor = {}, {}
     ways = {
         "batches": ("networks_in_batches", 0),
         "batches_one_thread": ("networks_in_batches", 1),
@@ -92,7 +98,8 @@ def folder_throughput(repeats):
         for name, (baseline, threads) in list(ways.items())[: 1 if repeats == 1 else 3]:
             with Peer(baseline, threads=threads) as other:
                 found[name] = ratio(other, mine, repeats=repeats)  # times are the inverse of rates
-    return {"ratio": min(pair.median for pair in found.values()), "over_batches": found["batches"].median, **found}
+                processor[name] = _of_processor_time(other, mine, repeats)
+    return {"ratio": min(pair.median for pair in found.values()), **found, "of_processor_time": processor}
 
 
 def _seconds_of(*command):
