@@ -24,8 +24,8 @@ _VALLEY = 0.5  # of the lower peak: two lungs that touch leave at most this much
 _NAMED_ZONES = 3  # a sentence that names more says nothing
 
 _CURVE_WORDS = {
-    "deletion": "Hiding a picture's parts in the map's order lowers the probability of COVID-19",
-    "insertion": "Showing a picture's parts in the map's order raises the probability of COVID-19",
+    "deletion": "Exchanging a picture's parts for another class's, the map's strongest first, lowers its probability",
+    "insertion": "Putting its parts into another class's picture in that order raises the probability there",
 }
 _COMPARED = {
     "lung_prior": "the order of a map of the lungs' middle",

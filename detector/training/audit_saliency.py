@@ -19,19 +19,18 @@ from detector.errors import ManifestError, ModelError, OutputError, RejectedErro
 from detector.evidence import rank_correlation, summarise, warning
 from detector.gradcam import closed_form_cam, evidence_maps
 from detector.pipeline import analyse
-from detector.schema import BINARY, COVID19, TASKS, THREE_CLASS
+from detector.schema import BINARY, COVID19, NOT_COVID19, TASKS, THREE_CLASS
 from detector.training.evaluate import make_folder
 from detector.training.metrics import bootstrap
 from detector.training.randomise import randomise, stages_from_the_top, weights_restored
 from detector.training.saliency_measures import (
     FRACTIONS,
     area_under,
-    blurred,
     class_scores,
+    exchanged,
     grid_ceiling,
     lung_prior,
     own_lungs,
-    partly_hidden,
 )
 from detector.training.saliency_plots import saliency_plots
 
@@ -132,7 +131,7 @@ def audit_saliency(
         "rejected": [{"image": image, "code": code} for image, code in rejected],
         "in_lung": in_lung(rights, classifier),
         "randomisation": randomisation(_taken(rights, _RANDOMISED_IMAGES), classifier),
-        "curves": curves(rights, classifier, lung_fields=[e.lung_field for e in explained]),
+        "curves": curves(rights, explained, classifier),
     }
     found = {"headline": headline(found), **found}
     _write(found, out)
@@ -317,32 +316,48 @@ def _steps(found: np.ndarray, names: Sequence[str], patients: Sequence[str]) -> 
 
 
 def curves(
-    rights: dict[tuple[Task, str], list[Explained]], classifier: Classifier, *, lung_fields: Sequence[np.ndarray]
+    rights: dict[tuple[Task, str], list[Explained]], cohort: Sequence[Explained], classifier: Classifier
 ) -> list[dict[str, Any]]:
     """Deletion and insertion by the maps, by random ones and by lungs alone, for each answer that has images.
 
     Args:
         rights: images whose decision is right, by answer.
+        cohort: all images: their mean lung field is the prior, and those of another class lend what is put in.
         classifier: the network.
-        lung_fields: of the whole cohort, whose mean is the prior.
     """
     found = []
-    for (task, name), group in rights.items():
-        if not group:
+    for answer, group in rights.items():
+        chosen, lenders = evenly(group, _CURVE_IMAGES), donors(cohort, answer)
+        if not chosen or not lenders:
             continue
-        chosen = evenly(group, _CURVE_IMAGES)
-        prior = lung_prior(lung_fields, chosen[0].output.features.shape[:2])
+        prior = lung_prior([e.lung_field for e in cohort], chosen[0].output.features.shape[:2])
         scores = defaultdict(list)  # (map, way) -> (2, fractions) an image: probability, log-odds
         for number, explained in enumerate(chosen):
-            maps = _picture_maps(explained, classifier, (task, name), prior, np.random.default_rng((_SEED, number)))
-            for key, values in picture_curves(explained.pixels, maps, classifier, (task, name)).items():
+            maps = _picture_maps(explained, classifier, answer, prior, np.random.default_rng((_SEED, number)))
+            donor = lenders[number % len(lenders)]
+            for key, values in picture_curves(explained.pixels, donor.pixels, maps, classifier, answer).items():
                 scores[key].append(values)
+        task, name = answer
         _LOG.info("deleted and inserted for %s, %s: %d images", task.name, name, len(chosen))
         patients = [e.example.patient_group for e in chosen]
-        found.append(
-            {"task": task.name, "class": name, "n": len(chosen), **curve_figures(scores, patients, PICTURE_MAPS)}
-        )
+        figures = curve_figures(scores, patients, PICTURE_MAPS)
+        found.append({"task": task.name, "class": name, "n": len(chosen), **figures})
     return found
+
+
+def donors(cohort: Sequence[Explained], answer: tuple[Task, str]) -> list[Explained]:
+    """Images of another class that were decided rightly, in an order that mixes the classes and is always the same."""
+    task, name = answer
+    others = [e for e in cohort if e.example.label != name and _is_decided(e, task)]
+    return [others[i] for i in np.random.default_rng(_SEED).permutation(len(others))]
+
+
+def _is_decided(explained: Explained, task: Task) -> bool:
+    """Whether the decision is the truth, which for the binary task may be that it is not COVID-19."""
+    truth = explained.example.label
+    if task is BINARY and truth != COVID19:
+        truth = NOT_COVID19
+    return explained.decisions[task.name] == truth
 
 
 def _picture_maps(
@@ -358,7 +373,11 @@ def _picture_maps(
 
 
 def picture_curves(
-    pixels: np.ndarray, maps: Mapping[str, np.ndarray], classifier: Classifier, answer: tuple[Task, str]
+    pixels: np.ndarray,
+    donor: np.ndarray,
+    maps: Mapping[str, np.ndarray],
+    classifier: Classifier,
+    answer: tuple[Task, str],
 ) -> dict[tuple[str, bool], np.ndarray]:
     """Deletion and insertion of one picture by several maps, in one call of the network.
 
@@ -368,12 +387,12 @@ def picture_curves(
     """
     task, name = answer
     keys = [(key, insert) for key in maps for insert in (False, True)]
-    between = [partly_hidden(pixels, maps[key], insert=insert)[1:-1] for key, insert in keys]
-    outputs = classifier.run_batch(np.concatenate([pixels[np.newaxis], blurred(pixels)[np.newaxis], *between]))
+    between = [exchanged(pixels, donor, maps[key], insert=insert)[1:-1] for key, insert in keys]
+    outputs = classifier.run_batch(np.concatenate([pixels[np.newaxis], donor[np.newaxis], *between]))
     logits = np.stack([output.logits[task.name] for output in outputs])
     scores = np.stack(class_scores(task, task.classes.index(name), logits, classifier.card.calibration))
-    whole, hidden, rest = scores[:, :1], scores[:, 1:2], scores[:, 2:].reshape(2, len(keys), -1)
-    ends = {False: (whole, hidden), True: (hidden, whole)}
+    whole, other, rest = scores[:, :1], scores[:, 1:2], scores[:, 2:].reshape(2, len(keys), -1)
+    ends = {False: (whole, other), True: (other, whole)}
     return {key: np.concatenate([ends[key[1]][0], rest[:, k], ends[key[1]][1]], axis=1) for k, key in enumerate(keys)}
 
 

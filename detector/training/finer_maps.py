@@ -21,10 +21,11 @@ import numpy as np
 from detector.errors import ManifestError, ModelError, OutputError
 from detector.gradcam import evidence_maps, grad_cam, grad_cam_plus_plus, hires_cam
 from detector.network import FEATURE_LAYER
-from detector.schema import BACTERIAL_PNEUMONIA, BINARY, COVID19, NORMAL, THREE_CLASS, NetworkInput
+from detector.schema import BACTERIAL_PNEUMONIA, BINARY, COVID19, THREE_CLASS, NetworkInput
 from detector.training.audit_saliency import (
     LIMIT,
     Explained,
+    donors,
     estimate,
     evenly,
     explain_all,
@@ -52,7 +53,7 @@ _LOG = logging.getLogger(__name__)
 RESULTS, TABLE = "finer_maps.json", "finer_maps.md"
 CLOSED_FORM = "closed form"
 ANSWERS = ((BINARY, COVID19), (THREE_CLASS, BACTERIAL_PNEUMONIA))
-_CURVE_IMAGES = 48  # of each answer
+_CURVE_IMAGES = 40  # of each answer
 _TIMED = 10  # calls of each candidate, in turns with the bare pass
 _GUIDE_SMOOTHNESS = 0.04  # variance of the input, whose range is 2, below which the guide counts as flat
 _MEASURES = ("in_lung_fraction", "peak_in_lung", "deletion", "insertion")
@@ -64,7 +65,7 @@ def compare_finer_maps(
     """Measure every candidate and write ``finer_maps.json`` and a table, ``finer_maps.md``.
 
     Args:
-        examples: labelled images; COVID-19 and bacterial pneumonia are used.
+        examples: labelled images; COVID-19 and bacterial pneumonia are explained, the normal ones lend parts.
         images: folder that their paths are relative to.
         classifier: the network, with lung fields.
         out: folder to write to.
@@ -81,11 +82,14 @@ def compare_finer_maps(
     if classifier.lung_fields is None:
         raise ModelError("A comparison of the maps needs the lung model beside the classifier.")
     make_folder(out)
-    wanted = spread([e for e in examples if e.label != NORMAL], limit)
-    explained, _ = explain_all(wanted, images, classifier)
+    explained, _ = explain_all(spread(examples, limit), images, classifier)
     candidates = candidate_maps(classifier.network)
     groups = {(t, name): [e for e in explained if e.is_right(t, name)] for t, name in ANSWERS}
-    rows = [_compared(group, answer, candidates, classifier) for answer, group in groups.items() if group]
+    rows = [
+        _compared(group, lenders, answer, candidates, classifier)
+        for answer, group in groups.items()
+        if group and (lenders := donors(explained, answer))
+    ]
     if not rows:
         raise ManifestError("No decision for COVID-19 or bacterial pneumonia is right, so no maps can be compared.")
     found = {
@@ -178,19 +182,24 @@ def _by_gradient(method: Callable[..., np.ndarray], layer: str) -> MapMaker:
 
 
 def _compared(
-    group: Sequence[Explained], answer: tuple[Task, str], candidates: Mapping[str, MapMaker], classifier: Classifier
+    group: Sequence[Explained],
+    lenders: Sequence[Explained],
+    answer: tuple[Task, str],
+    candidates: Mapping[str, MapMaker],
+    classifier: Classifier,
 ) -> dict[str, Any]:
     """Every candidate's measures on one answer's images, and its paired differences from the closed form."""
     task, name = answer
     full_scale = classifier.card.saliency_scale[task.name]
     lungs, areas = defaultdict(list), defaultdict(list)
     curved = {id(e) for e in evenly(group, _CURVE_IMAGES)}
-    for explained in group:
+    for number, explained in enumerate(group):
         maps = {key: make(explained, classifier, task, name) for key, make in candidates.items()}
         for key, cam in maps.items():
             lungs[key].append(lung_measures(explained, cam, full_scale))
         if id(explained) in curved:
-            for key, values in picture_curves(explained.pixels, maps, classifier, answer).items():
+            donor = lenders[number % len(lenders)].pixels
+            for key, values in picture_curves(explained.pixels, donor, maps, classifier, answer).items():
                 areas[key].append(area_under(values))
     _LOG.info("compared maps for %s, %s: %d images", task.name, name, len(group))
     patients = [e.example.patient_group for e in group]

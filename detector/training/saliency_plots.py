@@ -81,7 +81,7 @@ def randomisation_plot(randomisation: Mapping[str, Any]) -> go.Figure:
 
 
 def curve_plot(rows: Sequence[Mapping[str, Any]], way: str) -> go.Figure:
-    """Mean probability of the decided class while a picture is deleted or inserted in the order of a map."""
+    """Mean probability of the decided class while parts are taken out or put in, in the order of a map."""
     titles = [f"{_TASKS[row['task']]}: {_CLASSES[row['class']]} (n = {row['n']})" for row in rows]
     figure = make_subplots(1, max(1, len(rows)), shared_yaxes=True, subplot_titles=titles, horizontal_spacing=0.03)
     for column, row in enumerate(rows, start=1):
@@ -92,7 +92,7 @@ def curve_plot(rows: Sequence[Mapping[str, Any]], way: str) -> go.Figure:
             _add_band(figure, row["fractions"], band, words, colour, dash, **place)
     better = "lower is better" if way == "deletion" else "higher is better"
     title = f"{way.capitalize()}: probability of the class, by the order of a map ({better})"
-    x_title = "share hidden" if way == "deletion" else "share shown"
+    x_title = "share exchanged for another class's" if way == "deletion" else "share put into another class's"
     figure = _dressed(figure, title, x_title, "").update_yaxes(range=[0, 1])
     return figure.update_yaxes(title="probability", col=1).update_layout(height=_CURVE_HEIGHT)
 

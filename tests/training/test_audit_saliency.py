@@ -3,28 +3,23 @@
 import csv
 import json
 from functools import partial
-from types import SimpleNamespace
 
-import keras
 import numpy as np
 import plotly.graph_objects as go
 import pytest
 
-from detector.calibration import Calibration
 from detector.cli import main
 from detector.errors import ManifestError, ModelError, OutputError, UnsupportedFormatError
 from detector.evidence import report_lines
-from detector.network import FEATURE_LAYER, Stage, build_network
-from detector.schema import BINARY, TASKS, THREE_CLASS, Geometry, NetworkOutput, OperatingPoint
+from detector.schema import BINARY, THREE_CLASS
 from detector.training import audit_saliency as module
-from detector.training import saliency_measures
 from detector.training.audit_saliency import (
     ANSWERS,
     PICTURE_MAPS,
-    Explained,
     audit_saliency,
     curve_figures,
     curves,
+    donors,
     estimate,
     evenly,
     explain_all,
@@ -39,81 +34,12 @@ from detector.training.metrics import bootstrap
 from detector.training.randomise import TOP
 from detector.training.saliency_plots import saliency_plots
 from tests.conftest import COMPOSITES
-
-SIZE = 32
-POINT = OperatingPoint("balanced", 0.5, 1.0, 1.0, "made up")
-CALIBRATION = Calibration({t.name: 1.0 for t in TASKS}, {"balanced": POINT}, {t.name: 0.0 for t in TASKS})
-CARD = SimpleNamespace(calibration=CALIBRATION, saliency_scale={t.name: 1.0 for t in TASKS})
-WHOLE = Geometry(rows=64, columns=64, top=0, left=0, height=64, width=64, size=SIZE)
-LEFT_HALF = np.arange(SIZE) < SIZE // 2
+from tests.training.stand_ins import OneChannel, made_up
 
 
 @pytest.fixture(autouse=True)
 def _few_resamples(monkeypatch):
     monkeypatch.setattr(module, "bootstrap", partial(bootstrap, samples=20))
-
-
-def output_of(logits, features):
-    """A network's answer; what the audit does not read is empty."""
-    empty = {name: np.zeros(0) for name in NetworkOutput.__dataclass_fields__}
-    return NetworkOutput(**empty | {"logits": logits, "features": np.asarray(features, np.float32)})
-
-
-class Tiny:
-    """A stand-in of two units with random weights, on a grid of 8 x 8 cells, without lung fields."""
-
-    card, lung_fields = CARD, None
-
-    def __init__(self):
-        stages = (Stage(3, 1, 1, 8, 1), Stage(3, 2, 4, 8, 1))
-        self.network = build_network(input_size=SIZE, stages=stages, stem_channels=8, feature_channels=12)
-        rng = np.random.default_rng(0)
-        for task in TASKS:
-            layer = self.network.get_layer(task.name)
-            layer.set_weights([rng.normal(size=w.shape) for w in layer.get_weights()])
-        self.kernels = {t.name: self.network.get_layer(t.name).get_weights()[0] for t in TASKS}
-        features = self.network.get_layer(FEATURE_LAYER).output
-        self._view = keras.Model(self.network.input, {"features": features, **self.network.output})
-
-    def run_batch(self, pixels):
-        found = {name: np.asarray(values) for name, values in self._view(pixels, training=False).items()}
-        features = found.pop("features")
-        return [output_of({n: v[i] for n, v in found.items()}, features[i]) for i in range(len(pixels))]
-
-
-@pytest.fixture(scope="module")
-def tiny():
-    return Tiny()
-
-
-def made_up(cam, *, label="covid19", source="a", patient="1", field=LEFT_HALF):
-    """An image whose map for COVID-19 is given, in either task, with lungs in the left half."""
-    output = output_of({t.name: np.zeros(t.logits) for t in TASKS}, np.asarray(cam)[..., np.newaxis])
-    return Explained(
-        example=Example(f"{patient}.png", label, source, patient_group=patient),
-        pixels=np.zeros((SIZE, SIZE, 1), np.float32),
-        geometry=WHOLE,
-        lung_field=np.tile(field, (SIZE, 1)),
-        output=output,
-        decisions={t.name: label for t in TASKS},
-    )
-
-
-class OneChannel:
-    """A stand-in whose one channel is the binary map, and whose log-odds are given by a function of the picture."""
-
-    card = CARD
-
-    def __init__(self, log_odds=None):
-        self.kernels = {"binary": np.ones((1, 1)), "three_class": np.array([[0.0, 0.0, 1.0]])}
-        self.lung_fields = object()
-        self._log_odds = log_odds
-
-    def run_batch(self, pixels):
-        values = [np.array([self._log_odds(p)]) for p in pixels]
-        return [
-            output_of({"binary": v, "three_class": np.array([0.0, 0.0, v[0]])}, np.zeros((2, 2, 1))) for v in values
-        ]
 
 
 @pytest.mark.parametrize(
@@ -173,19 +99,17 @@ def test_only_a_decided_truth_is_right():
 
 
 @pytest.fixture
-def one_spot(monkeypatch):
-    """A network that sees one corner, a hundredth of a 20 x 20 picture, and nothing behind what is hidden."""
-    for place in (module, saliency_measures):
-        monkeypatch.setattr(place, "blurred", np.zeros_like)
+def one_spot():
+    """A picture of ones and a donor of zeros, of 20 x 20 pixels, and a network that sees one corner, a hundredth."""
     pixels = np.ones((20, 20, 1), np.float32)
-    return pixels, OneChannel(lambda picture: picture[:2, :2].mean())
+    return pixels, 0 * pixels, OneChannel(lambda picture: picture[:2, :2].mean())
 
 
 def test_map_of_the_spot_that_counts_takes_the_answer_away_at_once(one_spot):
-    pixels, classifier = one_spot
+    pixels, donor, classifier = one_spot
     spot = np.zeros((10, 10))
     spot[0, 0] = 1
-    found = picture_curves(pixels, {"spot": spot, "rest": -spot}, classifier, (BINARY, "covid19"))
+    found = picture_curves(pixels, donor, {"spot": spot, "rest": -spot}, classifier, (BINARY, "covid19"))
     gone = [1] + [0] * 10
     np.testing.assert_allclose(found["spot", False][1], gone)
     np.testing.assert_allclose(found["spot", True][1], [0] + [1] * 10)
@@ -194,10 +118,10 @@ def test_map_of_the_spot_that_counts_takes_the_answer_away_at_once(one_spot):
 
 
 def test_margin_is_positive_where_the_map_is_better(one_spot):
-    pixels, classifier = one_spot
+    pixels, donor, classifier = one_spot
     spot = np.zeros((10, 10))
     spot[0, 0] = 1
-    found = picture_curves(pixels, {"saliency": spot, "other": -spot}, classifier, (BINARY, "covid19"))
+    found = picture_curves(pixels, donor, {"saliency": spot, "other": -spot}, classifier, (BINARY, "covid19"))
     figures = curve_figures({key: [values] for key, values in found.items()}, ["p"], ("saliency", "other"))
     assert figures["maps"]["saliency"]["deletion"]["auc_log_odds"]["value"] == pytest.approx(0.05)
     assert figures["maps"]["other"]["deletion"]["auc_log_odds"]["value"] == pytest.approx(0.95)
@@ -206,26 +130,35 @@ def test_margin_is_positive_where_the_map_is_better(one_spot):
     assert set(figures["margins"]) == {"other"}
 
 
-def test_curves_compare_the_four_maps():
+def cohort_of_three():
+    """Three COVID-19 images that were decided rightly and a normal one that lends its parts."""
     group = [made_up(IN, patient=str(i)) for i in range(3)]
-    rights = {key: [] for key in ANSWERS} | {(BINARY, "covid19"): group}
-    (found,) = curves(rights, OneChannel(lambda p: p.mean()), lung_fields=[group[0].lung_field])
+    lender = made_up(OUT, label="normal", patient="lender")
+    lender.decisions["binary"] = "not_covid19"
+    return {key: [] for key in ANSWERS} | {(BINARY, "covid19"): group}, [*group, lender]
+
+
+def test_curves_compare_the_four_maps():
+    rights, cohort = cohort_of_three()
+    (found,) = curves(rights, cohort, OneChannel(lambda p: p.mean()))
     assert tuple(found["maps"]) == PICTURE_MAPS
     assert set(found["margins"]) == {"random", "lung_prior", "own_lungs"}
     assert found["n"] == 3
     assert len(found["maps"]["saliency"]["insertion"]["probability"]["value"]) == len(found["fractions"]) == 11
 
 
-@pytest.fixture
-def seen(tiny):
-    """Four images as the tiny network sees them."""
-    pixels = np.random.default_rng(1).normal(size=(4, SIZE, SIZE, 1)).astype(np.float32)
-    return [
-        Explained(
-            Example(f"{i}.png", "normal", patient_group=str(i)), p, WHOLE, np.ones((SIZE, SIZE), bool), output, {}
-        )
-        for i, (p, output) in enumerate(zip(pixels, tiny.run_batch(pixels), strict=True))
-    ]
+def test_without_another_class_nothing_can_be_exchanged():
+    rights, cohort = cohort_of_three()
+    assert curves(rights, cohort[:3], OneChannel(lambda p: p.mean())) == []
+
+
+def test_donors_are_of_another_class_and_were_decided_rightly():
+    _, cohort = cohort_of_three()
+    wrong = made_up(OUT, label="normal")  # the binary task has no such decision
+    pneumonia = made_up(OUT, label="bacterial_pneumonia")
+    assert donors([*cohort, wrong], (BINARY, "covid19")) == cohort[3:]
+    assert donors([*cohort, pneumonia], (THREE_CLASS, "normal")) != []
+    assert all(e.example.label != "normal" for e in donors([*cohort, pneumonia], (THREE_CLASS, "normal")))
 
 
 def test_weights_that_stay_keep_the_map(tiny, seen, monkeypatch):
@@ -286,8 +219,8 @@ def examples():
     return [Example(f"{label}.png", label, "made up", patient_group=label) for label in THREE_CLASS.classes]
 
 
-def test_audit_writes_figures_and_plots(classifier, examples, tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "SEEDS", 1)
+def test_audit_writes_figures_and_plots(decided, examples, tmp_path, monkeypatch):
+    classifier = decided
     monkeypatch.setattr(module, "randomisation", partial(randomisation, seeds=1))
     found = audit_saliency(examples, COMPOSITES, classifier, tmp_path / "out")
     text = (tmp_path / "out" / "saliency.json").read_text()
@@ -385,12 +318,11 @@ def test_figure_that_was_not_measured_costs_its_sentence_alone(name):
 
 
 def test_headline_is_the_binary_covid19_answer_over_all_sources():
-    group = [made_up(IN, patient=str(i)) for i in range(3)]
-    rights = {key: [] for key in ANSWERS} | {(BINARY, "covid19"): group}
+    rights, cohort = cohort_of_three()
     step = {"randomised_down_to": TOP, "signed": figure(0.1), "absolute": figure(0.2), "by_seed": [0.1]}
     found = {
         "in_lung": in_lung(rights, OneChannel()),
-        "curves": curves(rights, OneChannel(lambda p: p.mean()), lung_fields=[group[0].lung_field]),
+        "curves": curves(rights, cohort, OneChannel(lambda p: p.mean())),
         "randomisation": {"images": 3, "seeds": 1, "maps": {"binary": [step, step]}},
     }
     chosen = headline(found)

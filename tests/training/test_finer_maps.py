@@ -17,7 +17,7 @@ from detector.training.finer_maps import candidate_maps, compare_finer_maps, fin
 from detector.training.manifest import Example
 from detector.training.metrics import bootstrap
 from tests.conftest import COMPOSITES
-from tests.training.test_audit_saliency import made_up, output_of, seen, tiny  # noqa: F401 - fixtures
+from tests.training.stand_ins import made_up, output_of
 
 
 @pytest.fixture(autouse=True)
@@ -59,7 +59,7 @@ def test_guided_map_follows_an_edge_of_the_picture():
     assert steps[0] > 3 * steps[1] > 0
 
 
-def test_layer_of_twice_the_grid_is_found(tiny):  # noqa: F811
+def test_layer_of_twice_the_grid_is_found(tiny):
     assert tiny.network.get_layer(finer_layer(tiny.network)).output.shape[1] == 16
     assert tiny.network.get_layer(FEATURE_LAYER).output.shape[1] == 8
 
@@ -68,13 +68,13 @@ def test_layer_of_twice_the_grid_is_found(tiny):  # noqa: F811
     ("task", "name"), [(BINARY, "covid19"), (BINARY, "not_covid19"), *((THREE_CLASS, n) for n in THREE_CLASS.classes)]
 )
 @pytest.mark.parametrize("method", [module.grad_cam, module.hires_cam])
-def test_gradient_explains_what_the_closed_form_explains(tiny, seen, task, name, method):  # noqa: F811
+def test_gradient_explains_what_the_closed_form_explains(tiny, seen, task, name, method):
     closed = module.map_of(seen[0], tiny, task, name)
     by_gradient = module._by_gradient(method, FEATURE_LAYER)(seen[0], tiny, task, name)
     np.testing.assert_allclose(by_gradient * closed.size, closed, rtol=1e-3, atol=1e-3 * np.abs(closed).max())
 
 
-def test_every_candidate_gives_a_map(tiny, seen):  # noqa: F811
+def test_every_candidate_gives_a_map(tiny, seen):
     candidates = candidate_maps(tiny.network)
     assert len(candidates) == 6
     for make in candidates.values():
@@ -107,9 +107,9 @@ def test_better_is_no_loss_and_a_gain_in_each_class(rows, better):
     assert module._is_better(rows, "x") is better
 
 
-def test_comparison_is_written_with_its_table(classifier, tmp_path):
+def test_comparison_is_written_with_its_table(decided, tmp_path):
     examples = [Example(f"{name}.png", name) for name in ("covid19", "bacterial_pneumonia", "normal")]
-    found = compare_finer_maps(examples, COMPOSITES, classifier, tmp_path)
+    found = compare_finer_maps(examples, COMPOSITES, decided, tmp_path)
     assert json.loads((tmp_path / "finer_maps.json").read_text()) == found
     assert set(found["headline"]) == set(found["cost_in_passes"]) - {module.CLOSED_FORM}
     lines = (tmp_path / "finer_maps.md").read_text().splitlines()
@@ -118,7 +118,7 @@ def test_comparison_is_written_with_its_table(classifier, tmp_path):
     assert len({line.count("|") for line in lines}) == 1
 
 
-def test_without_lungs_or_right_decisions_nothing_is_compared(tiny, classifier, tmp_path):  # noqa: F811
+def test_without_lungs_or_right_decisions_nothing_is_compared(tiny, classifier, tmp_path):
     with pytest.raises(ModelError):
         compare_finer_maps([], tmp_path, tiny, tmp_path)
     with pytest.raises(ManifestError):

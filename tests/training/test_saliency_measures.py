@@ -1,21 +1,18 @@
-"""What a grid can keep, what is hidden from the network, areas and log-odds: each by hand."""
+"""What a grid can keep, what is exchanged, areas and log-odds: each by hand."""
 
-import cv2
 import numpy as np
 import pytest
 
 from detector.calibration import Calibration
 from detector.schema import BINARY, THREE_CLASS
-from detector.training import saliency_measures as module
 from detector.training.saliency_measures import (
     FRACTIONS,
     area_under,
-    blurred,
     class_scores,
+    exchanged,
     grid_ceiling,
     lung_prior,
     own_lungs,
-    partly_hidden,
 )
 
 HALF = np.array([[True, True, False, False]] * 4)
@@ -49,44 +46,31 @@ def test_own_lungs_are_strongest_in_their_middle():
     assert depth[0].max() == 0
 
 
-@pytest.fixture
-def nothing_behind(monkeypatch):
-    """Zeros stand where a picture is hidden."""
-    monkeypatch.setattr(module, "blurred", np.zeros_like)
-
-
-@pytest.mark.usefixtures("nothing_behind")
 def test_the_strongest_parts_go_first_and_come_first():
     cam = np.arange(100.0).reshape(10, 10)  # the last row is the strongest
-    pixels = np.ones((10, 10, 1), np.float32)
-    hidden = partly_hidden(pixels, cam, insert=False)[..., 0]
-    shown = partly_hidden(pixels, cam, insert=True)[..., 0]
-    assert hidden.shape == (11, 10, 10)
+    pixels, donor = np.ones((10, 10, 1), np.float32), np.zeros((10, 10, 1), np.float32)
+    taken = exchanged(pixels, donor, cam, insert=False)[..., 0]
+    given = exchanged(pixels, donor, cam, insert=True)[..., 0]
+    assert taken.shape == (11, 10, 10)
     for step in range(11):
-        np.testing.assert_array_equal(hidden[step], np.repeat(np.arange(10) < 10 - step, 10).reshape(10, 10))
-        np.testing.assert_array_equal(hidden[step] + shown[step], 1)
+        np.testing.assert_array_equal(taken[step], np.repeat(np.arange(10) < 10 - step, 10).reshape(10, 10))
+        np.testing.assert_array_equal(taken[step] + given[step], 1)
 
 
-@pytest.mark.usefixtures("nothing_behind")
-def test_constant_map_hides_in_a_fixed_order_and_as_much():
-    hidden = partly_hidden(np.ones((10, 10, 1), np.float32), np.zeros((2, 2)), insert=False)
-    np.testing.assert_allclose(hidden.mean(axis=(1, 2, 3)), 1 - FRACTIONS)
+def test_constant_map_exchanges_in_a_fixed_order_and_as_much():
+    pixels = np.ones((10, 10, 1), np.float32)
+    taken = exchanged(pixels, 0 * pixels, np.zeros((2, 2)), insert=False)
+    np.testing.assert_allclose(taken.mean(axis=(1, 2, 3)), 1 - FRACTIONS)
 
 
-def test_ends_are_the_picture_and_its_blurred_self():
-    pixels = np.random.default_rng(0).random((20, 20, 1)).astype(np.float32)
-    before = pixels.copy()
-    steps = partly_hidden(pixels, np.eye(4), insert=False)
-    np.testing.assert_array_equal(steps[0], pixels)
-    np.testing.assert_array_equal(steps[-1], blurred(pixels))
-    np.testing.assert_array_equal(pixels, before)
-    assert blurred(pixels).std() < pixels.std() / 3
-
-
-def test_blur_leaves_no_ribs():
-    ribs = np.tile(np.sin(np.arange(160) * 2 * np.pi / 16), (160, 1)).astype(np.float32)[..., None]
-    assert np.abs(blurred(ribs)[40:120, 40:120]).max() < 0.01
-    assert cv2.GaussianBlur(ribs[..., 0], (0, 0), 1)[80].max() > 0.9
+def test_ends_are_the_picture_and_the_donor():
+    pixels, donor = np.random.default_rng(0).random((2, 20, 20, 1)).astype(np.float32)
+    before = pixels.copy(), donor.copy()
+    taken, given = (exchanged(pixels, donor, np.eye(4), insert=insert) for insert in (False, True))
+    for steps, (first, last) in ((taken, (pixels, donor)), (given, (donor, pixels))):
+        np.testing.assert_array_equal(steps[0], first)
+        np.testing.assert_array_equal(steps[-1], last)
+    np.testing.assert_array_equal((pixels, donor), before)
 
 
 @pytest.mark.parametrize(
