@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING
 
 import cv2
@@ -138,17 +138,9 @@ def spectrum_features(image: np.ndarray) -> np.ndarray:
     Returns:
         (64,) float64: 16 rings from 0.25 cycles a pixel to the corner, 4 sectors each.
     """
-    window = np.outer(np.hanning(image.shape[0]), np.hanning(image.shape[1]))  # edges have all frequencies
-    power = np.abs(np.fft.fft2((image - image.mean()) * window)) ** 2
-    down, across = np.meshgrid(*(np.fft.fftfreq(side) for side in image.shape), indexing="ij")
-    radius, angle = np.hypot(down, across), np.mod(np.arctan2(down, across), np.pi)
-    ring = np.floor((radius - _FINE_FROM) / (np.sqrt(0.5) - _FINE_FROM + _EPSILON) * _RINGS).astype(int)
-    sector = np.minimum((angle / np.pi * _SECTORS).astype(int), _SECTORS - 1)
-    fine = radius >= _FINE_FROM
-    cell = (ring * _SECTORS + sector)[fine]
-    total = np.bincount(cell, power[fine], minlength=_RINGS * _SECTORS)
-    count = np.bincount(cell, minlength=_RINGS * _SECTORS)
-    return np.log(total / np.maximum(count, 1) + _EPSILON)
+    grid = _spectrum_grid(image.shape)
+    power = np.abs(np.fft.fft2((image - image.mean()) * grid.window)).ravel()[grid.fine] ** 2
+    return np.log(np.bincount(grid.cell, power, minlength=_RINGS * _SECTORS) / grid.counts + _EPSILON)
 
 
 def border_features(image: np.ndarray) -> np.ndarray:
@@ -156,6 +148,35 @@ def border_features(image: np.ndarray) -> np.ndarray:
     strips = (image[:BORDER], image[-BORDER:], image[:, :BORDER].T, image[:, -BORDER:].T)
     cells = [cv2.resize(np.ascontiguousarray(strip), _BORDER_CELLS, interpolation=cv2.INTER_AREA) for strip in strips]
     return np.stack(cells).ravel().astype(float)
+
+
+@dataclass(frozen=True, eq=False)
+class _SpectrumGrid:
+    """Which frequencies of a picture's spectrum belong to which ring and sector.
+
+    Attributes:
+        window: (H, W), falls to zero at the edges, which have all frequencies.
+        fine: places of the fine frequencies in the flattened spectrum.
+        cell: ring and sector of each of these.
+        counts: (64,) frequencies in each cell, at least 1.
+    """
+
+    window: np.ndarray
+    fine: np.ndarray
+    cell: np.ndarray
+    counts: np.ndarray
+
+
+@lru_cache(maxsize=4)
+def _spectrum_grid(shape: tuple[int, int]) -> _SpectrumGrid:
+    down, across = np.meshgrid(*(np.fft.fftfreq(side) for side in shape), indexing="ij")
+    radius, angle = np.hypot(down, across).ravel(), np.mod(np.arctan2(down, across), np.pi).ravel()
+    fine = np.flatnonzero(radius >= _FINE_FROM)
+    ring = ((radius[fine] - _FINE_FROM) / (np.sqrt(0.5) - _FINE_FROM + _EPSILON) * _RINGS).astype(int)
+    cell = ring * _SECTORS + np.minimum((angle[fine] / np.pi * _SECTORS).astype(int), _SECTORS - 1)
+    counts = np.maximum(np.bincount(cell, minlength=_RINGS * _SECTORS), 1)
+    window = np.outer(np.hanning(shape[0]), np.hanning(shape[1])).astype(np.float32)
+    return _SpectrumGrid(window, fine, cell, counts)
 
 
 class _SourceAndAge:
