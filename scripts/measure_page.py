@@ -52,7 +52,7 @@ def upload(app: AppTest, files: list[bytes]) -> tuple[float, float]:
         app.get("file_uploader")[0].upload(f"{number:03d}.png", data, "image/png")
     began = time.perf_counter()
     app.run()
-    while not app.subheader:
+    while not app.header:
         app.run()
     first = time.perf_counter() - began
     _wait(app)

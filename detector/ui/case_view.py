@@ -65,7 +65,7 @@ def _render_answer(entry: Entry, case: Case, prediction: Prediction, card: Model
         st.warning(sentence, icon=":material/warning:")
     if case.suggested_correction is not None:
         render_correction(entry, case.suggested_correction, classifier)
-    st.subheader(texts.DECISIONS[prediction.decision], anchor=False)
+    st.header(texts.DECISIONS[prediction.decision], anchor=False)
     st.caption(" · ".join([literal(entry.source.name), *map(literal, case.marks), NOTICE]))
     note = disagreement(case, prediction, card)
     if note:

@@ -20,7 +20,7 @@ def render_refusal(entry: Entry, classifier: Classifier) -> None:
     """The reason, and where the gate may be overridden or the picture turned, the buttons for it."""
     failure: Failure = entry.answer
     name = literal(entry.source.name)
-    st.subheader(texts.GATE_TITLE.format(name=name), anchor=False)
+    st.header(texts.GATE_TITLE.format(name=name), anchor=False)
     st.error(f"**{name}**: {failure.message}", icon=":material/block:")
     with st.container(horizontal=True):
         if failure.suggested_correction is not None:
@@ -45,8 +45,7 @@ def correction_label(correction: Any) -> str:
 
 
 def _render_retry(label: str, key: str, entry: Entry, classifier: Classifier, options: dict[str, Any]) -> None:
-    primary = "primary" if key == "correct" else "secondary"
-    if not st.button(label, key=f"{key}_{entry.source.identifier}", type=primary):
+    if not st.button(label, key=f"{key}_{entry.source.identifier}"):
         return
     with st.spinner(texts.ANALYSING_ONE.format(name=literal(entry.source.name))):
         session().analyst.again(entry.source.identifier, entry.source.read(), classifier, options)

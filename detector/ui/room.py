@@ -77,7 +77,7 @@ def render_head() -> None:
         middle.markdown(texts.WELCOME_IS_NOT)
         with right:
             st.caption(texts.WELCOME_PRIVACY)
-            st.button(texts.ACCEPT, type="primary", key="accept", on_click=_accept, width="stretch")
+            st.button(texts.ACCEPT, key="accept", on_click=_accept, width="stretch")
 
 
 def render_choices(card: ModelCard) -> Choices:
@@ -131,16 +131,21 @@ def _open_first(sources: Sequence[Source]) -> None:
     now = session()
     if now.opened in {source.identifier for source in sources}:
         return
-    now.opened = None
+    now.opened = _first_answered(sources)
     deadline = time.monotonic() + _FIRST_WAIT
     for source in sources:
-        answer = now.analyst.wait_for(source.identifier, max(0.0, deadline - time.monotonic()))
-        if isinstance(answer, Case):
-            now.opened = source.identifier
+        if now.opened is not None or now.analyst.is_left_out(source.identifier):
+            break
+        if now.analyst.wait_for(source.identifier, max(0.0, deadline - time.monotonic())) is None:
             return
-        if answer is None:
-            return
-    now.opened = sources[0].identifier
+        now.opened = _first_answered([source])
+    now.opened = now.opened or sources[0].identifier
+
+
+def _first_answered(sources: Sequence[Source]) -> str | None:
+    """The first file whose image has been analysed."""
+    answer = session().analyst.answer
+    return next((source.identifier for source in sources if isinstance(answer(source.identifier), Case)), None)
 
 
 def _render_list_live(sources: Sequence[Source], choices: Choices, card: ModelCard) -> None:
@@ -162,11 +167,11 @@ def _render_list(sources: Sequence[Source], choices: Choices, card: ModelCard, *
     entries = entries_of(sources, analyst, choices, card)
     if len(sources) > 1:
         render_progress(analyst)
+        _render_way(entries, st.session_state.get("order") or ARRIVAL, partial(_go, sources, choices, card))
         order = st.segmented_control(
             texts.ORDER, list(texts.ORDERS), default=ARRIVAL, required=True, format_func=texts.ORDERS.get,
             help=texts.ORDER_HELP, key="order", persist_state="session", on_change=st.rerun,
         )  # fmt: skip
-        _render_way(entries, order, partial(_go, sources, choices, card))
         render_worklist(entries, order)
         _render_failures(entries)
         render_list_exports(entries, choices, card)
@@ -176,7 +181,7 @@ def _has_something_to_open(sources: Sequence[Source]) -> bool:
     now = session()
     if now.opened is not None:
         return now.analyst.answer(now.opened) is not None
-    return any(isinstance(now.analyst.answer(source.identifier), Case) for source in sources)
+    return _first_answered(sources) is not None
 
 
 def _render_failures(entries: Sequence[Entry]) -> None:
@@ -196,6 +201,8 @@ def _render_room(entries: Sequence[Entry], choices: Choices, card: ModelCard, cl
         render_case(entry, choices, card, classifier)
     elif isinstance(entry.answer, Failure):
         render_refusal(entry, classifier)
+    elif entry.left_out:
+        st.info(texts.LEFT_OUT_HINT, icon=":material/pause_circle:")
     else:
         st.caption(texts.ANALYSING_ONE.format(name=literal(entry.source.name)))
         st.skeleton(_CASE_HEIGHT)

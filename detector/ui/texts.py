@@ -94,6 +94,7 @@ ORDER_HELP = (
 COLUMN_IMAGE, COLUMN_NAME, COLUMN_DECISION = "X-ray", "Name", "Decision"
 COLUMN_PROBABILITY, COLUMN_WARNINGS = "P(COVID-19)", "Warnings"
 WAITING, LEFT_OUT, REFUSED, FAILED = "Waiting", "Not analysed", "Refused", "Failed"
+LEFT_OUT_HINT = "This file was not analysed, because the run was stopped. *Go on with the rest* takes it up."
 TWIN = "The same picture as number {number}."
 PREVIOUS, NEXT = "Previous", "Next"
 PLACE = "{place} of {total}"

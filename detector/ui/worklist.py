@@ -111,7 +111,7 @@ def render_worklist(entries: Sequence[Entry], order: str) -> None:
         row_height=_ROW_HEIGHT,
         height=_HEADER_HEIGHT + _ROW_HEIGHT * min(len(shown), _SHOWN_ROWS),
         on_select=lambda: _open(key, identifiers),
-        selection_mode="single-row-required",
+        selection_mode=["single-row-required", "single-cell"],  # a click anywhere in a line opens it
         key=key,
         alt=texts.WORKLIST,
         placeholder="",
@@ -196,7 +196,10 @@ def _selected(key: str) -> int | None:
 
 
 def _open(key: str, identifiers: Sequence[str]) -> None:
-    row = _selected(key)
-    if row is not None and row < len(identifiers):
-        session().opened = identifiers[row]
+    """Open the line that was ticked or clicked: the one of the two that is not open yet."""
+    selection = st.session_state[key]["selection"]
+    rows = [*selection["rows"], *(row for row, _ in selection["cells"])]
+    chosen = [identifiers[row] for row in rows if row < len(identifiers) and identifiers[row] != session().opened]
+    if chosen:
+        session().opened = chosen[0]
         st.rerun()

@@ -128,7 +128,9 @@ def test_arrow_keys_on_a_slider_move_the_slider_alone(page):
 
 
 def test_clicking_a_line_opens_it_and_the_open_one_is_marked(page):
-    grid = page.get_by_test_id("stDataFrame").first.bounding_box()
+    table = page.get_by_test_id("stDataFrame").first
+    table.scroll_into_view_if_needed()
+    grid = table.bounding_box()
     page.mouse.click(grid["x"] + 130, grid["y"] + 37 + 52 * 2.5)
     expect(page.get_by_text("3 of 3")).to_be_visible()
     expect(page.get_by_text("Composite: normal · Research")).to_be_visible()

@@ -55,8 +55,8 @@ def explain(app):
     return control
 
 
-def subheaders(app):
-    return [element.value for element in app.subheader]
+def headings(app):
+    return [element.value for element in app.header]
 
 
 def words(app):
@@ -73,7 +73,7 @@ def test_page_up_to_a_usable_upload_imports_no_tensorflow():
 def test_example_is_analysed_without_a_click(app):
     app.run()
     assert not app.exception
-    assert subheaders(app) == ["COVID-19 likely"]
+    assert headings(app) == ["COVID-19 likely"]
     assert any(caption.value == texts.EXAMPLES for caption in app.caption)
 
 
@@ -146,7 +146,7 @@ def test_single_bad_file_is_refused_with_its_cure(app):
     app.run()
     app.get("file_uploader")[0].upload("bad.png", b"text", "image/png")
     settled(app)
-    assert subheaders(app) == ["No answer: bad\\.png"]
+    assert headings(app) == ["No answer: bad\\.png"]
     assert "Export the X-ray" in app.error[0].value
     assert not [button for button in app.button if button.label == texts.FORCE]
 
@@ -197,7 +197,7 @@ def test_gate_can_be_overridden_and_the_picture_turned(gated, composite, label):
     button.click().run()
     assert not app.exception
     assert asked[-1] == ({"force": True} if label == texts.FORCE else {"correction": correction})
-    assert subheaders(app) == ["COVID-19 likely"]
+    assert headings(app) == ["COVID-19 likely"]
 
 
 def test_stability_check_draws_whiskers_on_demand(app, monkeypatch):
@@ -230,7 +230,7 @@ def test_samples_button_without_a_network_says_so_and_keeps_the_examples(app, mo
     app.run()
     app.button(key="samples").click().run()
     assert [error.value for error in app.error] == [SampleNetworkError.user_message]
-    assert subheaders(app) == ["COVID-19 likely"]
+    assert headings(app) == ["COVID-19 likely"]
 
 
 def test_samples_button_shows_what_it_fetched_with_its_licence(app, monkeypatch, composite):
@@ -254,5 +254,5 @@ def test_second_page_shows_what_the_files_hold_and_needs_no_network():
 
     app = AppTest.from_function(second_page, default_timeout=60).run()
     assert not app.exception
-    assert texts.ORIGINAL_TITLE in subheaders(app)
+    assert texts.ORIGINAL_TITLE in [element.value for element in app.subheader]
     assert len(app.table) == 2
