@@ -129,6 +129,13 @@ class Session:
             for key in self.results.keys() - keys:
                 del self.results[key]
 
+    def forget(self) -> None:
+        """Let go of every picture and name: the session has ended."""
+        self.keep_only(set())
+        self.keys.clear()
+        self.targets.clear()
+        self.samples, self.sample_notes, self.opened = [], (), None
+
 
 def literal(text: str) -> str:
     """Make text harmless: no markup, no control or direction marks, and of a bounded length.
