@@ -108,6 +108,7 @@ class Server:
 
     active: set = field(default_factory=set)
     closed: list = field(default_factory=list)
+    forgotten: list = field(default_factory=list)
 
 
 @pytest.fixture
@@ -120,7 +121,7 @@ def sweeper(server, monkeypatch):
     monkeypatch.setattr("detector.ui.privacy.time.monotonic", lambda: 0.0)
     sweeper = Sweeper(server.active.__contains__, server.closed.append, seconds=60)
     for session in ("one", "two"):
-        sweeper.watch(session)
+        sweeper.watch(session, lambda session=session: server.forgotten.append(session))
     return sweeper
 
 
@@ -137,7 +138,7 @@ def test_session_without_a_browser_is_closed_once_after_its_time(server, sweeper
     assert server.closed == []
     sweeper.sweep(160.1)
     sweeper.sweep(1000)
-    assert server.closed == ["two"]
+    assert server.closed == server.forgotten == ["two"]
 
 
 def test_session_that_comes_back_in_time_starts_again(server, sweeper):

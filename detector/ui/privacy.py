@@ -16,6 +16,8 @@ from starlette.formparsers import MultiPartParser
 from streamlit import runtime
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
+from detector.ui.session import Session
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -29,7 +31,9 @@ def guard() -> None:
     MultiPartParser.spool_max_size = _UPLOAD_BYTES
     context = get_script_run_ctx()
     if context is not None and runtime.exists():
-        _sweeper().watch(context.session_id)
+        # The page's own memory of the session, let go of by name: Streamlit may hold on to an ended session's state.
+        session = st.session_state.setdefault("session", Session())
+        _sweeper().watch(context.session_id, session.forget)
 
 
 class Sweeper:
@@ -44,12 +48,14 @@ class Sweeper:
     def __init__(self, is_active: Callable[[str], bool], close: Callable[[str], None], seconds: float) -> None:
         self._is_active, self._close, self._seconds = is_active, close, seconds
         self._last_seen: dict[str, float] = {}
+        self._forget: dict[str, Callable[[], None]] = {}
         self._lock = threading.Lock()
 
-    def watch(self, session_id: str) -> None:
-        """Look after a session until it has ended."""
+    def watch(self, session_id: str, forget: Callable[[], None]) -> None:
+        """Look after a session until it has ended; `forget` is then called, too."""
         with self._lock:
             self._last_seen[session_id] = time.monotonic()
+            self._forget[session_id] = forget
 
     def sweep(self, now: float) -> None:
         """Close the sessions whose time has run out at `now`, in seconds of the monotonic clock."""
@@ -61,7 +67,9 @@ class Sweeper:
             self._last_seen |= dict.fromkeys(active, now)
             for session_id in ended:
                 del self._last_seen[session_id]
+            forget = {session_id: self._forget.pop(session_id) for session_id in ended}
         for session_id in ended:
+            forget[session_id]()
             self._close(session_id)
 
     def run(self) -> None:

@@ -50,6 +50,13 @@ class Session:
     stability: dict[str, Any] = field(default_factory=dict)
     accepted: bool = False
 
+    def forget(self) -> None:
+        """Let go of every picture and name: the session has ended."""
+        self.keep_only(set())
+        self.keys.clear()
+        self.targets.clear()
+        self.samples, self.sample_notes, self.opened = [], (), None
+
 
 def session() -> Session:
     """The session of the browser that is being answered."""
