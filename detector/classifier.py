@@ -168,7 +168,7 @@ def _statistics(maps: tf.Tensor) -> tf.Tensor:
 def _outputs(tensors: Sequence[tf.Tensor], count: int) -> list[NetworkOutput]:
     """The first `count` images of a batch, one by one."""
     features, pooled, texture, *logits = (tensor.numpy()[:count] for tensor in tensors)
-    _check_finite([*logits, features])
+    _check_finite([*logits, features, texture])
     return [
         NetworkOutput(
             logits={task.name: values[i] for task, values in zip(TASKS, logits, strict=True)},

@@ -13,6 +13,7 @@ import hashlib
 from dataclasses import dataclass, replace
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
 
 import cv2
 import numpy as np
@@ -140,10 +141,13 @@ def load_gate(folder: Path, entry: Mapping[str, Any]) -> Gate | None:
     found = hashlib.sha256(data).hexdigest()
     if found != entry.get("sha256"):
         raise ModelError(f"{path} is not the gate of the card: SHA-256 {found}, expected {entry.get('sha256')}.")
-    with np.load(BytesIO(data), allow_pickle=False) as saved:
-        arrays = {name: saved[name] for name in ("mean", "scale", "kernel", "bias", "child_kernel")}
-        child_bias = float(saved["child_bias"])
-    thresholds = {name: float(entry[name]) for name in ("refuse_below", "warn_below")}
+    try:
+        with np.load(BytesIO(data), allow_pickle=False) as saved:
+            arrays = {name: saved[name] for name in ("mean", "scale", "kernel", "bias", "child_kernel")}
+            child_bias = float(saved["child_bias"])
+        thresholds = {name: float(entry[name]) for name in ("refuse_below", "warn_below")}
+    except (KeyError, TypeError, ValueError, EOFError, BadZipFile) as error:
+        raise ModelError(f"The gate {path} or its entry in the card lacks or misnames something: {error}.") from error
     return Gate(**arrays, child_bias=child_bias, **thresholds)
 
 
@@ -162,11 +166,11 @@ def gate_features(network_input: NetworkInput, output: NetworkOutput) -> np.ndar
 
 def correct(radiograph: Radiograph, correction: Correction) -> Radiograph:
     """Turn and invert a picture as the reader asks; its hashes stay those of the file as it came."""
-    if not correction:
+    if not (correction.quarter_turns % 4 or correction.inverted):
         return radiograph
     turned = np.rot90(radiograph.pixels, correction.quarter_turns)
     pixels = np.ascontiguousarray(1 - turned if correction.inverted else turned)
-    said = [_TURNED] * bool(correction.quarter_turns) + [_INVERTED] * correction.inverted
+    said = [_TURNED] * bool(correction.quarter_turns % 4) + [_INVERTED] * correction.inverted
     return replace(radiograph, pixels=pixels, warnings=(*radiograph.warnings, *said))
 
 

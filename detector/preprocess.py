@@ -14,15 +14,11 @@ classifier is given the picture round the lungs (`lung_crop`).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
 from detector.schema import Geometry, NetworkInput
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
 
 PREPROCESSING_ID = "trim-area224-gauss1.4-lungs160-rank-v2"
 LUNG_PREPROCESSING_ID = "trim-area224-area160-gauss1.0-rank-v1"
@@ -36,7 +32,8 @@ _TRIM_LIMIT = 0.3  # of a side: more than that is no border but a failed exposur
 _LEAST_LUNG = 0.05  # of the picture: less means that the lungs were not found, and nothing is cut off
 _STRAY = 0.01  # of the lungs' pixels may lie beyond each edge of their box: splinters don't stretch it
 _LUNG_MARGIN = 0.08  # of the lungs' height and width, kept on each side: the angles and the pleura belong to it
-_LEAST_HEIGHT, _LEAST_WIDTH = 0.5, 0.6  # of the picture: a white lung may not be found, and must not be cut off
+_MIDDLE_HEIGHT, _MIDDLE_WIDTH = 0.5, 0.6  # of the picture, about its middle, that is never cut off
+_ONE_SIDED = 0.8  # of the lungs' pixels on one side of the picture's middle: the other lung was not found
 _RANK_KNOTS = 256  # quantiles that describe the tone curve
 _RANK_MARGIN = 0.15  # share of each side left out of the ranking, so that borders don't move it
 _RANK_SCALE = 2.0  # ranks in [0, 1] become [-1, 1], the range that the ImageNet weights expect
@@ -126,6 +123,9 @@ def lungs_on_frame(lung_field: np.ndarray, content: Box) -> np.ndarray:
 def lung_box(lungs: np.ndarray, content: Box) -> Box:
     """The box round the lungs, with a margin.
 
+    A white lung may not be found, and must not be cut off: the box holds the middle of the picture in any case, and
+    where nearly all that was found lies on one side, the other side's mirror image too.
+
     Args:
         lungs: (224, 224) bool.
         content: where the picture lies; the box stays inside it.
@@ -135,8 +135,9 @@ def lung_box(lungs: np.ndarray, content: Box) -> Box:
     """
     if lungs.mean() < _LEAST_LUNG:
         return content
-    top, height = _span(lungs.sum(axis=1), content.top, content.height, least=_LEAST_HEIGHT)
-    left, width = _span(lungs.sum(axis=0), content.left, content.width, least=_LEAST_WIDTH)
+    rows, columns = lungs.sum(axis=1), _columns(lungs, content)
+    top, height = _span(rows, content.top, content.height, middle=_MIDDLE_HEIGHT)
+    left, width = _span(columns, content.left, content.width, middle=_MIDDLE_WIDTH)
     return Box(top, left, height, width)
 
 
@@ -208,13 +209,26 @@ def _geometry(frame: Frame, box: Box, size: int) -> Geometry:
     )
 
 
-def _span(counts: ArrayLike, start: int, length: int, *, least: float) -> tuple[int, int]:
+def _columns(lungs: np.ndarray, content: Box) -> np.ndarray:
+    """The lungs' pixels in each column of the grid, (224,); mirrored where one side of the picture has nearly all."""
+    columns = lungs.sum(axis=0)
+    inside = columns[content.left : content.left + content.width]
+    sides = np.array([inside[: content.width // 2].sum(), inside[content.width // 2 :].sum()])
+    if sides.max() <= _ONE_SIDED * sides.sum():
+        return columns
+    both = columns.copy()
+    both[content.left : content.left + content.width] += inside[::-1]
+    return both
+
+
+def _span(counts: np.ndarray, start: int, length: int, *, middle: float) -> tuple[int, int]:
     """First line and number of lines that hold the lungs; `counts` is the lungs' pixels in each line of the grid."""
     share = np.cumsum(counts) / np.sum(counts)
     first, last = (int(np.searchsorted(share, quantile)) for quantile in (_STRAY, 1 - _STRAY))
-    margin = max(_LUNG_MARGIN * (last + 1 - first), (least * length - (last + 1 - first)) / 2)
-    first = max(start, round(first - margin))
-    return first, min(start + length, round(last + 1 + margin)) - first
+    margin = _LUNG_MARGIN * (last + 1 - first)
+    inset = (1 - middle) / 2 * length
+    first = max(start, round(min(first - margin, start + inset)))
+    return first, min(start + length, round(max(last + 1 + margin, start + length - inset))) - first
 
 
 def _flat_margins(ranges: np.ndarray) -> tuple[int, int]:

@@ -48,7 +48,7 @@ from detector.training.fit_lungs import LungFitConfig, fit_lungs, measure_dice, 
 from detector.training.leave_out import Trainings, protocol
 from detector.training.lung_focus import segmenter
 from detector.training.manifest import read_manifest
-from detector.training.views import find_lung_masks
+from detector.training.views import LungMasks, find_lung_masks
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -96,8 +96,7 @@ def train_classifier(manifest: Path, images: Path, out: Path, settings: dict[str
     _check_classes(validation)
     make_folder(out)
     config = FitConfig(**settings)
-    segment = segmenter(LungFields.load(MODELS, LUNG_PREPROCESSING_ID).network)
-    lungs = find_lung_masks([*train, *validation], images, segment, cache=out / "lung_masks.npz")
+    lungs = _lung_masks([*train, *validation], images, out)
     network = fit(train, validation, images, out, config, lungs=lungs, resume=resume)
     network.compile()  # leaves the optimizer's state out of the file
     network.save(out / f"{DEFAULT_MODEL}.keras")
@@ -218,9 +217,16 @@ def audit_trainings(manifest: Path, images: Path, out: Path, *, batches: int) ->
         OutputError: if `out` can't be written.
     """
     make_folder(out)
-    segment = segmenter(LungFields.load(MODELS, LUNG_PREPROCESSING_ID).network)
-    lungs = find_lung_masks(read_manifest(manifest), images, segment, cache=out / "lung_masks.npz")
+    lungs = _lung_masks(read_manifest(manifest), images, out)
     return Trainings(images, out, protocol(FitConfig(), batches=batches), lungs)
+
+
+def _lung_masks(examples: Sequence[Example], images: Path, out: Path) -> LungMasks:
+    """The shipped lung fields of pictures, kept in `out`."""
+    shipped = LungFields.load(MODELS, LUNG_PREPROCESSING_ID)
+    sha256 = hashlib.sha256((MODELS / f"{LUNG_MODEL}.keras").read_bytes()).hexdigest()
+    cache = out / "lung_masks.npz"
+    return find_lung_masks(examples, images, segmenter(shipped.network), cache=cache, lung_model=sha256)
 
 
 def calibrate(answers: Answers) -> Calibration:

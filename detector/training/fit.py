@@ -150,7 +150,8 @@ def fit(
         run.forget_log()
     validation_inputs = load_inputs(validation, images, lungs, transform=transform, cut=config.lung_crop)
     clock = _Clock(run.step, config.batches)
-    for inputs, targets in _batches(train, images, config, lungs=lungs, start=run.step, transform=transform):
+    start = run.step if run.waited < config.patience else config.batches  # a run that patience ended stays ended
+    for inputs, targets in _batches(train, images, config, lungs=lungs, start=start, transform=transform):
         losses = run.train(inputs, targets)
         clock.tick(run.step, losses)
         if run.step % config.validate_every == 0 or run.step == config.batches:

@@ -207,8 +207,11 @@ def refusal_rates(gate: Gate, seen: Seen, *, by: np.ndarray) -> dict[str, dict[s
 def left_out_rates(train: Seen, validation: Seen, *, seed: int) -> dict[str, dict[str, float | int]]:
     """False refusals of each source by a gate that was fitted, thresholds and all, without that source."""
     rates = {}
-    for source in np.unique(validation.sources):
-        own = (train.sources == source) & (train.views == VIEWS[0])
+    sources = np.unique(validation.sources)
+    if len(sources) == 1:
+        return rates  # nothing would be left to fit the thresholds on
+    for source in sources:
+        own = train.sources == source  # turned ones as well: they would teach that it is not frontal
         left = validation.sources == source
         gate = fit_gate(train.only(~own), validation.only(~left), seed=seed)
         rates |= refusal_rates(gate, validation.only(left), by=validation.sources[left])

@@ -63,6 +63,7 @@ def find_lung_masks(
     segment: Callable[[np.ndarray], np.ndarray],
     *,
     cache: Path | None = None,
+    lung_model: str = "",
 ) -> LungMasks:
     """Find the lungs of every picture, as the app will.
 
@@ -70,13 +71,14 @@ def find_lung_masks(
         examples: whose pictures.
         images: folder that their paths are relative to.
         segment: from inputs (N, size, size, 1) to lung fields (N, size, size) bool.
-        cache: file to keep them in; one that was made for other pictures is made anew.
+        cache: file to keep them in; one that was made for other pictures or by another network is made anew.
+        lung_model: SHA-256 of the lung network, for the cache.
 
     Raises:
         ManifestError: if a picture can't be read.
     """
     names = sorted({example.image for example in examples})
-    fingerprint = hashlib.sha256("\n".join(names).encode()).hexdigest()
+    fingerprint = hashlib.sha256("\n".join([lung_model, *names]).encode()).hexdigest()
     if cache and cache.exists():
         with np.load(cache) as saved:
             if str(saved["fingerprint"]) == fingerprint:
@@ -84,7 +86,9 @@ def find_lung_masks(
     _LOG.info("finding the lungs of %d pictures", len(names))
     packed = np.stack(list(_segmented(names, images, segment)))
     if cache:
-        np.savez(cache, fingerprint=fingerprint, packed=packed)
+        temporary = cache.with_suffix(".tmp.npz")
+        np.savez(temporary, fingerprint=fingerprint, packed=packed)
+        temporary.replace(cache)  # in one move: a kill leaves no torn file that a resumed run would stumble over
     return LungMasks(dict(zip(names, packed, strict=True)))
 
 
