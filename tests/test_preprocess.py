@@ -377,3 +377,47 @@ def exposed(picture, gain, offset):
 
 def edges(box):
     return np.array([box.top, box.left, box.top + box.height, box.left + box.width])
+
+
+class TestALungThatWasNotFound:
+    CONTENT = Box(10, 0, 200, 224)
+
+    def lungs(self, *, right=True, left=True):
+        found = np.zeros((224, 224), bool)
+        found[50:170, 30:95] = right
+        found[50:170, 130:195] = left
+        return found
+
+    def test_two_lungs_need_no_mirror(self):
+        box = lung_box(self.lungs(), self.CONTENT)
+        # Less 1 % of the pixels at each edge, 118 rows and 163 columns, with a margin of 8 % of that on each side.
+        assert (box.top, box.height) == (42, 136)
+        assert (box.left, box.width) == (18, 189)
+
+    @pytest.mark.parametrize("side", ["right", "left"])
+    def test_the_box_of_one_lung_holds_where_the_other_must_be(self, side):
+        box = lung_box(self.lungs(**{side: False}), self.CONTENT)
+        assert box.left <= 30
+        assert box.left + box.width >= 194
+
+    def test_the_middle_of_the_picture_is_never_cut_off(self):
+        small = np.zeros((224, 224), bool)
+        small[20:90, 2:60] = True
+        small[20:90, 130:150] = True  # too little for a mirror not to be drawn, too much for the box to be one-sided
+        box = lung_box(small, self.CONTENT)
+        assert box.top <= 10 + 50
+        assert box.top + box.height >= 10 + 150
+        assert box.left <= 45
+        assert box.left + box.width >= 179
+
+    @pytest.mark.parametrize("corner", [(0, 0), (0, 170), (170, 0), (170, 170)], ids=str)
+    def test_lungs_in_a_corner_give_no_box_outside_the_picture(self, corner):
+        found = np.zeros((224, 224), bool)
+        found[corner[0] : corner[0] + 54, corner[1] : corner[1] + 54] = True
+        box = lung_box(found, self.CONTENT)
+        assert box.top >= 10
+        assert box.top + box.height <= 210
+        assert box.left >= 0
+        assert box.left + box.width <= 224
+        assert box.height >= 100
+        assert box.width >= 134
