@@ -10,7 +10,6 @@ import pydicom
 import pytest
 
 from detector import dicom
-from detector.classifier import Classifier
 from detector.cli import main
 from detector.errors import DetectorError
 from detector.ui.privacy import Sweeper
@@ -76,7 +75,7 @@ def test_every_damage_is_tried():
 
 @pytest.mark.parametrize("form", ["jsonl", "csv", "table"])
 def test_command_line_gives_no_identifier(classifier, tmp_path, monkeypatch, capfdbinary, caplog, form):
-    monkeypatch.setattr(Classifier, "load", lambda *_: classifier)
+    monkeypatch.setattr("detector.classifier.Classifier.load", lambda *_: classifier)
     images, out = tmp_path / "images", tmp_path / "out"
     images.mkdir()
     for number, data in enumerate([marked(), marked(BurnedInAnnotation="YES"), *damaged()]):
