@@ -26,6 +26,7 @@ from detector.training.randomise import randomise, stages_from_the_top, weights_
 from detector.training.saliency_measures import (
     FRACTIONS,
     area_under,
+    blurred,
     class_scores,
     exchanged,
     grid_ceiling,
@@ -47,12 +48,13 @@ _LOG = logging.getLogger(__name__)
 RESULTS = "saliency.json"
 LIMIT = 400  # images a label; with it the audit takes minutes on two slow cores
 SEEDS = 10
-_CURVE_IMAGES = 48  # of each answer: a curve costs some twenty passes a map
+_CURVE_IMAGES = 40  # of each answer: a curve costs some twenty passes a map
 _RANDOMISED_IMAGES = 24  # each is seen again by every step of every seed
 _SEED = 20261123
 
 #: What is explained: a decision that is right, by the map of the class that was decided.
 ANSWERS = ((BINARY, COVID19), *((THREE_CLASS, name) for name in THREE_CLASS.classes))
+FILLS = ("another_class", "blurred")  # what a picture's parts are exchanged for; the first one counts
 PICTURE_MAPS = ("saliency", "random", "lung_prior", "own_lungs")
 
 
@@ -322,27 +324,34 @@ def curves(
 
     Args:
         rights: images whose decision is right, by answer.
-        cohort: all images: their mean lung field is the prior, and those of another class lend what is put in.
+        cohort: all images: their mean lung field is the prior, and those of another class lend what is put in. Where
+            there is none, parts are blurred alone.
         classifier: the network.
     """
     found = []
     for answer, group in rights.items():
         chosen, lenders = evenly(group, _CURVE_IMAGES), donors(cohort, answer)
-        if not chosen or not lenders:
+        if not chosen:
             continue
         prior = lung_prior([e.lung_field for e in cohort], chosen[0].output.features.shape[:2])
-        scores = defaultdict(list)  # (map, way) -> (2, fractions) an image: probability, log-odds
+        scores = {fill: defaultdict(list) for fill in (FILLS if lenders else FILLS[1:])}
         for number, explained in enumerate(chosen):
             maps = _picture_maps(explained, classifier, answer, prior, np.random.default_rng((_SEED, number)))
-            donor = lenders[number % len(lenders)]
-            for key, values in picture_curves(explained.pixels, donor.pixels, maps, classifier, answer).items():
-                scores[key].append(values)
-        task, name = answer
-        _LOG.info("deleted and inserted for %s, %s: %d images", task.name, name, len(chosen))
+            for fill, kept in scores.items():
+                donor = blurred(explained.pixels) if fill == "blurred" else lenders[number % len(lenders)].pixels
+                for key, values in picture_curves(explained.pixels, donor, maps, classifier, answer).items():
+                    kept[key].append(values)
+        _LOG.info("deleted and inserted for %s, %s: %d images", answer[0].name, answer[1], len(chosen))
         patients = [e.example.patient_group for e in chosen]
-        figures = curve_figures(scores, patients, PICTURE_MAPS)
-        found.append({"task": task.name, "class": name, "n": len(chosen), **figures})
+        found += [_curve_row(answer, fill, kept, patients) for fill, kept in scores.items()]
     return found
+
+
+def _curve_row(
+    answer: tuple[Task, str], fill: str, scores: dict[tuple[str, bool], list[np.ndarray]], patients: Sequence[str]
+) -> dict[str, Any]:
+    names = {"task": answer[0].name, "class": answer[1], "filled_with": fill, "n": len(patients)}
+    return names | curve_figures(scores, patients, PICTURE_MAPS)
 
 
 def donors(cohort: Sequence[Explained], answer: tuple[Task, str]) -> list[Explained]:
@@ -443,8 +452,9 @@ def headline(found: dict[str, Any]) -> dict[str, Any]:
             chosen |= {f"covid19_{key}": row[key] for key in _STATISTICS}
     for row in found["curves"]:
         if (row["task"], row["class"]) == (BINARY.name, COVID19):
+            end = "" if row["filled_with"] == FILLS[0] else f"_{row['filled_with']}"
             for other, margins in row["margins"].items():
-                chosen |= {f"{way}_margin_over_{other}": margins[way] for way in ("deletion", "insertion")}
+                chosen |= {f"{way}_margin_over_{other}{end}": margins[way] for way in ("deletion", "insertion")}
     for name, steps in found["randomisation"]["maps"].items():
         chosen |= {f"top_layer_{kind}_correlation_{name}": steps[0][kind] for kind in ("signed", "absolute")}
         chosen[f"all_layers_absolute_correlation_{name}"] = steps[-1]["absolute"]

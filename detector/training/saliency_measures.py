@@ -2,9 +2,9 @@
 
 Deletion and insertion: Petsiuk et al. 2018 (RISE, arXiv:1806.07421). A map that found what the network uses makes the
 probability fall fast when its strongest parts are taken away, and rise fast when they alone are given. What is taken
-away is exchanged for the same place of a picture of another class, not blurred or painted grey as in the paper: a chest
-that is blurred looks hazy, which is a finding, and on the validation split the first network took blurred, grey and
-empty pictures for COVID-19 (0.6 to 0.99), so that hiding the evidence did not take it away.
+away is exchanged for the same place of a picture of another class, or blurred as in the paper. The former counts: a
+chest that is blurred looks hazy, which is a finding, and on the validation split the first network took blurred, grey
+and empty pictures for COVID-19 (0.6 to 0.99), so that hiding the evidence did not take it away.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from detector.calibration import Calibration
     from detector.schema import Task
 
+_BLUR = 0.1  # of the side: ribs and consolidations go, the outline of a chest stays
 FRACTIONS = np.linspace(0, 1, 11)  # of the picture that is deleted or inserted
 
 
@@ -56,12 +57,18 @@ def own_lungs(lung_field: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
     return on_grid(cv2.distanceTransform(lung_field.astype(np.uint8), cv2.DIST_L2, 5), grid)
 
 
+def blurred(pixels: np.ndarray) -> np.ndarray:
+    """A picture (size, size, 1), blurred until its details are gone."""
+    sigma = _BLUR * len(pixels)
+    return cv2.GaussianBlur(pixels[..., 0], (0, 0), sigma, borderType=cv2.BORDER_REFLECT_101)[..., np.newaxis]
+
+
 def exchanged(pixels: np.ndarray, donor: np.ndarray, cam: np.ndarray, *, insert: bool) -> np.ndarray:
     """Pictures between one picture and another, by a map's order.
 
     Args:
         pixels: (size, size, 1) float32, the picture that the map explains.
-        donor: the same of another class.
+        donor: what its parts are exchanged for, of the same shape.
         cam: (h, w), the largest first; brought to the picture bilinearly.
         insert: put the first parts of the picture into the donor, rather than take them out of the picture.
 

@@ -26,6 +26,8 @@ _MAPS = {
     "lung_prior": ("middle of the lungs (mean of all pictures)", _BLUE, "dash"),
     "own_lungs": ("middle of this picture's lungs", _GREEN, "dashdot"),
 }
+#: What parts are exchanged for: the ending of the file's name, and words.
+_FILLS = {"another_class": ("", "another class's picture"), "blurred": ("_blurred", "the blurred picture")}
 _RANDOMISED = {
     "binary": ("binary", _OURS),
     "three_class": ("three-class, as shown", _BLUE),
@@ -43,8 +45,11 @@ def saliency_plots(found: Mapping[str, Any]) -> dict[str, go.Figure]:
         "saliency_in_lung": in_lung_plot(found["in_lung"]),
         "saliency_peak": peak_plot(found["in_lung"]),
         "saliency_randomisation": randomisation_plot(found["randomisation"]),
-        "saliency_deletion": curve_plot(found["curves"], "deletion"),
-        "saliency_insertion": curve_plot(found["curves"], "insertion"),
+        **{
+            f"saliency_{way}{end}": curve_plot([r for r in found["curves"] if r["filled_with"] == fill], way, words)
+            for fill, (end, words) in _FILLS.items()
+            for way in ("deletion", "insertion")
+        },
     }
 
 
@@ -80,7 +85,7 @@ def randomisation_plot(randomisation: Mapping[str, Any]) -> go.Figure:
     return _dressed(figure, title, "randomised down to", "rank correlation").update_layout(height=_CURVE_HEIGHT)
 
 
-def curve_plot(rows: Sequence[Mapping[str, Any]], way: str) -> go.Figure:
+def curve_plot(rows: Sequence[Mapping[str, Any]], way: str, filled_with: str) -> go.Figure:
     """Mean probability of the decided class while parts are taken out or put in, in the order of a map."""
     titles = [f"{_TASKS[row['task']]}: {_CLASSES[row['class']]} (n = {row['n']})" for row in rows]
     figure = make_subplots(1, max(1, len(rows)), shared_yaxes=True, subplot_titles=titles, horizontal_spacing=0.03)
@@ -92,7 +97,7 @@ def curve_plot(rows: Sequence[Mapping[str, Any]], way: str) -> go.Figure:
             _add_band(figure, row["fractions"], band, words, colour, dash, **place)
     better = "lower is better" if way == "deletion" else "higher is better"
     title = f"{way.capitalize()}: probability of the class, by the order of a map ({better})"
-    x_title = "share exchanged for another class's" if way == "deletion" else "share put into another class's"
+    x_title = f"share {'exchanged for' if way == 'deletion' else 'put into'} {filled_with}"
     figure = _dressed(figure, title, x_title, "").update_yaxes(range=[0, 1])
     return figure.update_yaxes(title="probability", col=1).update_layout(height=_CURVE_HEIGHT)
 

@@ -15,6 +15,7 @@ from detector.schema import BINARY, THREE_CLASS
 from detector.training import audit_saliency as module
 from detector.training.audit_saliency import (
     ANSWERS,
+    FILLS,
     PICTURE_MAPS,
     audit_saliency,
     curve_figures,
@@ -140,16 +141,17 @@ def cohort_of_three():
 
 def test_curves_compare_the_four_maps():
     rights, cohort = cohort_of_three()
-    (found,) = curves(rights, cohort, OneChannel(lambda p: p.mean()))
+    found, by_blurring = curves(rights, cohort, OneChannel(lambda p: p.mean()))
+    assert (found["filled_with"], by_blurring["filled_with"]) == FILLS
     assert tuple(found["maps"]) == PICTURE_MAPS
     assert set(found["margins"]) == {"random", "lung_prior", "own_lungs"}
     assert found["n"] == 3
     assert len(found["maps"]["saliency"]["insertion"]["probability"]["value"]) == len(found["fractions"]) == 11
 
 
-def test_without_another_class_nothing_can_be_exchanged():
+def test_without_another_class_parts_are_blurred_alone():
     rights, cohort = cohort_of_three()
-    assert curves(rights, cohort[:3], OneChannel(lambda p: p.mean())) == []
+    assert [row["filled_with"] for row in curves(rights, cohort[:3], OneChannel(lambda p: p.mean()))] == ["blurred"]
 
 
 def test_donors_are_of_another_class_and_were_decided_rightly():
@@ -230,7 +232,8 @@ def test_audit_writes_figures_and_plots(decided, examples, tmp_path, monkeypatch
     assert found["model"]["sha256"] == classifier.card.sha256
     assert {row["class"] for row in found["curves"]} <= set(THREE_CLASS.classes)
     names = {path.name for path in (tmp_path / "out" / "plots").iterdir()}
-    assert names == {f"saliency_{n}.json" for n in ("in_lung", "peak", "randomisation", "deletion", "insertion")}
+    by_map = {f"{way}{end}" for way in ("deletion", "insertion") for end in ("", "_blurred")}
+    assert names == {f"saliency_{name}.json" for name in {"in_lung", "peak", "randomisation"} | by_map}
     for path in (tmp_path / "out" / "plots").iterdir():
         figure = go.Figure(json.loads(path.read_text()))
         assert figure.layout.title.text
@@ -329,7 +332,8 @@ def test_headline_is_the_binary_covid19_answer_over_all_sources():
     assert chosen["covid19_in_lung_fraction"]["value"] == pytest.approx(7 / 8)
     assert set(MEASURED) <= set(chosen)
     assert len(report_lines({"headline": chosen})) == 5
-    assert len(saliency_plots(found)) == 5
+    assert set(chosen) >= {f"{way}_margin_over_random_blurred" for way in ("deletion", "insertion")}
+    assert len(saliency_plots(found)) == 7
 
 
 def test_command_line_hands_on_what_was_asked(tmp_path, monkeypatch, capsys, composites):

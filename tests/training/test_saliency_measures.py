@@ -8,6 +8,7 @@ from detector.schema import BINARY, THREE_CLASS
 from detector.training.saliency_measures import (
     FRACTIONS,
     area_under,
+    blurred,
     class_scores,
     exchanged,
     grid_ceiling,
@@ -71,6 +72,12 @@ def test_ends_are_the_picture_and_the_donor():
         np.testing.assert_array_equal(steps[0], first)
         np.testing.assert_array_equal(steps[-1], last)
     np.testing.assert_array_equal((pixels, donor), before)
+
+
+def test_blur_leaves_no_ribs():
+    ribs = np.tile(np.sin(np.arange(160) * 2 * np.pi / 16), (160, 1)).astype(np.float32)[..., None]
+    assert np.abs(blurred(ribs)[40:120, 40:120]).max() < 0.01
+    assert np.abs(ribs).max() > 0.9
 
 
 @pytest.mark.parametrize(
