@@ -56,12 +56,14 @@ class Answers:
         logits: task name to (N, logits) float64.
         peaks: task name to (N,), the strongest evidence of any class anywhere in the image, in logit units.
         rejected: path and code of every refused image; they count in no figure.
+        rejected_examples: the same images' labels and sources, in the same order, where they are known.
     """
 
     examples: tuple[Example, ...]
     logits: dict[str, np.ndarray]
     peaks: dict[str, np.ndarray]
     rejected: tuple[tuple[str, str], ...]
+    rejected_examples: tuple[Example, ...] = ()
 
     @property
     def labels(self) -> np.ndarray:
@@ -81,6 +83,7 @@ class Answers:
             {name: values[index] for name, values in self.logits.items()},
             {name: values[index] for name, values in self.peaks.items()},
             self.rejected,
+            self.rejected_examples,
         )
 
 
@@ -147,7 +150,7 @@ def answer_all(examples: Sequence[Example], images: Path, classifier: Classifier
     Raises:
         ManifestError: if an image does not exist.
     """
-    analysed, outputs, rejected = [], [], []
+    analysed, outputs, rejected, rejected_examples = [], [], [], []
     began = time.monotonic()
     for number, example in enumerate(examples, start=1):
         try:
@@ -157,6 +160,7 @@ def answer_all(examples: Sequence[Example], images: Path, classifier: Classifier
             raise ManifestError(f"{images / example.image} cannot be read: {error}.") from error
         except RejectedError as error:
             rejected.append((example.image, error.code))
+            rejected_examples.append(example)
         if number % _PROGRESS_EVERY == 0:
             left = (time.monotonic() - began) / number * (len(examples) - number)
             _LOG.info("analysed %d of %d images, %.0f s left", number, len(examples), left)
@@ -165,6 +169,7 @@ def answer_all(examples: Sequence[Example], images: Path, classifier: Classifier
         {t.name: np.array([logits[t.name] for logits, _ in outputs], float).reshape(-1, t.logits) for t in TASKS},
         {t.name: np.array([peaks[t.name] for _, peaks in outputs], float) for t in TASKS},
         tuple(rejected),
+        tuple(rejected_examples),
     )
 
 
@@ -217,6 +222,8 @@ def summarise(answers: Answers, card: ModelCard, *, name: str = "", notes: Seque
         "counts": {
             "overall": _counts(answers),
             "rejected_by_code": dict(sorted(Counter(code for _, code in answers.rejected).items())),
+            "rejected_by_label": dict(sorted(Counter(e.label for e in answers.rejected_examples).items())),
+            "rejected_by_source": dict(sorted(Counter(e.source or UNKNOWN for e in answers.rejected_examples).items())),
             **{f"by_{part}": {key: _counts(kept) for key, kept in kept.items()} for part, kept in parts.items()},
         },
         "overall": overall,

@@ -172,7 +172,7 @@ def _binary(answers: TaskAnswers, labels: np.ndarray, calibration: Calibration) 
         "auprc": Measure(lambda w: weighted.average_precision(covid, score, w), undefined=_NO_POSITIVES),
         **{
             f"sensitivity_at_specificity_{least:.2f}": Measure(
-                partial(_sensitivity_at, covid, score, least=least),
+                partial(weighted.sensitivity_at_specificity, covid, score, least_specificity=least)
             )
             for least in SPECIFICITIES
         },
@@ -327,10 +327,6 @@ def _worst_recognised(labels: np.ndarray, called: np.ndarray) -> np.ndarray:
     members = [labels == name for name in THREE_CLASS.classes]
     recalls = [np.mean(called[mine] == k) if mine.any() else np.inf for k, mine in enumerate(members)]
     return members[int(np.argmin(recalls))]
-
-
-def _sensitivity_at(covid: np.ndarray, score: np.ndarray, weights: np.ndarray, *, least: float) -> np.ndarray:
-    return weighted.sensitivity_at_specificity(covid, score, weights, least)
 
 
 def _cost(probability: np.ndarray) -> np.ndarray:

@@ -220,9 +220,13 @@ def _plot_words(name: str) -> str:
 def _rejected(metrics: Mapping[str, Any]) -> str:
     if not metrics["rejected"]:
         return _section("Refused images", "<p>None was refused.</p>")
-    by_code = metrics["counts"]["rejected_by_code"]
+    counts = metrics["counts"]
     table = _table(["image", "code"], ([row["image"], row["code"]] for row in metrics["rejected"]))
-    said = ", ".join(f"{count:,} as {code}" for code, count in by_code.items())
+    said = "; ".join(
+        ", ".join(f"{count:,} {word} {key}" for key, count in counts[f"rejected_by_{part}"].items())
+        for part, word in (("code", "as"), ("label", "labelled"), ("source", "of source"))
+        if counts[f"rejected_by_{part}"]
+    )
     return _section("Refused images", f"<p>{escape(said)}.</p><details><summary>Which ones</summary>{table}</details>")
 
 

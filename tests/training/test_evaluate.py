@@ -300,6 +300,8 @@ class TestEvaluate:
         assert metrics["overall"]["binary_accuracy"]["n"] == 3
         assert metrics["counts"]["overall"]["images"] == 3
         assert metrics["counts"]["rejected_by_code"] == {EmptyFileError.code: 1, "unsupported_format": 1}
+        assert metrics["counts"]["rejected_by_label"] == {"covid19": 1, "normal": 1}
+        assert metrics["counts"]["rejected_by_source"] == {"b": 1, "c": 1}
         assert {s: figures["binary_accuracy"]["n"] for s, figures in metrics["by_source"].items()} == {"a": 2, "b": 1}
 
     def test_metrics_json_is_what_is_returned_and_has_null_where_a_source_has_one_class(
