@@ -48,6 +48,15 @@ LUNGS_BLACKED_OUT = "lungs_blacked_out"
 SHIPPED_ON_BLACKED_OUT = "shipped_network_on_blacked_out_lungs"
 SHIPPED = "shipped_network"
 
+_WORDS = {
+    "source_and_age": "Source and age alone, without a picture",
+    "spectrum": "The finest frequencies of the file alone",
+    "border": "A border of 10 pixels of the file alone",
+    "spectrum_of_the_input": "The finest frequencies of what the network is given",
+    "border_of_the_input": "A border of 10 pixels of what the network is given",
+    LUNGS_BLACKED_OUT: "A network trained on pictures whose lungs are blacked out, by a small protocol",
+    SHIPPED_ON_BLACKED_OUT: "The shipped network where the lungs are blacked out",
+}
 NEAR = 0.05  # of the network's area under the curve: what VALIDITY calls too near
 MARGIN = 0.05  # of the picture's width, blacked out round the lungs
 
@@ -124,11 +133,37 @@ def audit(
         },
         "not_run": _not_run(contenders),
     }
+    found["sentences"] = sentences(found)
     try:
         (out / "audit.json").write_text(json.dumps(found, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        if trainings:
+            ratios = {"binary": found["leave_one_source_pair_out"]["network"]["likelihood_ratios"]}
+            (out / "likelihood_ratios.json").write_text(json.dumps(ratios, indent=2) + "\n", encoding="utf-8")
     except OSError as error:
         raise OutputError(f"{out} cannot be written: {error}.") from error
     return found
+
+
+def sentences(found: Mapping[str, Any]) -> list[str]:
+    """The audit in plain words, for the page and the card."""
+    overall = found["splits"]["test"]["overall"]
+    areas = {name: figure["binary_auroc"]["value"] for name, figure in overall["figures"].items()}
+    lines = [f"On the test split, binary, the network's AUROC is {areas[SHIPPED]:.3f}."]
+    lines += [f"{words}: {areas[name]:.3f}." for name, words in _WORDS.items() if areas.get(name) is not None]
+    near = [_WORDS[name] for name in overall["too_near"]["binary_auroc"] or () if name in _WORDS]
+    if near:
+        lines.append(
+            f"Within {NEAR} of the network, so that the test split proves nothing about the disease: {'; '.join(near)}."
+        )
+    else:
+        lines.append(f"None of these comes within {NEAR} of the network.")
+    left_out = found["leave_one_source_pair_out"].get("network")
+    if left_out:
+        lines.append(
+            f"Networks trained by a small protocol without a pair of sources reach {left_out['mean_auroc']:.3f} on it, "
+            f"{left_out['lowest_auroc']:.3f} to {left_out['highest_auroc']:.3f} over {len(left_out['pairs'])} pairs."
+        )
+    return lines
 
 
 def compare(examples: Sequence[Example], contenders: Mapping[str, Predictor]) -> dict[str, Any]:

@@ -120,13 +120,15 @@ def summary(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Mean AUROC of the pairs with the lowest and highest, and the likelihood ratios of all pairs taken together."""
     values = [result["auroc"]["value"] for result in results]
     names = results[0]["operating_points"]
+    cohort = f"leave-one-source-pair-out, {len(results)} pairs, networks of the small protocol"
     return {
         "mean_auroc": float(np.mean(values)),
         "lowest_auroc": min(values),
         "highest_auroc": max(values),
         "pairs": list(results),
         "likelihood_ratios": {
-            name: _likelihood_ratios([r["operating_points"][name] for r in results]) for name in names
+            name: {**_likelihood_ratios([r["operating_points"][name] for r in results]), "cohort": cohort}
+            for name in names
         },
     }
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import plotly.graph_objects as go
 import plotly.io
 
+from detector.evidence import report_lines
 from detector.schema import BINARY, THREE_CLASS
 from detector.ui import texts
 from detector.ui.pretest import EVALUATION, read_json, read_metrics
@@ -121,6 +122,33 @@ def audit_sentences(folder: Path = EVALUATION) -> list[str]:
     if isinstance(audit.get("sentences"), list):
         return [str(sentence) for sentence in audit["sentences"]]
     return [texts.AUDIT_LINE.format(name=name, value=value) for name, value in _estimates("", audit)]
+
+
+def saliency_sentences(folder: Path = EVALUATION) -> list[str]:
+    """What the audit of the maps found, in plain words; empty where none has been made."""
+    found = read_json(folder / "saliency.json")
+    try:
+        return [] if found is None else report_lines(found)
+    except (KeyError, TypeError):
+        return []
+
+
+def gate_table(gate: Mapping[str, Any]) -> dict[str, list[str]] | None:
+    """What the gate refuses, from the card's entry; None where no gate was fitted."""
+    measured = gate.get("measured")
+    if not measured:
+        return None
+    rows = [
+        (texts.GATE_GROUPS[group].format(name=name.replace("_", " ")), share)
+        for group in texts.GATE_GROUPS
+        for name, share in measured.get(group, {}).items()
+    ]
+    return {
+        texts.GATE_WHAT: [name for name, _ in rows],
+        texts.COLUMN_IMAGES: [str(share["n"]) for _, share in rows],
+        texts.GATE_REFUSED: [f"{100 * share['refused']:.1f} %" for _, share in rows],
+        texts.GATE_WARNED: [f"{100 * share['refused_or_warned']:.1f} %" for _, share in rows],
+    }
 
 
 def _estimates(prefix: str, part: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import plotly.graph_objects as go
 import streamlit as st
@@ -31,6 +32,8 @@ def render() -> None:
     _render_original()
     _render_sources()
     _render_audit()
+    _render_saliency()
+    _render_gate(card.gate)
     _render_limits(card.limits, card.licence)
     _render_plots()
     _render_architecture()
@@ -61,6 +64,22 @@ def _render_audit() -> None:
     st.markdown(texts.AUDIT_LEAD)
     sentences = measured.audit_sentences()
     st.markdown("\n".join(f"- {escaped(sentence)}" for sentence in sentences) or texts.AUDIT_NONE)
+
+
+def _render_saliency() -> None:
+    sentences = measured.saliency_sentences()
+    if sentences:
+        st.subheader(texts.SALIENCY_TITLE, anchor=False)
+        st.markdown("\n".join(f"- {escaped(sentence)}" for sentence in sentences))
+
+
+def _render_gate(gate: dict[str, Any]) -> None:
+    table = measured.gate_table(gate)
+    if table is None:
+        return
+    st.subheader(texts.GATE_TITLE, anchor=False)
+    st.table(table, hide_index=True, border="horizontal", alt=texts.GATE_TITLE)
+    st.caption(texts.GATE_NOTE)
 
 
 def _render_limits(limits: tuple[str, ...], licence: str) -> None:
