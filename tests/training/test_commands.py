@@ -194,6 +194,7 @@ class TestTrainGate:
         strange = look(["side_view", "slice"] * 4, [f"{i}.png" for i in range(8)])
         monkeypatch.setattr(commands, "not_frontal_seen", lambda *_, **__: strange)
         monkeypatch.setattr(commands.Classifier, "load", lambda **_: None)
+        monkeypatch.setattr(commands, "measure_card", lambda card, _m, _i, folder: commands._write_card(card, folder))
         monkeypatch.setattr(fit_gate, "_linear", lambda f, t, *, classes, seed: (  # noqa: ARG005
             np.linalg.lstsq(f, np.eye(classes)[t], rcond=None)[0], np.zeros(classes))
         )  # fmt: skip

@@ -89,12 +89,12 @@ class TestFitGate:
         called = gate.child_log_odds(train.features[known]) > 0
         assert np.mean(called == train.child[known]) > 0.97
 
-    def test_four_in_a_thousand_of_the_worst_source_are_refused(self, gate, validation):
+    def test_six_in_a_thousand_of_the_worst_source_are_refused(self, gate, validation):
         odds = gate.frontal_log_odds(validation.features)
         refused = {
             source: int(np.sum(odds[validation.sources == source] < gate.refuse_below)) for source in ("near", "far")
         }
-        assert refused["near"] == 4  # the 0.004 quantile of 1001 is the fifth from below, which stays
+        assert refused["near"] == 6  # the 0.006 quantile of 1001 is the seventh from below, which stays
         assert refused["far"] <= 4
 
     def test_one_in_fifty_of_all_is_at_most_warned_of(self, gate, validation):
