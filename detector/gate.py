@@ -250,9 +250,9 @@ def check_image(radiograph: Radiograph) -> tuple[str, ...]:
     warnings = []
     if high - low < _LOW_CONTRAST:
         warnings.append("The picture has very little contrast.")
-    if float(np.mean(pixels <= _SATURATED)) > _SATURATED_SHARE:
+    if np.count_nonzero(pixels <= _SATURATED) > _SATURATED_SHARE * pixels.size:
         warnings.append("More than half of the picture is black.")
-    if float(np.mean(pixels >= 1 - _SATURATED)) > _SATURATED_SHARE:
+    if np.count_nonzero(pixels >= 1 - _SATURATED) > _SATURATED_SHARE * pixels.size:
         warnings.append("More than half of the picture is white.")
     if max(pixels.shape) > _LARGEST_ASPECT * min(pixels.shape):
         warnings.append("The picture is unusually long for a frontal chest X-ray; part of a chest may be missing.")
