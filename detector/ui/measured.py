@@ -139,15 +139,15 @@ def gate_table(gate: Mapping[str, Any]) -> dict[str, list[str]] | None:
     if not measured:
         return None
     rows = [
-        (texts.GATE_GROUPS[group].format(name=name.replace("_", " ")), share)
-        for group in texts.GATE_GROUPS
+        (texts.PASSING_GROUPS[group].format(name=name.replace("_", " ")), share)
+        for group in texts.PASSING_GROUPS
         for name, share in measured.get(group, {}).items()
     ]
     return {
-        texts.GATE_WHAT: [name for name, _ in rows],
+        texts.PASSING_WHAT: [name for name, _ in rows],
         texts.COLUMN_IMAGES: [str(share["n"]) for _, share in rows],
-        texts.GATE_REFUSED: [f"{100 * share['refused']:.1f} %" for _, share in rows],
-        texts.GATE_WARNED: [f"{100 * share['refused_or_warned']:.1f} %" for _, share in rows],
+        texts.PASSING_REFUSED: [f"{100 * share['refused']:.1f} %" for _, share in rows],
+        texts.PASSING_WARNED: [f"{100 * share['refused_or_warned']:.1f} %" for _, share in rows],
     }
 
 

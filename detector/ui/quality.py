@@ -77,9 +77,9 @@ def _render_gate(gate: dict[str, Any]) -> None:
     table = measured.gate_table(gate)
     if table is None:
         return
-    st.subheader(texts.GATE_TITLE, anchor=False)
-    st.table(table, hide_index=True, border="horizontal", alt=texts.GATE_TITLE)
-    st.caption(texts.GATE_NOTE)
+    st.subheader(texts.PASSING_TITLE, anchor=False)
+    st.table(table, hide_index=True, border="horizontal", alt=texts.PASSING_TITLE)
+    st.caption(texts.PASSING_NOTE)
 
 
 def _render_limits(limits: tuple[str, ...], licence: str) -> None:

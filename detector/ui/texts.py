@@ -229,15 +229,15 @@ AUDIT_LEAD = (
     "0.05 AUROC of the real network, that split proves nothing."
 )
 SALIENCY_TITLE = "Can the maps be trusted?"
-GATE_TITLE = "What is refused"
-GATE_WHAT, GATE_REFUSED, GATE_WARNED = "Pictures", "Refused", "Refused or warned of"
-GATE_GROUPS = {
+PASSING_TITLE = "What is refused"
+PASSING_WHAT, PASSING_REFUSED, PASSING_WARNED = "Pictures", "Refused", "Refused or warned of"
+PASSING_GROUPS = {
     "false_refusals": "frontal X-rays, {name}",
     "false_refusals_of_a_source_left_out": "frontal X-rays, {name}, by a gate that never saw this source",
     "turned_and_inverted": "X-rays, {name}",
     "side_views_slices_and_limbs_cross_validated": "{name}, by gates that saw no copy of it",
 }
-GATE_NOTE = (
+PASSING_NOTE = (
     "Frontal X-rays should pass, all others should not. Measured on the validation split, from which the thresholds "
     "come; side views, CT slices and limbs are few."
 )

@@ -10,6 +10,11 @@ pytestmark = pytest.mark.browser
 
 #: What Streamlit's own parts do and this page can't change: rule, and what the element's selector or markup holds.
 STREAMLIT_S_OWN = ()
+#: Whether an element belongs to a widget that is switched off, its label included.
+_DISABLED = """e => {
+    const widget = e.closest('.stButtonGroup, .stSlider, .stSelectbox, button');
+    return widget !== null && (widget.disabled || widget.querySelector('[disabled], [aria-disabled="true"]') !== null);
+}"""
 
 
 def serious(page):
@@ -19,6 +24,8 @@ def serious(page):
         if violation["impact"] not in {"serious", "critical"}:
             continue
         for node in violation["nodes"]:
+            if violation["id"] == "color-contrast" and page.locator(str(node["target"][0])).first.evaluate(_DISABLED):
+                continue  # WCAG 2.2, 1.4.3: an inactive component has no contrast to keep; axe misses its inner parts
             where = f"{' '.join(map(str, node['target']))} {node['html'][:200]}"
             if not any(rule == violation["id"] and mark in where for rule, mark in STREAMLIT_S_OWN):
                 found.append((violation["id"], where, node.get("failureSummary", "")[:300]))
