@@ -58,7 +58,7 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 
-VERSION = "1"
+VERSION = "2"
 
 LICENCE = (
     "For research only, non-commercial: the weights learnt from images whose licences include CC BY-NC-SA 4.0, "
