@@ -1,6 +1,7 @@
 """Every benchmark runs; what it measures is for a machine at rest and `make bench`."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -14,6 +15,7 @@ from tests.conftest import ROOT
 IN_BROWSER = {"page_start", "page_memory", "sessions"}
 
 
+@pytest.mark.skipif(not os.environ.get("RUN_BENCHMARKS"), reason="RUN_BENCHMARKS is not set: ten processes, minutes")
 @pytest.mark.parametrize("name", ROWS)
 def test_benchmark_runs_once_and_gives_its_figure(name):
     if name in IN_BROWSER and CHROMIUM is None:
