@@ -52,8 +52,7 @@ def fingerprints_of(image: np.ndarray) -> np.ndarray:
         (2, 1024) float32, each of mean 0 and length 1; zeros for a flat picture, which is like no other.
     """
     unit = image.astype(np.float32) / np.float32(255)
-    top, left, height, width = content_box(unit)
-    return np.stack([_fingerprint(unit), _fingerprint(unit[top : top + height, left : left + width])])
+    return np.stack([_fingerprint(unit), _fingerprint(content_box(unit).cut(unit))])
 
 
 def alike(fingerprints: np.ndarray, limit: float) -> list[Pair]:

@@ -80,7 +80,8 @@ def test_nothing_measured_is_no_ratio(tmp_path):
 def test_shipped_files_have_ratios_for_every_operating_point():
     for name in read_card(MODELS / f"{DEFAULT_MODEL}.json").calibration.operating_points:
         ratios = read_ratios(name)
-        assert ratios.positive.value > 1 > ratios.negative.value
+        assert ratios.positive.value > ratios.negative.value > 0
+        assert not ratios.flatters  # they were measured on sources that were left out
 
 
 def test_positive_answer_raises_and_negative_lowers(monkeypatch):
