@@ -77,6 +77,13 @@ class Analyst:
             self._waiting.clear()
             self._change.notify_all()
 
+    def forget(self) -> None:
+        """Let go of every file and result; what is under way ends unseen."""
+        with self._change:
+            self._listed, self._keys, self._results = set(), {}, {}
+            self._waiting.clear()
+            self._change.notify_all()
+
     def resume(self) -> None:
         """Take back a cancellation; the next `ask` queues what was left out."""
         with self._change:

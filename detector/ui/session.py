@@ -52,10 +52,10 @@ class Session:
 
     def forget(self) -> None:
         """Let go of every picture and name: the session has ended."""
-        self.keep_only(set())
-        self.keys.clear()
+        self.analyst.forget()
+        self.kept, self.uploaded, self.samples, self.sample_notes, self.opened = [], [], [], (), None
         self.targets.clear()
-        self.samples, self.sample_notes, self.opened = [], (), None
+        self.stability.clear()
 
 
 def session() -> Session:
