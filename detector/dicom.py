@@ -79,6 +79,8 @@ _JPEG_2000_SYNTAXES = frozenset({JPEG2000Lossless, JPEG2000})
 _JPEG_SYNTAXES = frozenset({JPEGBaseline8Bit, JPEGLSLossless, JPEGLSNearLossless})
 _COMPRESSED_SYNTAXES = _JPEG_2000_SYNTAXES | _JPEG_SYNTAXES | {RLELossless}
 _JPEG_END = b"\xff\xd9"
+_RLE_HEADER_BYTES = 64
+_MOST_RLE_BYTES_A_BYTE = 2  # a run of one byte takes two (PS3.5 G.3.1); more can only be meant to unpack to more
 _MOST_PIXELS_A_BYTE = 2000  # radiographs are compressed to some 20 pixels a byte at most; a bomb claims millions
 _PADDING_BYTES = 1024  # behind the pixels; PS3.5 8.1.1 asks for an even number, some devices fill a sector
 _JPEG_2000_START = b"\xff\x4f\xff\x51"  # SOC, then SIZ with the image's size (ITU-T T.800 A.5.1)
@@ -266,15 +268,25 @@ def _check_pixel_bytes(dataset: FileDataset, rows: int, columns: int) -> None:
         frame = _frame(dataset)
         if len(frame) * _MOST_PIXELS_A_BYTE < rows * columns:
             raise UnreadableError(f"{len(frame)} bytes are too few for {rows} x {columns} pixels.")
+        most = _RLE_HEADER_BYTES + _MOST_RLE_BYTES_A_BYTE * _pixel_bytes(dataset, rows, columns)
+        if syntax == RLELossless and len(frame) > most:
+            raise DecodingLimitError(
+                f"{len(frame)} bytes of RLE can unpack to far more than {rows} x {columns} pixels."
+            )
         if syntax in _JPEG_SYNTAXES and not frame.rstrip(b"\0").endswith(_JPEG_END):
             raise UnreadableError("The compressed frame has no end marker.")  # CharLS looks for it for three seconds
         if syntax == JPEGBaseline8Bit:  # decoded again, small, for libjpeg's complaints, which Pillow keeps to itself
             cv2.imdecode(np.frombuffer(frame, np.uint8), cv2.IMREAD_REDUCED_GRAYSCALE_8)
         return
-    row = columns * _integer(dataset, "BitsAllocated") // 8
-    excess = len(dataset.PixelData) - rows * row
-    if excess >= max(row, _PADDING_BYTES):  # Rows or Columns is wrong, and the picture would be cut or sheared
+    excess = len(dataset.PixelData) - _pixel_bytes(dataset, rows, columns)
+    if excess >= max(
+        _pixel_bytes(dataset, 1, columns), _PADDING_BYTES
+    ):  # Rows or Columns is wrong, and the picture would be cut or sheared
         raise UnreadableError(f"(7FE0,0010) Pixel Data holds {excess} bytes more than {rows} x {columns} pixels need.")
+
+
+def _pixel_bytes(dataset: FileDataset, rows: int, columns: int) -> int:
+    return rows * columns * _integer(dataset, "BitsAllocated") // 8
 
 
 def _frame(dataset: FileDataset) -> bytes:

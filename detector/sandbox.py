@@ -276,7 +276,8 @@ def serve() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     requests, replies = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     complaints = _redirect_output()
-    logging.disable()  # what pydicom logs quotes values of the file
+    memory = _MemoryErrors()
+    logging.getLogger().addHandler(memory)  # the only one: what pydicom logs quotes values of the file
     _limit()
     _send_json(replies, {"ready": True})
     while True:
@@ -286,9 +287,20 @@ def serve() -> None:
             return
         # Should the parent be gone, nobody else would end a decoder that hangs.
         faulthandler.dump_traceback_later(2 * _LONGEST_SECONDS, exit=True, file=complaints)
-        _answer(data, replies, complaints)
+        _answer(data, replies, complaints, memory)
         faulthandler.cancel_dump_traceback_later()
         del data
+
+
+class _MemoryErrors(logging.Handler):
+    """Notes that memory ran out in a plugin of pydicom's, which logs the exception and raises another in its place."""
+
+    seen = False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Look at the record, and write nothing."""
+        if record.exc_info and isinstance(record.exc_info[1], MemoryError):
+            self.seen = True
 
 
 def _redirect_output() -> IO[bytes]:
@@ -316,17 +328,18 @@ def _limit() -> None:
             resource.setrlimit(kind, (limit, limit))
 
 
-def _answer(data: bytes, replies: IO[bytes], complaints: IO[bytes]) -> None:
+def _answer(data: bytes, replies: IO[bytes], complaints: IO[bytes], memory: _MemoryErrors) -> None:
     _empty(complaints)
+    memory.seen = False
     try:
         radiograph = image_io.read_radiograph(data, on_size=lambda pixels: _send_json(replies, {"size": pixels}))
         complaints.seek(0)
         if _CUT_OFF in complaints.read():
             raise UnreadableError("The JPEG's pixels end before its end marker.")  # noqa: TRY301
-    except RejectedError as error:
+    except (RejectedError, MemoryError) as error:
+        if memory.seen or isinstance(error, MemoryError):
+            error = DecodingLimitError("Decoding ran out of memory.")
         return _send_json(replies, {"refused": error.code, "message": str(error)[:1000]})
-    except MemoryError:
-        return _send_json(replies, {"refused": DecodingLimitError.code, "message": "Decoding ran out of memory."})
     except Exception as error:  # noqa: BLE001 - the parent is told, without what the file says of its patient
         frames = "".join(traceback.format_tb(error.__traceback__))
         return _send_json(replies, {"failed": f"{frames}{type(error).__name__}"[-4000:]})

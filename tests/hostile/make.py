@@ -185,11 +185,11 @@ def deflated_bomb(megabytes=200):
     return head[:end] + packed
 
 
-def rle_bomb(megabytes=400):
-    """RLE runs that unpack to far more than Rows and Columns hold."""
+def rle_bomb(megabytes=400, like=None):
+    """RLE runs that unpack to far more than Rows and Columns hold, a picture like `like`."""
     runs = b"\x81\0" * (megabytes * 2**20 // 128)
     header = struct.pack("<16L", 2, 64, 64 + len(runs), *[0] * 13)
-    return encapsulated(header + runs + runs, "1.2.840.10008.1.2.5")
+    return encapsulated(header + runs + runs, "1.2.840.10008.1.2.5", like)
 
 
 def rle_of_more_rows():

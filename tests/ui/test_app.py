@@ -6,7 +6,7 @@ import sys
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from detector.errors import ModelError, RejectedError, SampleNetworkError
+from detector.errors import ModelError, NotAChestXrayError, SampleNetworkError
 from detector.schema import ClassStability, Stability
 from detector.ui import cases, resources, samples, stability_check, texts
 from detector.ui.names import literal
@@ -161,12 +161,10 @@ def test_clearing_the_list_brings_the_examples_back(app, composite):
     assert any(caption.value == texts.EXAMPLES for caption in app.caption)
 
 
-class RefusalError(RejectedError):
+class RefusalError(NotAChestXrayError):
     """As the gate refuses: it can be overridden, and knows what would help."""
 
-    code = "not_a_chest_xray"
     user_message = "This looks upside down."
-    can_force = True
 
 
 @pytest.fixture
