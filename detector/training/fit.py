@@ -73,7 +73,7 @@ class FitConfig:
         warmup_batches: of rising learning rate.
         weight_decay: of AdamW.
         averaging: decay of the exponential moving average of the weights.
-        balance: weight of a source × label group is its size to this power (1: as it comes, 0: all alike).
+        balance: weight of a source × class group is its size to this power (1: as it comes, 0: all alike).
         frozen_units: the stem and this many units keep their ImageNet weights: edges and blobs are the same
             in every hospital, and what is not trained can't learn a scanner.
         validate_every: batches between checkpoints, each with a validation.
@@ -238,8 +238,12 @@ def targets_for(examples: Sequence[Example]) -> dict[str, np.ndarray]:
 
 
 def sampling_weights(examples: Sequence[Example], balance: float) -> np.ndarray:
-    """Chance of each example to be drawn, (N,), so that source × label groups weigh their size to `balance`."""
-    groups = [f"{e.source}/{e.label}" for e in examples]
+    """Chance of each example to be drawn, (N,), so that groups of one source and class weigh their size to `balance`.
+
+    All pneumonias that are not COVID-19 are one class here: eight pictures that are a label of their own in a small
+    source would otherwise be drawn until they are known by heart.
+    """
+    groups = [f"{e.source}/{e.label if e.label in {NORMAL, COVID19} else 'pneumonia'}" for e in examples]
     _, membership, counts = np.unique(groups, return_inverse=True, return_counts=True)
     weights = (counts ** (balance - 1.0))[membership]
     return weights / weights.sum()

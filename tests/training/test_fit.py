@@ -460,6 +460,11 @@ class TestSamplingWeights:
         np.testing.assert_allclose([weights[:4].sum(), weights[4], weights[5:].sum()], groups)
         np.testing.assert_allclose(weights[:4], weights[0])
 
+    def test_pneumonias_of_a_source_are_one_group(self):
+        labels = ("viral_pneumonia", "bacterial_pneumonia", "bacterial_pneumonia", "normal")
+        weights = sampling_weights([Example(label, label, "a") for label in labels], 0)
+        np.testing.assert_allclose(weights, [1 / 6, 1 / 6, 1 / 6, 1 / 2])
+
     def test_one_group_is_uniform_whatever_the_balance(self):
         np.testing.assert_allclose(sampling_weights([Example("n", "normal")] * 4, 0.3), 0.25)
 
