@@ -128,7 +128,10 @@ def _add_train(commands: Any) -> None:
     parser.add_argument("--batches", type=int, help="length of the run")
     parser.add_argument("--peak-learning-rate", type=float, metavar="RATE", help="reached after the warm-up")
     parser.add_argument("--frozen-units", type=int, metavar="N", help="the stem and N units keep their first weights")
-    parser.add_argument("--initial", metavar="FILE.keras", help="go on from this network instead of ImageNet's weights")
+    parser.add_argument(
+        "--initial", nargs="+", metavar="FILE.keras",
+        help="go on from this network, or from the mean of several, instead of ImageNet's weights",
+    )  # fmt: skip
     parser.add_argument("--lung-weight", type=float, metavar="W", help="cost of evidence outside the lungs (0: none)")
     parser.add_argument("--style", type=float, metavar="P", help="chance of a random filter and of a mixed spectrum")
     parser.add_argument("--seed", type=int, help="of everything random")

@@ -8,6 +8,7 @@ import logging
 import shutil
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -31,7 +32,7 @@ from detector.schema import BINARY, COVID19, TASKS, THREE_CLASS
 from detector.training.audit import SourcePair, source_pairs
 from detector.training.candidates import compare_candidates
 from detector.training.evaluate import Answers, answer_all, evaluate, make_folder, truth_index
-from detector.training.fit import FitConfig, fit
+from detector.training.fit import IMAGENET, RANDOM, FitConfig, fit
 from detector.training.fit_gate import (
     PER_CHANGE,
     PER_GROUP,
@@ -54,13 +55,13 @@ from detector.training.views import LungMasks, find_lung_masks
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from detector.training.manifest import Example
 
 _LOG = logging.getLogger(__name__)
 
 VERSION = "2"
+_FIRST_WEIGHTS = {IMAGENET: "EfficientNet-Lite0, ImageNet", RANDOM: "random"}
 
 LICENCE = (
     "For research only, non-commercial: the weights learnt from images whose licences include CC BY-NC-SA 4.0, "
@@ -295,6 +296,7 @@ def _check_classes(validation: Sequence[Example]) -> None:
 
 def _draft_card(out: Path, config: dict[str, Any], cohort: dict[str, int]) -> ModelCard:
     """A card that lets the network be loaded before anything is measured."""
+    earlier = [] if config["initial"] in _FIRST_WEIGHTS else np.atleast_1d(config["initial"]).tolist()
     card = ModelCard(
         name=DEFAULT_MODEL,
         version=VERSION,
@@ -304,9 +306,9 @@ def _draft_card(out: Path, config: dict[str, Any], cohort: dict[str, int]) -> Mo
         calibration=Calibration({t.name: 1.0 for t in TASKS}, {}, {t.name: 0.0 for t in TASKS}),
         saliency_scale={t.name: 1.0 for t in TASKS},
         training={
-            "config": config,
+            "config": config | {"initial": "earlier networks" if earlier else config["initial"]},
             "images": cohort,
-            "initial_weights": "EfficientNet-Lite0, ImageNet",
+            "initial_weights": [_earlier(Path(path)) for path in earlier] or _FIRST_WEIGHTS[config["initial"]],
             "keras": keras.__version__,
             "backend": keras.backend.backend(),
             "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -317,6 +319,13 @@ def _draft_card(out: Path, config: dict[str, Any], cohort: dict[str, int]) -> Mo
     )
     _write_card(card, out)
     return card
+
+
+def _earlier(path: Path) -> dict[str, Any]:
+    """Which network a run went on from, and how that was trained, if its card says it."""
+    found = {"sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    card = path.with_suffix(".json")
+    return found | ({"training": read_card(card).training} if card.exists() else {})
 
 
 def _write_card(card: ModelCard, out: Path) -> None:

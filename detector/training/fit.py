@@ -77,7 +77,8 @@ class FitConfig:
         frozen_units: the stem and this many units keep their ImageNet weights: edges and blobs are the same
             in every hospital, and what is not trained can't learn a scanner.
         validate_every: batches between checkpoints, each with a validation.
-        initial: ``"imagenet"``, ``"random"``, or the path of a ``.keras`` file of the same network to go on from.
+        initial: ``"imagenet"``, ``"random"``, or paths of ``.keras`` files of the same network, from the mean of whose
+            weights the run goes on.
         lung_crop: whether pictures are cut to their lungs, as `detector.preprocess` does; False only for comparison.
         lung_weight: weight of the share of the evidence outside the lungs in the loss.
         swap_probability: of a picture's surroundings to come from another one of the batch.
@@ -96,7 +97,7 @@ class FitConfig:
     balance: float = 0.35
     frozen_units: int = 3
     validate_every: int = 250
-    initial: str = IMAGENET
+    initial: str | tuple[str, ...] = IMAGENET
     lung_crop: bool = True
     lung_weight: float = 2.0
     swap_probability: float = 0.3
@@ -167,21 +168,29 @@ def fit(
     return network
 
 
-def initialise(network: keras.Model, initial: str) -> None:
-    """Give a new network its first weights: ImageNet's, or those of an earlier run.
+def initialise(network: keras.Model, initial: str | Sequence[str]) -> None:
+    """Give a new network its first weights: ImageNet's, or the mean of those of earlier runs.
+
+    Networks that were trained alike from one beginning lie in one basin, and the mean of their weights is better on
+    what none of them saw than most of them (model soups; Wortsman et al. 2022, arXiv:2203.05482).
 
     Raises:
-        ModelError: if the file is no network of the same structure.
+        ModelError: if a file is no network of the same structure.
     """
     if initial == RANDOM:
         return
     if initial == IMAGENET:
         _LOG.info("%d layers start from ImageNet", load_imagenet_weights(network))
         return
-    try:
-        network.set_weights(keras.saving.load_model(initial, compile=False, safe_mode=True).get_weights())
-    except (ValueError, OSError) as error:
-        raise ModelError(f"{initial} cannot be gone on from: {error}") from error
+    paths = [initial] if isinstance(initial, str) else initial
+    earlier = []
+    for path in paths:
+        try:
+            network.set_weights(keras.saving.load_model(path, compile=False, safe_mode=True).get_weights())
+        except (ValueError, OSError) as error:
+            raise ModelError(f"{path} cannot be gone on from: {error}") from error
+        earlier.append(network.get_weights())
+    network.set_weights([np.mean(weights, axis=0) for weights in zip(*earlier, strict=True)])
 
 
 def freeze(network: keras.Model, *, units: int) -> None:

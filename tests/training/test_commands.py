@@ -154,6 +154,18 @@ class TestTrainClassifier:
         assert all(scale > 0 for scale in card.saliency_scale.values())
         assert seen == ["3.png", "4.png", "5.png"]  # the validation split alone
 
+    def test_the_card_says_what_a_run_went_on_from(self, without_test, tmp_path):
+        first = train_classifier(without_test, tmp_path, tmp_path / "first", SETTINGS, resume=False)
+        bare = tmp_path / "bare.keras"
+        bare.write_bytes((tmp_path / "first" / "detector.keras").read_bytes())
+        settings = SETTINGS | {"initial": (str(tmp_path / "first" / "detector.keras"), str(bare))}
+        card = train_classifier(without_test, tmp_path, tmp_path / "out", settings, resume=False)
+        assert card.training["initial_weights"] == [
+            {"sha256": first.sha256, "training": first.training}, {"sha256": first.sha256}
+        ]  # fmt: skip
+        assert first.training["initial_weights"] == "EfficientNet-Lite0, ImageNet"
+        assert str(tmp_path) not in card.to_json()
+
     def test_a_manifest_without_a_validation_split_is_refused_before_anything_is_written(self, manifest, tmp_path):
         manifest.write_text(manifest.read_text().replace(",val,", ",train,"))
         with pytest.raises(ManifestError, match="no rows of split 'val'"):

@@ -223,6 +223,14 @@ class TestInitialise:
         initialise(network, str(tmp_path / "earlier.keras"))
         assert_same_weights(earlier.get_weights(), network.get_weights())
 
+    def test_several_earlier_runs_give_the_mean_of_their_weights(self, tmp_path):
+        runs, network = [self.network(), self.network()], self.network()
+        for number, run in enumerate(runs):
+            run.save(tmp_path / f"{number}.keras")
+        initialise(network, [str(tmp_path / "0.keras"), str(tmp_path / "1.keras")])
+        assert_same_weights([(a + b) / 2 for a, b in zip(*(r.get_weights() for r in runs), strict=True)],
+                            network.get_weights())  # fmt: skip
+
     def test_imagenet_is_what_a_run_begins_with(self):
         network, expected = self.network(), self.network()
         initialise(network, FitConfig().initial)
