@@ -55,7 +55,8 @@ EXAMPLE_NAMES = {
 
 # Question
 MODE = "Question"
-MODES = {BINARY.mode: "Binary: COVID-19 or not", THREE_CLASS.mode: "Three-class"}
+MODES = {BINARY.mode: "Binary", THREE_CLASS.mode: "Three-class"}
+MODE_HELP = "Binary: COVID-19 or not. Three-class: normal, bacterial pneumonia or COVID-19."
 OPERATING_POINT = "Operating point"
 OPERATING_POINTS = {"balanced": "Balanced", "sensitive": "Sensitive", "specific": "Specific"}
 OPERATING_POINT_HELP = (
@@ -93,6 +94,7 @@ ORDER_HELP = (
 )
 COLUMN_IMAGE, COLUMN_NAME, COLUMN_DECISION = "X-ray", "Name", "Decision"
 COLUMN_PROBABILITY, COLUMN_WARNINGS = "P(COVID-19)", "Warnings"
+COLUMN_NOTES, COLUMN_NOTES_HELP = "⚠", "How many warnings there are. They stand in the last column."
 WAITING, LEFT_OUT, REFUSED, FAILED = "Waiting", "Not analysed", "Refused", "Failed"
 LEFT_OUT_HINT = "This file was not analysed, because the run was stopped. *Go on with the rest* takes it up."
 TWIN = "The same picture as number {number}."
