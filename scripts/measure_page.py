@@ -1,18 +1,21 @@
 """Measures the page without a browser: server time of each interaction, and how two hundred files come in.
 
-python -m scripts.measure_page [--files 200]
+python -m scripts.measure_page [--files 200] [--out out/page.json]
 
 Ratios and medians of one run on one machine; the script runs as it does for a reader, the sending to a browser and
-the drawing there are not in the figures.
+the drawing there are not in the figures. A click runs the whole page here, of which a browser asks a part.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import os
 import statistics
 import time
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -24,7 +27,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 ROOT = Path(__file__).resolve().parents[1]
-REPEATS = 9
+REPEATS = 10
+_PAUSE = 0.5  # seconds between two clicks of a reader in a hurry
+_SINGLES = 3  # before the many files, and again after them
+
+
+@dataclass(frozen=True)
+class Times:
+    """Of one upload: seconds to the first answer and to the last, milliseconds of each click in between."""
+
+    first: float
+    last: float
+    meanwhile: list[float]
 
 
 def variations(count: int) -> list[bytes]:
@@ -46,8 +60,8 @@ def opened() -> AppTest:
     return app
 
 
-def upload(app: AppTest, files: list[bytes]) -> tuple[float, float]:
-    """Upload all at once; seconds to the first answer on the page, and to the last."""
+def upload(app: AppTest, files: list[bytes]) -> Times:
+    """Upload all at once, and go on clicking until the last has its answer."""
     for number, data in enumerate(files):
         app.get("file_uploader")[0].upload(f"{number:03d}.png", data, "image/png")
     began = time.perf_counter()
@@ -55,8 +69,12 @@ def upload(app: AppTest, files: list[bytes]) -> tuple[float, float]:
     while not app.header:
         app.run()
     first = time.perf_counter() - began
-    _wait(app)
-    return first, time.perf_counter() - began
+    meanwhile = [_timed(app, lambda: None)]
+    while _at_work(app):
+        meanwhile.append(_timed(app, lambda: app.slider(key="opacity").set_value(20 + 5 * (len(meanwhile) % 2))))
+        time.sleep(_PAUSE)
+    app.run()
+    return Times(first, time.perf_counter() - began, meanwhile)
 
 
 def interactions(app: AppTest) -> dict[str, float]:
@@ -79,7 +97,7 @@ def interactions(app: AppTest) -> dict[str, float]:
 
 
 def _each(change: Callable[[int], object]) -> list[Callable[[], object]]:
-    return [lambda n=n: change(n) for n in range(REPEATS + REPEATS % 2)]
+    return [lambda n=n: change(n) for n in range(REPEATS)]
 
 
 def _timed(app: AppTest, change: Callable[[], object]) -> float:
@@ -97,35 +115,61 @@ def _labelled(controls: list, label: str) -> object:
     return next(control for control in controls if control.label == label)
 
 
+def _at_work(app: AppTest) -> bool:
+    return app.session_state["session"].analyst.progress() is not None
+
+
 def _wait(app: AppTest) -> None:
-    analyst = app.session_state["session"].analyst
-    while analyst.progress() is not None:
+    while _at_work(app):
         time.sleep(0.02)
     app.run()
 
 
+def measured(count: int) -> dict[str, Any]:
+    """Everything, in one run: single files before and after the many, so that a busy machine slows both."""
+    classifier = resources.load_classifier()
+    files = variations(count + 2 * _SINGLES)
+    many, singles = files[:count], files[count:]
+    before = os.getloadavg()[0]
+    ones = [upload(opened(), [data]).first for data in singles[:_SINGLES]]
+    app, passes = opened(), classifier.forward_passes
+    times = upload(app, many)
+    passes_of_many = classifier.forward_passes - passes
+    passes = classifier.forward_passes
+    clicks = interactions(app)
+    passes_of_clicks = classifier.forward_passes - passes
+    ones += [upload(opened(), [data]).first for data in singles[_SINGLES:]]
+    one = statistics.median(ones)
+    return {
+        "cores": os.cpu_count(),
+        "load_average": {"before": before, "after": os.getloadavg()[0]},
+        "single_file_seconds": {"median": one, "all": ones},
+        "many_files": {
+            "files": count,
+            "first_answer_seconds": times.first,
+            "first_answer_times_a_single_file": times.first / one,
+            "last_answer_seconds": times.last,
+            "answers_on_the_page": int(app.dataframe[0].value[texts.COLUMN_PROBABILITY].notna().sum()),
+            "forward_passes": passes_of_many,
+            "interaction_meanwhile_milliseconds": {
+                "median": statistics.median(times.meanwhile),
+                "longest": max(times.meanwhile),
+            },
+        },
+        "interactions": {"milliseconds": clicks, "forward_passes": passes_of_clicks},
+    }
+
+
 def main() -> None:
-    """Print one line a figure."""
+    """Write the figures as JSON, and show them."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--files", type=int, default=200)
+    parser.add_argument("--out", type=Path, default=ROOT / "out" / "page.json")
     options = parser.parse_args()
-    classifier = resources.load_classifier()
-    files = variations(options.files + 3)
-    ones = [upload(opened(), [data])[0] for data in files[options.files :]]
-    app, before = opened(), classifier.forward_passes
-    first, last = upload(app, files[: options.files])
-    one = statistics.median(ones)
-    print(f"one file: {one:.2f} s to its answer (median of {len(ones)})")
-    print(
-        f"{options.files} files: first answer after {first:.2f} s, {first / one:.2f} times as long; last {last:.1f} s"
-    )
-    rows = app.dataframe[0].value
-    answered = int(rows[texts.COLUMN_PROBABILITY].notna().sum())
-    print(f"answers on the page: {answered} of {options.files}, {classifier.forward_passes - before} forward passes")
-    passes = classifier.forward_passes
-    for name, milliseconds in interactions(app).items():
-        print(f"{name}: {milliseconds:.0f} ms")
-    print(f"forward passes meanwhile: {classifier.forward_passes - passes}")
+    written = json.dumps(measured(options.files), indent=2) + "\n"
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text(written, encoding="utf-8")
+    print(written, end="")
 
 
 if __name__ == "__main__":

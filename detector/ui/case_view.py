@@ -52,7 +52,8 @@ def render_case(entry: Entry, choices: Choices, card: ModelCard, classifier: Cla
     prediction = predict(case, choices, card)
     answer, chart = st.columns([9, 11], gap="medium")
     with answer:
-        _render_answer(entry, case, prediction, card, classifier)
+        with st.container():
+            _render_answer(entry, case, prediction, card, classifier)
         buttons = st.container(horizontal=True, gap="small")
     with chart:
         _render_bars(case, prediction, card)

@@ -46,7 +46,8 @@ def render() -> None:
         with st.container(key="desk"):
             side, list_place, room = (st.container(key=f"desk_{name}") for name in ("ask", "list", "room"))
         with side:
-            sources = render_upload()
+            with st.container():  # its own place: what moves up or down while the page waits is seen twice
+                sources = render_upload()
             choices = render_choices(card)
         with room:
             classifier = _load_classifier()
@@ -77,7 +78,7 @@ def render_head() -> None:
         middle.markdown(texts.WELCOME_IS_NOT)
         with right:
             st.caption(texts.WELCOME_PRIVACY)
-            st.button(texts.ACCEPT, key="accept", on_click=_accept, width="stretch")
+            st.button(texts.ACCEPT, key="accept", type="primary", on_click=_accept, width="stretch")
 
 
 def render_choices(card: ModelCard) -> Choices:
@@ -167,7 +168,8 @@ def _render_list(sources: Sequence[Source], choices: Choices, card: ModelCard, *
         st.rerun()
     entries = entries_of(sources, analyst, choices, card)
     if len(sources) > 1:
-        render_progress(analyst)
+        with st.container():  # its own place, see `render`
+            render_progress(analyst)
         _render_way(entries, st.session_state.get("order") or ARRIVAL, partial(_go, sources, choices, card))
         order = st.segmented_control(
             texts.ORDER, list(texts.ORDERS), default=ARRIVAL, required=True, format_func=texts.ORDERS.get,
@@ -186,12 +188,13 @@ def _has_something_to_open(sources: Sequence[Source]) -> bool:
 
 
 def _render_failures(entries: Sequence[Entry]) -> None:
-    """One sentence for each of the first files that have no answer; the list has them all."""
+    """A sentence for each of the first files that have no answer, in one note; the list has them all."""
     failed = [e for e in entries if isinstance(e.answer, Failure) and e.source.identifier != session().opened]
-    for entry in failed[:_NAMED_FAILURES]:
-        st.error(f"**{literal(entry.source.name)}**: {entry.answer.message}", icon=":material/block:")
+    lines = [f"**{literal(entry.source.name)}**: {entry.answer.message}" for entry in failed[:_NAMED_FAILURES]]
     if len(failed) > _NAMED_FAILURES:
-        st.caption(texts.MORE_FAILURES.format(count=len(failed) - _NAMED_FAILURES))
+        lines.append(texts.MORE_FAILURES.format(count=len(failed) - _NAMED_FAILURES))
+    if lines:
+        st.error("  \n".join(lines), icon=":material/block:")
 
 
 def _render_room(entries: Sequence[Entry], choices: Choices, card: ModelCard, classifier: Classifier) -> None:

@@ -133,7 +133,8 @@ STABILITY_RUNNING = "Asking the network again, with small changes …"
 STABLE = "Whiskers: {count} mild changes of the picture move the answer over {span:.1f} percentage points at most."
 
 # Gate
-GATE_TITLE = "No answer: {name}"
+GATE_TITLE = "No answer"
+REFUSED_ALT = "The refused picture {name}"
 FORCE = "Analyse anyway"
 FORCE_HELP = "The answer is marked wherever it goes. The network has learnt nothing about such pictures."
 CORRECT_TURN, CORRECT_INVERT, CORRECT_BOTH = "Turn and analyse", "Invert and analyse", "Turn, invert and analyse"

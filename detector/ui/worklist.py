@@ -147,7 +147,7 @@ _COLUMNS: dict[str, Any] = {
 
 def _table(entries: Sequence[Entry]) -> dict[str, list]:
     return {
-        texts.COLUMN_IMAGE: [e.answer.thumbnail if isinstance(e.answer, Case) else None for e in entries],
+        texts.COLUMN_IMAGE: [e.answer.thumbnail if e.answer else None for e in entries],
         texts.COLUMN_DECISION: [decision_label(entry) for entry in entries],
         texts.COLUMN_PROBABILITY: [
             100 * e.prediction.probabilities[COVID19] if e.prediction else None for e in entries

@@ -147,7 +147,7 @@ def test_single_bad_file_is_refused_with_its_cure(app):
     app.run()
     app.get("file_uploader")[0].upload("bad.png", b"text", "image/png")
     settled(app)
-    assert headings(app) == ["No answer: bad\\.png"]
+    assert headings(app) == ["No answer"]
     assert "Export the X-ray" in app.error[0].value
     assert not [button for button in app.button if button.label == texts.FORCE]
 
