@@ -40,8 +40,7 @@ def render_refusal(entry: Entry, classifier: Classifier) -> None:
 
 def render_correction(entry: Entry, correction: Any, classifier: Classifier) -> None:
     """The button that turns or inverts a picture and analyses it again."""
-    options = {"correction": correction}
-    _render_retry(correction_label(correction), "correct", entry, classifier, options, kind="primary")
+    _render_retry(correction_label(correction), "correct", entry, classifier, {"correction": correction})
 
 
 def correction_label(correction: Any) -> str:
@@ -52,10 +51,8 @@ def correction_label(correction: Any) -> str:
     return texts.CORRECT_INVERT if inverted else texts.CORRECT_TURN
 
 
-def _render_retry(
-    label: str, key: str, entry: Entry, classifier: Classifier, options: dict[str, Any], *, kind: str = "secondary"
-) -> None:
-    if not st.button(label, key=f"{key}_{entry.source.identifier}", type=kind):
+def _render_retry(label: str, key: str, entry: Entry, classifier: Classifier, options: dict[str, Any]) -> None:
+    if not st.button(label, key=f"{key}_{entry.source.identifier}"):
         return
     with st.spinner(texts.ANALYSING_ONE.format(name=literal(entry.source.name))):
         session().analyst.again(entry.source.identifier, entry.source.read(), classifier, options)

@@ -55,7 +55,8 @@ def _render_sources() -> None:
     if table is None:
         st.markdown(texts.NOTHING_MEASURED)
         return
-    st.table(table, hide_index=True, border="horizontal", alt=texts.SOURCES_TITLE)
+    # Wider than a phone: a table that scrolls must take the keyboard, which st.table does not.
+    st.dataframe(table, hide_index=True, alt=texts.SOURCES_TITLE)
     st.caption(" ".join([texts.SOURCES_NOTE, *(f"{escaped(reason)}." for reason in measured.reasons())]))
 
 

@@ -78,7 +78,7 @@ def render_head() -> None:
         middle.markdown(texts.WELCOME_IS_NOT)
         with right:
             st.caption(texts.WELCOME_PRIVACY)
-            st.button(texts.ACCEPT, key="accept", type="primary", on_click=_accept, width="stretch")
+            st.button(texts.ACCEPT, key="accept", on_click=_accept, width="stretch")
 
 
 def render_choices(card: ModelCard) -> Choices:
