@@ -232,6 +232,7 @@ AUDIT_LEAD = (
     "0.05 AUROC of the real network, that split proves nothing."
 )
 SALIENCY_TITLE = "Can the maps be trusted?"
+SALIENCY_PLOTS = "The figures behind it"
 PASSING_TITLE = "What is refused"
 PASSING_WHAT, PASSING_REFUSED, PASSING_WARNED = "Pictures", "Refused", "Refused or warned of"
 PASSING_GROUPS = {
