@@ -29,14 +29,13 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[1]
 REPEATS = 10
 _PAUSE = 0.5  # seconds between two clicks of a reader in a hurry
-_SINGLES = 3  # before the many files, and again after them
+_PAIRS = 5  # of one file and many, each of them a new session
 
 
 @dataclass(frozen=True)
 class Times:
-    """Of one upload: seconds to the first answer and to the last, milliseconds of each click in between."""
+    """Of one upload: seconds to the last answer, milliseconds of each click before."""
 
-    first: float
     last: float
     meanwhile: list[float]
 
@@ -60,21 +59,36 @@ def opened() -> AppTest:
     return app
 
 
+def first_answer(files: list[bytes]) -> float:
+    """Upload all at once; seconds to the first answer on the page. The others are cancelled."""
+    app = opened()
+    began = _uploaded(app, files)
+    seconds = time.perf_counter() - began
+    app.session_state["session"].analyst.cancel()
+    _wait(app)
+    return seconds
+
+
 def upload(app: AppTest, files: list[bytes]) -> Times:
     """Upload all at once, and go on clicking until the last has its answer."""
+    began = _uploaded(app, files)
+    meanwhile = [_timed(app, lambda: None)]
+    while _at_work(app):
+        meanwhile.append(_timed(app, lambda: app.slider(key="opacity").set_value(20 + 5 * (len(meanwhile) % 2))))
+        time.sleep(_PAUSE)
+    app.run()
+    return Times(time.perf_counter() - began, meanwhile)
+
+
+def _uploaded(app: AppTest, files: list[bytes]) -> float:
+    """Upload all at once and wait for the first answer; when the upload had ended, in seconds of the clock."""
     for number, data in enumerate(files):
         app.get("file_uploader")[0].upload(f"{number:03d}.png", data, "image/png")
     began = time.perf_counter()
     app.run()
     while not app.header:
         app.run()
-    first = time.perf_counter() - began
-    meanwhile = [_timed(app, lambda: None)]
-    while _at_work(app):
-        meanwhile.append(_timed(app, lambda: app.slider(key="opacity").set_value(20 + 5 * (len(meanwhile) % 2))))
-        time.sleep(_PAUSE)
-    app.run()
-    return Times(first, time.perf_counter() - began, meanwhile)
+    return began
 
 
 def interactions(app: AppTest) -> dict[str, dict[str, float]]:
@@ -133,28 +147,26 @@ def _wait(app: AppTest) -> None:
 
 
 def measured(count: int) -> dict[str, Any]:
-    """Everything, in one run: single files before and after the many, so that a busy machine slows both."""
+    """Everything, in one run; one file and many take turns, so that a busy machine slows both."""
     classifier = resources.load_classifier()
-    files = variations(count + 2 * _SINGLES)
-    many, singles = files[:count], files[count:]
-    before = os.getloadavg()[0]
-    ones = [upload(opened(), [data]).first for data in singles[:_SINGLES]]
+    many, before = variations(count), os.getloadavg()[0]
+    pairs = [(first_answer(many[:1]), first_answer(many)) for _ in range(_PAIRS)]
     app, passes = opened(), classifier.forward_passes
     times = upload(app, many)
     passes_of_many = classifier.forward_passes - passes
     passes = classifier.forward_passes
     clicks = interactions(app)
     passes_of_clicks = classifier.forward_passes - passes
-    ones += [upload(opened(), [data]).first for data in singles[_SINGLES:]]
-    one = statistics.median(ones)
     return {
         "cores": os.cpu_count(),
         "load_average": {"before": before, "after": os.getloadavg()[0]},
-        "single_file_seconds": {"median": one, "all": ones},
+        "first_answer": {
+            "seconds_of_one_file": [one for one, _ in pairs],
+            "seconds_of_many_files": [first for _, first in pairs],
+            "median_ratio_of_the_pairs": statistics.median(first / one for one, first in pairs),
+        },
         "many_files": {
             "files": count,
-            "first_answer_seconds": times.first,
-            "first_answer_times_a_single_file": times.first / one,
             "last_answer_seconds": times.last,
             "answers_on_the_page": int(app.dataframe[0].value[texts.COLUMN_PROBABILITY].notna().sum()),
             "forward_passes": passes_of_many,
