@@ -1,18 +1,21 @@
 """Measures the page without a browser: server time of each interaction, and how two hundred files come in.
 
-python -m scripts.measure_page [--files 200]
+python -m scripts.measure_page [--files 200] [--out out/page.json]
 
 Ratios and medians of one run on one machine; the script runs as it does for a reader, the sending to a browser and
-the drawing there are not in the figures.
+the drawing there are not in the figures. A click runs the whole page here, of which a browser asks a part.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import os
 import statistics
 import time
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -24,7 +27,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 ROOT = Path(__file__).resolve().parents[1]
-REPEATS = 9
+REPEATS = 10
+_PAUSE = 0.5  # seconds between two clicks of a reader in a hurry
+_PAIRS = 5  # of one file and many, each of them a new session
+
+
+@dataclass(frozen=True)
+class Times:
+    """Of one upload: seconds to the last answer, milliseconds of each click before."""
+
+    last: float
+    meanwhile: list[float]
 
 
 def variations(count: int) -> list[bytes]:
@@ -46,21 +59,40 @@ def opened() -> AppTest:
     return app
 
 
-def upload(app: AppTest, files: list[bytes]) -> tuple[float, float]:
-    """Upload all at once; seconds to the first answer on the page, and to the last."""
+def first_answer(files: list[bytes]) -> float:
+    """Upload all at once; seconds to the first answer on the page. The others are cancelled."""
+    app = opened()
+    began = _uploaded(app, files)
+    seconds = time.perf_counter() - began
+    app.session_state["session"].analyst.cancel()
+    _wait(app)
+    return seconds
+
+
+def upload(app: AppTest, files: list[bytes]) -> Times:
+    """Upload all at once, and go on clicking until the last has its answer."""
+    began = _uploaded(app, files)
+    meanwhile = [_timed(app, lambda: None)]
+    while _at_work(app):
+        meanwhile.append(_timed(app, lambda: app.slider(key="opacity").set_value(20 + 5 * (len(meanwhile) % 2))))
+        time.sleep(_PAUSE)
+    app.run()
+    return Times(time.perf_counter() - began, meanwhile)
+
+
+def _uploaded(app: AppTest, files: list[bytes]) -> float:
+    """Upload all at once and wait for the first answer; when the upload had ended, in seconds of the clock."""
     for number, data in enumerate(files):
         app.get("file_uploader")[0].upload(f"{number:03d}.png", data, "image/png")
     began = time.perf_counter()
     app.run()
     while not app.header:
         app.run()
-    first = time.perf_counter() - began
-    _wait(app)
-    return first, time.perf_counter() - began
+    return began
 
 
-def interactions(app: AppTest) -> dict[str, float]:
-    """Median milliseconds of the script for each interaction."""
+def interactions(app: AppTest) -> dict[str, dict[str, float]]:
+    """Median milliseconds of the script for each interaction: on the clock, and of a processor."""
     modes, points = ["three-class", "binary"], ["sensitive", "balanced"]
     changes: dict[str, Callable[[int], object]] = {
         "question": lambda n: app.segmented_control(key="mode").set_value(modes[n % 2]),
@@ -73,13 +105,20 @@ def interactions(app: AppTest) -> dict[str, float]:
         "next image": lambda _: app.button(key="next").click(),
         "order": lambda n: app.segmented_control(key="order").set_value(["urgency", "arrival"][n % 2]),
     }
-    return {
-        name: statistics.median(_timed(app, change) for change in _each(change)) for name, change in changes.items()
-    }
+    return {name: _medians(app, change) for name, change in changes.items()}
+
+
+def _medians(app: AppTest, change: Callable[[int], object]) -> dict[str, float]:
+    clock, processor = [], []
+    for one in _each(change):
+        began = time.process_time()
+        clock.append(_timed(app, one))
+        processor.append(1000 * (time.process_time() - began))
+    return {"clock": statistics.median(clock), "processor": statistics.median(processor)}
 
 
 def _each(change: Callable[[int], object]) -> list[Callable[[], object]]:
-    return [lambda n=n: change(n) for n in range(REPEATS + REPEATS % 2)]
+    return [lambda n=n: change(n) for n in range(REPEATS)]
 
 
 def _timed(app: AppTest, change: Callable[[], object]) -> float:
@@ -97,35 +136,59 @@ def _labelled(controls: list, label: str) -> object:
     return next(control for control in controls if control.label == label)
 
 
+def _at_work(app: AppTest) -> bool:
+    return app.session_state["session"].analyst.progress() is not None
+
+
 def _wait(app: AppTest) -> None:
-    analyst = app.session_state["session"].analyst
-    while analyst.progress() is not None:
+    while _at_work(app):
         time.sleep(0.02)
     app.run()
 
 
+def measured(count: int) -> dict[str, Any]:
+    """Everything, in one run; one file and many take turns, so that a busy machine slows both."""
+    classifier = resources.load_classifier()
+    many, before = variations(count), os.getloadavg()[0]
+    pairs = [(first_answer(many[:1]), first_answer(many)) for _ in range(_PAIRS)]
+    app, passes = opened(), classifier.forward_passes
+    times = upload(app, many)
+    passes_of_many = classifier.forward_passes - passes
+    passes = classifier.forward_passes
+    clicks = interactions(app)
+    passes_of_clicks = classifier.forward_passes - passes
+    return {
+        "cores": os.cpu_count(),
+        "load_average": {"before": before, "after": os.getloadavg()[0]},
+        "first_answer": {
+            "seconds_of_one_file": [one for one, _ in pairs],
+            "seconds_of_many_files": [first for _, first in pairs],
+            "median_ratio_of_the_pairs": statistics.median(first / one for one, first in pairs),
+        },
+        "many_files": {
+            "files": count,
+            "last_answer_seconds": times.last,
+            "answers_on_the_page": int(app.dataframe[0].value[texts.COLUMN_PROBABILITY].notna().sum()),
+            "forward_passes": passes_of_many,
+            "interaction_meanwhile_milliseconds": {
+                "median": statistics.median(times.meanwhile),
+                "longest": max(times.meanwhile),
+            },
+        },
+        "interactions": {"milliseconds": clicks, "forward_passes": passes_of_clicks},
+    }
+
+
 def main() -> None:
-    """Print one line a figure."""
+    """Write the figures as JSON, and show them."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--files", type=int, default=200)
+    parser.add_argument("--out", type=Path, default=ROOT / "out" / "page.json")
     options = parser.parse_args()
-    classifier = resources.load_classifier()
-    files = variations(options.files + 3)
-    ones = [upload(opened(), [data])[0] for data in files[options.files :]]
-    app, before = opened(), classifier.forward_passes
-    first, last = upload(app, files[: options.files])
-    one = statistics.median(ones)
-    print(f"one file: {one:.2f} s to its answer (median of {len(ones)})")
-    print(
-        f"{options.files} files: first answer after {first:.2f} s, {first / one:.2f} times as long; last {last:.1f} s"
-    )
-    rows = app.dataframe[0].value
-    answered = int(rows[texts.COLUMN_PROBABILITY].notna().sum())
-    print(f"answers on the page: {answered} of {options.files}, {classifier.forward_passes - before} forward passes")
-    passes = classifier.forward_passes
-    for name, milliseconds in interactions(app).items():
-        print(f"{name}: {milliseconds:.0f} ms")
-    print(f"forward passes meanwhile: {classifier.forward_passes - passes}")
+    written = json.dumps(measured(options.files), indent=2) + "\n"
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text(written, encoding="utf-8")
+    print(written, end="")
 
 
 if __name__ == "__main__":

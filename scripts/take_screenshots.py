@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from playwright.sync_api import sync_playwright
 
+from detector.schema import NORMAL, THREE_CLASS
 from detector.ui import texts
 
 if TYPE_CHECKING:
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 OUT = Path(__file__).resolve().parents[1] / "assets" / "screenshots"
-_PATIENCE = 300_000  # milliseconds: TensorFlow is imported first
-_REST = 3000  # milliseconds after which nothing moves any more
+_FIRST, _PATIENCE = 300_000, 30_000  # milliseconds: TensorFlow is imported first; after that every step is quick
+_REST = 1500  # milliseconds after which nothing moves any more
 
 
 def take(browser: Browser, address: str, name: str, size: tuple[int, int], act: Callable[[Page], None]) -> None:
@@ -30,10 +31,11 @@ def take(browser: Browser, address: str, name: str, size: tuple[int, int], act: 
     page = browser.new_page(viewport={"width": size[0], "height": size[1]}, device_scale_factor=1)
     page.set_default_timeout(_PATIENCE)
     page.goto(address)
-    page.locator(".js-plotly-plot").nth(1).wait_for()
+    page.locator(".js-plotly-plot").nth(1).wait_for(timeout=_FIRST)
     page.get_by_role("button", name=texts.ACCEPT).click()
-    page.get_by_text(texts.WELCOME_PRIVACY.split("**")[-1].strip()).wait_for(state="detached")
+    page.get_by_role("button", name=texts.ACCEPT).wait_for(state="detached")
     act(page)
+    page.mouse.move(0, 0)
     page.wait_for_timeout(_REST)
     page.screenshot(path=OUT / f"{name}.png")
     page.close()
@@ -45,9 +47,9 @@ def nothing(_page: Page) -> None:
 
 def three_class(page: Page) -> None:
     """The other question, explained by lines."""
-    page.get_by_role("radiogroup", name=texts.MODE).get_by_text("Three-class", exact=True).click()
-    page.get_by_text("Bacterial pneumonia", exact=True).first.wait_for()
-    page.get_by_role("radiogroup", name=texts.STYLE).get_by_text(texts.STYLES["lines"], exact=True).click()
+    _choose(page, texts.MODES[THREE_CLASS.mode])
+    page.get_by_role("radio", name=texts.CLASSES[NORMAL], exact=True).wait_for()
+    _choose(page, texts.STYLES["lines"])
 
 
 def second_page(page: Page) -> None:
@@ -56,11 +58,16 @@ def second_page(page: Page) -> None:
     page.get_by_role("heading", name=texts.TERMS_TITLE).wait_for()
 
 
+def _choose(page: Page, option: str) -> None:
+    """Press a segment, found by its role: tables hold the same words where nobody sees them."""
+    page.get_by_role("radio", name=option, exact=True).click()
+
+
 SHOTS = (
-    ("page", (1440, 1120), nothing),
-    ("three_class", (1440, 1120), three_class),
-    ("how_good", (1440, 1120), second_page),
-    ("phone", (390, 1800), nothing),
+    ("page", (1440, 900), nothing),
+    ("three_class", (1440, 900), three_class),
+    ("how_good", (1440, 900), second_page),
+    ("phone", (390, 1560), nothing),
 )
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 FONT = '"Source Sans", sans-serif'  # the page's own
 CLEAR = "rgba(0,0,0,0)"
-HEIGHT = 188  # pixels, for two bars and for three: the page must not jump with the question
+HEIGHT = 172  # pixels, for two bars and for three: the page must not jump with the question
 _TOP, _BOTTOM = 26, 46
 
 

@@ -11,7 +11,7 @@ import streamlit as st
 
 from detector.errors import DetectorError
 from detector.schema import NOTICE
-from detector.ui import bars, stability_check, texts, viewer
+from detector.ui import bars, stability_check, texts, viewer, zoom
 from detector.ui.cases import all_warnings, evidence_sentence
 from detector.ui.exports import render_case_exports
 from detector.ui.gate_view import render_correction
@@ -37,7 +37,9 @@ _VIEWER_CONFIG = {
     "displaylogo": False,
     "scrollZoom": True,
     "displayModeBar": True,
-    "modeBarButtons": [["zoom2d", "pan2d", "zoomIn2d", "zoomOut2d", "resetScale2d"]],
+    # All of the picture, not the part that the chart was last drawn with.
+    "doubleClick": "autosize",
+    "modeBarButtons": [["zoom2d", "pan2d", "zoomIn2d", "zoomOut2d", "autoScale2d"]],
 }
 _VIEWER, _BARS = "viewer_box", "bars_box"
 _CLASS_MEAN = "mean"
@@ -48,21 +50,31 @@ def render_case(entry: Entry, choices: Choices, card: ModelCard, classifier: Cla
     """Everything about one image. A fragment: its controls redraw this part of the page alone."""
     case: Case = entry.answer
     prediction = predict(case, choices, card)
-    _render_answer(entry, case, prediction, card, classifier)
-    chart, judged = st.columns([11, 9], gap="medium")
+    answer, chart = st.columns([9, 11], gap="medium")
+    with answer:
+        with st.container():
+            _render_answer(entry, case, prediction, card, classifier)
+        buttons = st.container(horizontal=True, gap="small")
     with chart:
-        _render_bars(entry, case, prediction, card, classifier)
-    with judged:
-        render_judgement(prediction)
+        _render_bars(case, prediction, card)
     controls = _render_controls(case, prediction, card)
     _render_viewer(entry, case, prediction, controls)
-    render_case_exports(entry, prediction, controls, card)
+    words, judged = st.columns([11, 9], gap="medium")
+    with words:
+        st.markdown(_sentence(case, prediction.task, controls))
+        st.caption(f"{texts.MAP_CAUTION} {texts.VIEWER_HINT}")
+    with judged:
+        render_judgement(prediction)
+    with buttons:
+        _render_stability_button(entry, case, classifier)
+        render_case_exports(entry, prediction, controls, card)
     _render_details(case, card, classifier)
 
 
 def _render_answer(entry: Entry, case: Case, prediction: Prediction, card: ModelCard, classifier: Classifier) -> None:
-    for sentence in all_warnings(case, prediction, card):
-        st.warning(sentence, icon=":material/warning:")
+    warnings = all_warnings(case, prediction, card)
+    if warnings:
+        st.warning("  \n".join(warnings), icon=":material/warning:")
     if case.suggested_correction is not None:
         render_correction(entry, case.suggested_correction, classifier)
     st.header(texts.DECISIONS[prediction.decision], anchor=False)
@@ -72,7 +84,7 @@ def _render_answer(entry: Entry, case: Case, prediction: Prediction, card: Model
         st.info(note, icon=":material/compare_arrows:")
 
 
-def _render_bars(entry: Entry, case: Case, prediction: Prediction, card: ModelCard, classifier: Classifier) -> None:
+def _render_bars(case: Case, prediction: Prediction, card: ModelCard) -> None:
     stability = session().stability.get(case.key)
     whiskers = stability_check.whiskers(stability, prediction.task) if stability else None
     band = bars.indeterminate_band(prediction, card.calibration.bands[prediction.task.name])
@@ -87,11 +99,12 @@ def _render_bars(entry: Entry, case: Case, prediction: Prediction, card: ModelCa
     if stability:
         span = stability_check.widest(stability, prediction.task)
         st.caption(texts.STABLE.format(count=len(stability.perturbations), span=100 * span))
-    elif stability_check.is_available():
-        _render_stability_button(entry, case, classifier)
 
 
 def _render_stability_button(entry: Entry, case: Case, classifier: Classifier) -> None:
+    """The check, until it is done."""
+    if case.key in session().stability or not stability_check.is_available():
+        return
     if not st.button(texts.STABILITY, help=texts.STABILITY_HELP, icon=":material/vibration:", key="stability"):
         return
     try:
@@ -110,7 +123,7 @@ def _render_controls(case: Case, prediction: Prediction, card: ModelCard) -> Con
         style = st.segmented_control(
             texts.STYLE, STYLES, default=COLOUR, required=True, format_func=texts.STYLES.get, key="style"
         )
-        with st.container(width=140):
+        with st.container(width=110):
             opacity = st.slider(texts.OPACITY, 0, 100, 60, step=5, format="%d %%", key="opacity")
         with st.popover(texts.GREYSCALE, icon=":material/contrast:"):
             greyscale = _render_greyscale(case)
@@ -146,7 +159,7 @@ def _render_against(task: Task, target: str) -> str | None:
     others = [name for name in task.classes if name != target]
     if len(others) == 1:
         return None
-    with st.container(width=165):
+    with st.container(width=150):
         against = st.selectbox(
             texts.AGAINST,
             [_CLASS_MEAN, *others],
@@ -175,20 +188,20 @@ def _render_viewer(entry: Entry, case: Case, prediction: Prediction, controls: C
     task, look = prediction.task, controls.look
     heatmap = case.heatmap(case.cam(task, controls.target, controls.against), longer_side=viewer.SIDES[look.style])
     figure = viewer.comparison_figure(
-        shown(case.image, controls.greyscale), heatmap, look, palette=_palette(), revision=case.key
+        shown(case.image, controls.greyscale), heatmap, look, palette=_palette(), view=zoom.view_of(case.key)
     )
     sentence = _sentence(case, task, controls)
     with st.container(key=_VIEWER):
-        st.html(_style(case, figure.layout.height))
+        st.html(_style(case))
         st.plotly_chart(
             figure,
             config=_VIEWER_CONFIG,
             theme=None,
+            height="stretch",
             key="viewer",
             alt=texts.VIEWER_ALT.format(name=shown_name(entry.source.name), title=look.title, sentence=sentence),
         )
-    st.markdown(sentence)
-    st.caption(f"{texts.MAP_CAUTION} {texts.VIEWER_HINT}")
+    zoom.render_memory(_VIEWER, case.key)
 
 
 def _sentence(case: Case, task: Task, controls: Controls) -> str:
@@ -197,16 +210,17 @@ def _sentence(case: Case, task: Task, controls: Controls) -> str:
     return f"{texts.CLASSES[controls.target]}: {sentence}"
 
 
-def _style(case: Case, height: float) -> str:
-    """Keep the charts' room free while they load, so that nothing jumps.
+def _style(case: Case) -> str:
+    """How high the charts are, known before they are drawn, so that nothing jumps.
 
-    On a phone the pictures shrink with the width but Plotly keeps the height: what stays empty below is cut off.
+    The pictures take the width that there is, but no more height than the window leaves them (assets/page.css).
     """
     rows, columns = case.image.shape
-    on_phone = f"calc({50 * rows / columns:.1f}vw + {viewer.HEAD}px)"
-    free = f".st-key-{_BARS} {{ min-height: {bars.HEIGHT}px; }} .st-key-{_VIEWER} {{ min-height: {height:.0f}px; }}"
-    cut = f".st-key-{_VIEWER} {{ min-height: 0; max-height: {on_phone}; overflow: hidden; }}"
-    return f"<style>{free} @media (max-width: 640px) {{ {cut} }}</style>"
+    height = f"calc((100cqw - {viewer.TOOLS}px) * {rows / columns / 2:.4f} + {viewer.HEAD}px)"
+    return (
+        f"<style>.st-key-{_BARS} {{ min-height: {bars.HEIGHT}px; }}"
+        f" .st-key-{_VIEWER} {{ flex: none; height: min({height}, var(--viewer-height)); }}</style>"
+    )
 
 
 def _render_details(case: Case, card: ModelCard, classifier: Classifier) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from detector import overlay
 from detector.errors import DetectorError, RejectedError
 from detector.evidence import sentence, summarise, warning
-from detector.image_io import name_warnings
+from detector.image_io import name_warnings, read_radiograph
 from detector.pipeline import analyse
 from detector.ui import pictures, texts
 from detector.ui.greyscale import Greyscale, display_copy, shown
@@ -106,7 +106,7 @@ class Case:
         return self._summaries[key]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Failure:
     """One file that has no answer.
 
@@ -115,12 +115,19 @@ class Failure:
         message: the sentence that says why, and what to do.
         code: stable identifier of the reason.
         error: what was raised on purpose; None for a failure of ours.
+        image: (H, W) uint16 as of a case, where the picture could be read and the gate refused it; else None.
     """
 
     key: str
     message: str
     code: str = UNEXPECTED
     error: DetectorError | None = None
+    image: np.ndarray | None = None
+
+    @cached_property
+    def thumbnail(self) -> str | None:
+        """A small copy as a data address; None where there is no picture."""
+        return None if self.image is None else pictures.thumbnail(shown(self.image, Greyscale()))
 
     @property
     def refused(self) -> bool:
@@ -171,13 +178,23 @@ def analysed(
         analysis = analyse(data, classifier, **(options or {}))
     except DetectorError as error:
         _LOG.info("no answer (%s): %s", error.code, error)
-        return Failure(key, error.user_message, error.code, error)
+        return Failure(key, error.user_message, error.code, error, _refused_picture(data, error))
     except Exception:  # noqa: BLE001 - one file must not take the page down; the log has the traceback
         _LOG.exception("unexpected failure on an upload")
         return Failure(key, texts.UNEXPECTED)
     contradicted = name_warnings(name, analysis.radiograph.file_format)
     analysis = replace(analysis, warnings=analysis.warnings + contradicted)
     return Case(key, display_copy(analysis.radiograph.pixels), _without_pixels(analysis))
+
+
+def _refused_picture(data: bytes, error: DetectorError) -> np.ndarray | None:
+    """What the gate refused, so that the reader can judge whether it is wrong; decoded again, which is seldom."""
+    if not getattr(error, "can_force", False):
+        return None
+    try:
+        return display_copy(read_radiograph(data).pixels)
+    except DetectorError:
+        return None
 
 
 def _without_pixels(analysis: Analysis) -> Analysis:

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from detector.ui import texts
-from detector.ui.names import literal
+from detector.ui.greyscale import Greyscale, shown
+from detector.ui.names import literal, shown_name
+from detector.ui.pictures import jpeg_address
 from detector.ui.session import session
 
 if TYPE_CHECKING:
@@ -15,12 +17,14 @@ if TYPE_CHECKING:
     from detector.ui.cases import Failure
     from detector.ui.worklist import Entry
 
+_WIDTH = 450  # pixels: about a panel of the viewer
+
 
 def render_refusal(entry: Entry, classifier: Classifier) -> None:
     """The reason, and where the gate may be overridden or the picture turned, the buttons for it."""
     failure: Failure = entry.answer
     name = literal(entry.source.name)
-    st.header(texts.GATE_TITLE.format(name=name), anchor=False)
+    st.header(texts.GATE_TITLE, anchor=False)
     st.error(f"**{name}**: {failure.message}", icon=":material/block:")
     with st.container(horizontal=True):
         if failure.suggested_correction is not None:
@@ -29,6 +33,9 @@ def render_refusal(entry: Entry, classifier: Classifier) -> None:
             _render_retry(texts.FORCE, "force", entry, classifier, {"force": True})
     if failure.can_force:
         st.caption(texts.FORCE_HELP)
+    if failure.image is not None:
+        picture = jpeg_address(shown(failure.image, Greyscale()))
+        st.image(picture, width=_WIDTH, alt=texts.REFUSED_ALT.format(name=shown_name(entry.source.name)))
 
 
 def render_correction(entry: Entry, correction: Any, classifier: Classifier) -> None:

@@ -6,7 +6,6 @@ removes an ended session only when another one comes or goes: on one clinician's
 
 from __future__ import annotations
 
-import gc
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -16,6 +15,7 @@ from starlette.formparsers import MultiPartParser
 from streamlit import runtime
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
+from detector.ui import garbage
 from detector.ui.session import Session
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def _close(server: runtime.Runtime, session_id: str) -> None:
     def close() -> None:
         if not server.is_active_session(session_id):  # it may have come back in the meantime
             server.close_session(session_id)
-        gc.collect()  # a session is a ring of references: without this its pictures stay until memory is short
+        garbage.collect()  # a session is a ring of references: without this its pictures stay until memory is short
 
     # Streamlit wants it on its own thread and gives no public way there; a test in the browser holds it to that.
     server._get_async_objs().eventloop.call_soon_threadsafe(close)  # noqa: SLF001

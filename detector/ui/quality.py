@@ -17,6 +17,9 @@ from detector.ui.room import render_head
 
 _ARCHITECTURE = Path(__file__).resolve().parents[2] / "assets" / "architecture.svg"
 _PLOT_HEIGHT = 420  # pixels
+_ROW_HEIGHT, _AROUND_ROWS = 26, 190  # pixels of a figure that has a name a row
+_WIDE = 3  # panels side by side that need the whole width
+_OF_THE_MAPS = "saliency"
 
 
 def render() -> None:
@@ -27,18 +30,19 @@ def render() -> None:
     except ModelError as error:
         st.error(texts.MODEL_FAILED.format(cure=error.user_message), icon=":material/error:")
         return
-    st.header(texts.PAGE_QUALITY, anchor=False)
-    st.markdown(texts.QUALITY_LEAD)
-    _render_original()
-    _render_sources()
-    _render_candidates()
-    _render_audit()
-    _render_saliency()
-    _render_gate(card.gate)
-    _render_limits(card.limits, card.licence)
-    _render_plots()
-    _render_architecture()
-    _render_terms()
+    with st.container(key="quality"):
+        st.header(texts.PAGE_QUALITY, anchor=False)
+        st.markdown(texts.QUALITY_LEAD)
+        _render_original()
+        _render_sources()
+        _render_limits(card.limits, card.licence)
+        _render_audit()
+        _render_saliency()
+        _render_gate(card.gate)
+        _render_candidates()
+        _render_plots()
+        _render_architecture()
+        _render_terms()
 
 
 def _render_original() -> None:
@@ -56,7 +60,8 @@ def _render_sources() -> None:
     if table is None:
         st.markdown(texts.NOTHING_MEASURED)
         return
-    st.table(table, hide_index=True, border="horizontal", alt=texts.SOURCES_TITLE)
+    # Wider than a phone: a table that scrolls must take the keyboard, which st.table does not.
+    st.dataframe(table, hide_index=True, alt=texts.SOURCES_TITLE)
     st.caption(" ".join([texts.SOURCES_NOTE, *(f"{escaped(reason)}." for reason in measured.reasons())]))
 
 
@@ -78,9 +83,14 @@ def _render_audit() -> None:
 
 def _render_saliency() -> None:
     sentences = measured.saliency_sentences()
-    if sentences:
-        st.subheader(texts.SALIENCY_TITLE, anchor=False)
-        st.markdown("\n".join(f"- {escaped(sentence)}" for sentence in sentences))
+    if not sentences:
+        return
+    st.subheader(texts.SALIENCY_TITLE, anchor=False)
+    st.markdown("\n".join(f"- {escaped(sentence)}" for sentence in sentences))
+    drawn = [plot for plot in measured.plots() if plot.name.startswith(_OF_THE_MAPS)]
+    if drawn:
+        with st.expander(texts.SALIENCY_PLOTS):
+            _render_pairs(drawn)
 
 
 def _render_gate(gate: dict[str, Any]) -> None:
@@ -99,18 +109,51 @@ def _render_limits(limits: tuple[str, ...], licence: str) -> None:
 
 
 def _render_plots() -> None:
-    drawn = measured.plots()
+    drawn = [plot for plot in measured.plots() if not plot.name.startswith(_OF_THE_MAPS)]
     rows = measured.training_rows()
     if rows and not any(plot.name.startswith("training") for plot in drawn):
         drawn.append(measured.Plot("training", texts.TRAINING_TITLE, _training_figure(rows)))
     if not drawn:
         return
     st.subheader(texts.PLOTS_TITLE, anchor=False)
+    _render_pairs(drawn)
+
+
+def _render_pairs(drawn: list[measured.Plot]) -> None:
+    """Two figures a row; one with many panels has a row for itself."""
+    wide = [plot for plot in drawn if _panels(plot.figure) >= _WIDE]
     columns = st.columns(2, gap="medium")
-    for place, plot in enumerate(drawn):
+    for place, plot in enumerate(plot for plot in drawn if plot not in wide):
         with columns[place % 2]:
-            figure = dressed(plot.figure, palette_of(st.get_option("theme.base"))).update_layout(height=_PLOT_HEIGHT)
-            st.plotly_chart(figure, theme=None, key=f"plot_{plot.name}", alt=plot.title)
+            _render_plot(plot)
+    for plot in wide:
+        _render_plot(plot)
+
+
+def _render_plot(plot: measured.Plot) -> None:
+    st.plotly_chart(_fitted(plot.figure), theme=None, key=f"plot_{plot.name}", alt=plot.title)
+
+
+def _fitted(figure: go.Figure) -> go.Figure:
+    """A figure in the page's colours, with room for each of its names."""
+    palette = palette_of(st.get_option("theme.base"))
+    lines = {"gridcolor": palette.line, "zerolinecolor": palette.line, "linecolor": palette.line}
+    small = {"size": 12}
+    figure = dressed(figure, palette).update_xaxes(**lines, title_font=small).update_yaxes(**lines, title_font=small)
+    figure.update_annotations(font=small)
+    rows = _named_rows(figure)
+    if rows:
+        figure.update_yaxes(dtick=1, automargin=True)
+    return figure.update_layout(height=max(_PLOT_HEIGHT, _AROUND_ROWS + _ROW_HEIGHT * rows), title_font_size=16)
+
+
+def _panels(figure: go.Figure) -> int:
+    return sum(1 for _ in figure.select_xaxes())
+
+
+def _named_rows(figure: go.Figure) -> int:
+    """How many names stand beside the vertical axis."""
+    return len({y for trace in figure.data for y in (trace.y if trace.y is not None else ()) if isinstance(y, str)})
 
 
 def _training_figure(rows: list[dict]) -> go.Figure:

@@ -9,6 +9,7 @@ import streamlit as st
 
 from detector import sandbox
 from detector.card import DEFAULT_MODEL, MODELS, ModelCard, read_card
+from detector.ui import garbage
 
 if TYPE_CHECKING:
     from detector.classifier import Classifier
@@ -28,6 +29,7 @@ def load_classifier() -> Classifier:
     from detector.classifier import Classifier  # noqa: PLC0415
 
     classifier = Classifier.load()
+    garbage.freeze()
     _LOADED.set()
     return classifier
 

@@ -42,11 +42,13 @@ def render() -> None:
     render_head()
     try:
         card = resources.load_card()
-        side, room = st.columns([10, 23], gap="large")
+        # Three places that assets/page.css lays out: on a phone the answer stands above the list.
+        with st.container(key="desk"):
+            side, list_place, room = (st.container(key=f"desk_{name}") for name in ("ask", "list", "room"))
         with side:
-            sources = render_upload()
+            with st.container():  # its own place: what moves up or down while the page waits is seen twice
+                sources = render_upload()
             choices = render_choices(card)
-            list_place = st.container()
         with room:
             classifier = _load_classifier()
     except ModelError as error:
@@ -62,14 +64,13 @@ def render() -> None:
 
 
 def render_head() -> None:
-    """Title, one line, what this is not; until it is accepted, at length."""
+    """Title and, in one line, what this is not; until it is accepted, at length."""
     st.html(_STYLE)
+    now = session()
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         st.title(texts.TITLE, anchor=False, width="content")
-        st.caption(texts.SUBTITLE, width="content")
-    now = session()
+        st.caption(texts.DISCLAIMER if now.accepted else texts.SUBTITLE, width="content")
     if now.accepted:
-        st.caption(texts.DISCLAIMER)
         return
     with st.container(border=True, key="welcome"):
         left, middle, right = st.columns([4, 4, 3], gap="medium", vertical_alignment="center")
@@ -82,22 +83,23 @@ def render_head() -> None:
 
 def render_choices(card: ModelCard) -> Choices:
     """The mode toggle, and the operating point of the binary mode."""
-    mode = st.segmented_control(
-        texts.MODE, [t.mode for t in TASKS], default=BINARY.mode, required=True, format_func=texts.MODES.get,
-        key="mode", persist_state="session",
-    )  # fmt: skip
-    task = task_by_mode(mode)
-    chosen = st.segmented_control(
-        texts.OPERATING_POINT,
-        list(texts.OPERATING_POINTS),
-        default=BALANCED,
-        required=True,
-        format_func=texts.OPERATING_POINTS.get,
-        help=texts.OPERATING_POINT_HELP + _measured(card),
-        disabled=task is not BINARY,
-        key="operating_point",
-        persist_state="session",
-    )
+    with st.container(horizontal=True, gap="medium"):
+        mode = st.segmented_control(
+            texts.MODE, [t.mode for t in TASKS], default=BINARY.mode, required=True, format_func=texts.MODES.get,
+            help=texts.MODE_HELP, key="mode", persist_state="session",
+        )  # fmt: skip
+        task = task_by_mode(mode)
+        chosen = st.segmented_control(
+            texts.OPERATING_POINT,
+            list(texts.OPERATING_POINTS),
+            default=BALANCED,
+            required=True,
+            format_func=texts.OPERATING_POINTS.get,
+            help=texts.OPERATING_POINT_HELP + _measured(card),
+            disabled=task is not BINARY,
+            key="operating_point",
+            persist_state="session",
+        )
     return Choices(task, chosen)
 
 
@@ -166,7 +168,8 @@ def _render_list(sources: Sequence[Source], choices: Choices, card: ModelCard, *
         st.rerun()
     entries = entries_of(sources, analyst, choices, card)
     if len(sources) > 1:
-        render_progress(analyst)
+        with st.container():  # its own place, see `render`
+            render_progress(analyst)
         _render_way(entries, st.session_state.get("order") or ARRIVAL, partial(_go, sources, choices, card))
         order = st.segmented_control(
             texts.ORDER, list(texts.ORDERS), default=ARRIVAL, required=True, format_func=texts.ORDERS.get,
@@ -185,12 +188,13 @@ def _has_something_to_open(sources: Sequence[Source]) -> bool:
 
 
 def _render_failures(entries: Sequence[Entry]) -> None:
-    """One sentence for each of the first files that have no answer; the list has them all."""
+    """A sentence for each of the first files that have no answer, in one note; the list has them all."""
     failed = [e for e in entries if isinstance(e.answer, Failure) and e.source.identifier != session().opened]
-    for entry in failed[:_NAMED_FAILURES]:
-        st.error(f"**{literal(entry.source.name)}**: {entry.answer.message}", icon=":material/block:")
+    lines = [f"**{literal(entry.source.name)}**: {entry.answer.message}" for entry in failed[:_NAMED_FAILURES]]
     if len(failed) > _NAMED_FAILURES:
-        st.caption(texts.MORE_FAILURES.format(count=len(failed) - _NAMED_FAILURES))
+        lines.append(texts.MORE_FAILURES.format(count=len(failed) - _NAMED_FAILURES))
+    if lines:
+        st.error("  \n".join(lines), icon=":material/block:")
 
 
 def _render_room(entries: Sequence[Entry], choices: Choices, card: ModelCard, classifier: Classifier) -> None:

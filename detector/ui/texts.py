@@ -55,7 +55,8 @@ EXAMPLE_NAMES = {
 
 # Question
 MODE = "Question"
-MODES = {BINARY.mode: "Binary: COVID-19 or not", THREE_CLASS.mode: "Three-class"}
+MODES = {BINARY.mode: "Binary", THREE_CLASS.mode: "Three-class"}
+MODE_HELP = "Binary: COVID-19 or not. Three-class: normal, bacterial pneumonia or COVID-19."
 OPERATING_POINT = "Operating point"
 OPERATING_POINTS = {"balanced": "Balanced", "sensitive": "Sensitive", "specific": "Specific"}
 OPERATING_POINT_HELP = (
@@ -93,6 +94,7 @@ ORDER_HELP = (
 )
 COLUMN_IMAGE, COLUMN_NAME, COLUMN_DECISION = "X-ray", "Name", "Decision"
 COLUMN_PROBABILITY, COLUMN_WARNINGS = "P(COVID-19)", "Warnings"
+COLUMN_NOTES, COLUMN_NOTES_HELP = "⚠", "How many warnings there are. They stand in the last column."
 WAITING, LEFT_OUT, REFUSED, FAILED = "Waiting", "Not analysed", "Refused", "Failed"
 LEFT_OUT_HINT = "This file was not analysed, because the run was stopped. *Go on with the rest* takes it up."
 TWIN = "The same picture as number {number}."
@@ -131,7 +133,8 @@ STABILITY_RUNNING = "Asking the network again, with small changes …"
 STABLE = "Whiskers: {count} mild changes of the picture move the answer over {span:.1f} percentage points at most."
 
 # Gate
-GATE_TITLE = "No answer: {name}"
+GATE_TITLE = "No answer"
+REFUSED_ALT = "The refused picture {name}"
 FORCE = "Analyse anyway"
 FORCE_HELP = "The answer is marked wherever it goes. The network has learnt nothing about such pictures."
 CORRECT_TURN, CORRECT_INVERT, CORRECT_BOTH = "Turn and analyse", "Invert and analyse", "Turn, invert and analyse"
@@ -229,6 +232,7 @@ AUDIT_LEAD = (
     "0.05 AUROC of the real network, that split proves nothing."
 )
 SALIENCY_TITLE = "Can the maps be trusted?"
+SALIENCY_PLOTS = "The figures behind it"
 PASSING_TITLE = "What is refused"
 PASSING_WHAT, PASSING_REFUSED, PASSING_WARNED = "Pictures", "Refused", "Refused or warned of"
 PASSING_GROUPS = {

@@ -24,10 +24,9 @@ if TYPE_CHECKING:
 COLOUR, LINES = "colour", "lines"
 STYLES = (COLOUR, LINES)
 
-_PANEL_WIDTH, _PANEL_HEIGHT = 450, 470  # pixels: a panel on a wide screen
 _TITLE_HEIGHT = 22
 HEAD = 54  # pixels above the pictures: the colour bar, and the panels' titles
-_TOOLS = 34  # pixels at the right for the buttons
+TOOLS = 34  # pixels at the right for the buttons
 _LINE_LEVELS = (0.25, 0.5, 0.75)  # of full colour, in equal steps
 #: Pixels of the map's longer side: ten cells drawn smoothly need no more, and the browser enlarges them.
 SIDES = {COLOUR: 256, LINES: 64}
@@ -51,6 +50,19 @@ class MapLook:
 
 
 @dataclass(frozen=True)
+class View:
+    """The part of the X-ray that the reader has zoomed to, in its pixels.
+
+    Attributes:
+        across: left and right end.
+        down: bottom and top end, as Plotly has it: rows grow downwards.
+    """
+
+    across: tuple[float, float]
+    down: tuple[float, float]
+
+
+@dataclass(frozen=True)
 class Controls:
     """What the reader wants to see.
 
@@ -68,16 +80,16 @@ class Controls:
 
 
 def comparison_figure(
-    image: np.ndarray, heatmap: np.ndarray, look: MapLook, *, palette: Palette = DARK, revision: str = ""
+    image: np.ndarray, heatmap: np.ndarray, look: MapLook, *, palette: Palette = DARK, view: View | None = None
 ) -> go.Figure:
-    """X-ray and map side by side, at one size, zooming and panning together.
+    """X-ray and map side by side, at one size, zooming and panning together. Its height is the page's to choose.
 
     Args:
         image: (H, W) uint8, as it is shown.
         heatmap: (h, w) float32 over the same field, evidence for the class in logit units; may be coarser.
         look: how the evidence is drawn.
         palette: colours.
-        revision: a zoom stays for as long as this stays.
+        view: what is shown of the X-ray; None for all of it.
     """
     figure = make_subplots(
         1, 2, shared_xaxes="all", shared_yaxes="all", horizontal_spacing=0.01,
@@ -89,9 +101,9 @@ def comparison_figure(
     for trace in _map_traces(heatmap, image.shape, look):
         figure.add_trace(trace, row=1, col=2)
     figure.add_trace(_colour_bar(look.full_scale, palette), row=1, col=2)
-    rows, columns = image.shape
-    figure.update_xaxes(visible=False, range=[-0.5, columns - 0.5], constrain="domain", matches="x")
-    figure.update_yaxes(visible=False, range=[rows - 0.5, -0.5], constrain="domain", constraintoward="top", matches="y")
+    view = view or whole(image)
+    figure.update_xaxes(visible=False, range=view.across, constrain="domain", matches="x")
+    figure.update_yaxes(visible=False, range=view.down, constrain="domain", constraintoward="top", matches="y")
     for suffix in ("", "2"):
         figure.layout[f"yaxis{suffix}"].update(scaleanchor=f"x{suffix}", scaleratio=1)
     figure.update_annotations(font={"size": 14, "color": palette.quiet_ink})
@@ -100,13 +112,17 @@ def comparison_figure(
         yshift=_TITLE_HEIGHT + 4, showarrow=False, font={"size": 12, "color": palette.quiet_ink},
     )  # fmt: skip
     return dressed(figure, palette).update_layout(
-        height=min(_PANEL_HEIGHT, round(_PANEL_WIDTH * rows / columns)) + HEAD,
-        margin={"l": 0, "r": _TOOLS, "t": HEAD, "b": 0},
+        margin={"l": 0, "r": TOOLS, "t": HEAD, "b": 0, "autoexpand": False},
         dragmode="pan",
         showlegend=False,
-        uirevision=revision,
         modebar={"orientation": "v", "bgcolor": CLEAR, "color": palette.quiet_ink, "activecolor": palette.ink},
     )
+
+
+def whole(image: np.ndarray) -> View:
+    """All of an image of (H, W)."""
+    rows, columns = image.shape
+    return View((-0.5, columns - 0.5), (rows - 0.5, -0.5))
 
 
 def evidence_layer(heatmap: np.ndarray, full_scale: float) -> np.ndarray:
@@ -194,7 +210,7 @@ def _colour_bar(full_scale: float, palette: Palette) -> go.Scatter:
                 "x": 0.755,
                 "outlinewidth": 0,
                 "nticks": 5,
-                "tickformat": "+.0f",
+                "tickformat": ".0f",
                 "tickfont": {"size": 11, **quiet},
             },
         },

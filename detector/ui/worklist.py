@@ -137,20 +137,22 @@ def decision_label(entry: Entry) -> str:
 
 _COLUMNS: dict[str, Any] = {
     texts.COLUMN_IMAGE: st.column_config.ImageColumn(width=52),
-    texts.COLUMN_DECISION: st.column_config.TextColumn(width=116),
-    texts.COLUMN_PROBABILITY: st.column_config.ProgressColumn(format="%.1f %%", min_value=0, max_value=100, width=116),
-    texts.COLUMN_NAME: st.column_config.TextColumn(width=112),
+    texts.COLUMN_DECISION: st.column_config.TextColumn(width=140),
+    texts.COLUMN_PROBABILITY: st.column_config.ProgressColumn(format="%.1f %%", min_value=0, max_value=100, width=108),
+    texts.COLUMN_NOTES: st.column_config.NumberColumn(width=34, help=texts.COLUMN_NOTES_HELP),
+    texts.COLUMN_NAME: st.column_config.TextColumn(width=150),
     texts.COLUMN_WARNINGS: st.column_config.TextColumn(width=360),
 }
 
 
 def _table(entries: Sequence[Entry]) -> dict[str, list]:
     return {
-        texts.COLUMN_IMAGE: [e.answer.thumbnail if isinstance(e.answer, Case) else None for e in entries],
+        texts.COLUMN_IMAGE: [e.answer.thumbnail if e.answer else None for e in entries],
         texts.COLUMN_DECISION: [decision_label(entry) for entry in entries],
         texts.COLUMN_PROBABILITY: [
             100 * e.prediction.probabilities[COVID19] if e.prediction else None for e in entries
         ],
+        texts.COLUMN_NOTES: [len(_notes(entry)) or None for entry in entries],
         texts.COLUMN_NAME: [shown_name(entry.source.name) for entry in entries],
         texts.COLUMN_WARNINGS: [" ".join(_notes(entry)) for entry in entries],
     }

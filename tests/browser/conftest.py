@@ -76,6 +76,13 @@ def server(tmp_path_factory):
         yield address
 
 
+@pytest.fixture(scope="session")
+def light_server(tmp_path_factory):
+    """The page in its light theme, as the README says how to open it."""
+    with served(tmp_path_factory.mktemp("light") / "log", STREAMLIT_THEME_BASE=".streamlit/light.toml") as address:
+        yield address
+
+
 @pytest.fixture
 def tab(chromium):
     """An empty tab of a wide window; what the page writes to its console as an error fails the test."""
@@ -88,7 +95,12 @@ def tab(chromium):
 @pytest.fixture
 def page(tab, server):
     """The page, opened, with its example analysed."""
-    tab.goto(server)
+    return opened(tab, server)
+
+
+def opened(tab, address):
+    """Go to the page and wait until its example is analysed."""
+    tab.goto(address)
     tab.get_by_role("heading", name="COVID-19 likely").wait_for()
     settle(tab)
     return tab

@@ -3,8 +3,9 @@
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 
-from tests.browser.conftest import settle
-from tests.browser.hands import choose
+from tests.browser.conftest import opened, settle
+from tests.browser.hands import choose, drop
+from tests.conftest import encode
 
 pytestmark = pytest.mark.browser
 
@@ -32,23 +33,33 @@ def serious(page):
     return found
 
 
+@pytest.fixture(params=["server", "light_server"])
+def themed(request, tab):
+    """The page, dark and light."""
+    return opened(tab, request.getfixturevalue(request.param))
+
+
 @pytest.mark.parametrize("width", [1440, 390])
-def test_reading_room_has_no_serious_finding(page, width):
+def test_both_pages_have_no_serious_finding(themed, width):
+    page = themed
     page.set_viewport_size({"width": width, "height": 1000})
-    page.wait_for_timeout(500)
+    settle(page)
     assert serious(page) == []
-
-
-def test_three_class_question_has_no_serious_finding(page):
     page.get_by_role("button", name="I understand").click()
+    settle(page)
     choose(page, "Question", "Three-class")
     assert serious(page) == []
-
-
-def test_second_page_has_no_serious_finding(page):
-    page.get_by_role("link", name="How good is it?").click()
+    page.goto(page.url.rstrip("/") + "/how-good")
     page.get_by_role("heading", name="The words").wait_for()
     page.wait_for_timeout(1500)
+    assert serious(page) == []
+
+
+def test_refusal_has_no_serious_finding(themed, composite_pixels):
+    page = themed
+    drop(page, ("turned.png", encode(composite_pixels[::-1])), ("empty.png", b""))
+    page.get_by_role("button", name="Turn and analyse").wait_for()
+    page.get_by_role("img", name="The refused picture turned.png").wait_for()
     assert serious(page) == []
 
 

@@ -11,6 +11,7 @@ from detector.ui import texts
 from detector.ui.cases import Case, Failure, all_warnings, analysed, evidence_sentence
 from detector.ui.greyscale import Greyscale, display_copy, shown
 from detector.ui.names import literal, shown_name
+from tests.conftest import encode
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +35,21 @@ def test_bad_file_becomes_a_sentence(classifier):
     assert failure.code == "empty_file"
     assert failure.refused
     assert not failure.can_force
+
+
+def test_refused_picture_is_kept_to_be_looked_at(classifier, composite_pixels):
+    upside_down = encode(composite_pixels[::-1])
+    failure = analysed("k", upside_down, classifier)
+    assert isinstance(failure, Failure)
+    assert failure.can_force
+    np.testing.assert_array_equal(shown(failure.image, Greyscale()), composite_pixels[::-1])
+    assert failure.thumbnail.startswith("data:image/jpeg;base64,")
+
+
+def test_file_that_cannot_be_read_has_no_picture(classifier):
+    failure = analysed("k", b"", classifier)
+    assert failure.image is None
+    assert failure.thumbnail is None
 
 
 def test_unexpected_failure_becomes_a_sentence_without_a_traceback(composite):

@@ -9,7 +9,8 @@ import pytest
 from detector import overlay
 from detector.schema import BINARY, THREE_CLASS, OperatingPoint, Prediction
 from detector.ui.bars import indeterminate_band, probability_alt, probability_chart
-from detector.ui.viewer import LINES, MapLook, comparison_figure, evidence_layer, painted
+from detector.ui.viewer import LINES, MapLook, View, comparison_figure, evidence_layer, painted
+from detector.ui.zoom import parsed
 
 POINT = OperatingPoint("balanced", 0.3, 0.9, 0.9, "validation")
 BINARY_PREDICTION = Prediction(BINARY, {"covid19": 0.9, "not_covid19": 0.1}, "covid19", POINT)
@@ -124,8 +125,39 @@ def test_lines_are_drawn_at_quarters_of_full_colour(image, heatmap):
     np.testing.assert_array_equal(against.z, -heatmap)
 
 
-def test_zoom_stays_while_the_case_stays(image, heatmap):
-    assert comparison_figure(image, heatmap, LOOK, revision="case").layout.uirevision == "case"
+def test_all_of_the_picture_is_shown_until_the_reader_zooms(image, heatmap):
+    layout = comparison_figure(image, heatmap, LOOK).layout
+    assert layout.xaxis.range == layout.xaxis2.range == (-0.5, 39.5)
+    assert layout.yaxis.range == layout.yaxis2.range == (59.5, -0.5)
+
+
+def test_zoomed_part_is_shown_on_both_panels(image, heatmap):
+    layout = comparison_figure(image, heatmap, LOOK, view=View((3, 20), (30, 4))).layout
+    assert layout.xaxis.range == layout.xaxis2.range == (3, 20)
+    assert layout.yaxis.range == layout.yaxis2.range == (30, 4)
+
+
+def test_zoom_belongs_to_one_image():
+    told = {"image": "a", "across": [3, 20.5], "down": [30, 4]}
+    assert parsed(told, "a") == View((3, 20.5), (30, 4))
+    assert parsed(told, "b") is None
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        None,
+        {},
+        "far",
+        {"image": "a", "across": [3], "down": [30, 4]},
+        {"image": "a", "across": ["x", "y"], "down": [30, 4]},
+        {"image": "a", "across": [20, 3], "down": [30, 4]},
+        {"image": "a", "across": [3, 20], "down": [4, 4]},
+        {"image": "a", "across": [3, float("nan")], "down": [30, 4]},
+    ],
+)
+def test_what_is_no_zoom_shows_all(told):
+    assert parsed(told, "a") is None
 
 
 def test_colour_bar_is_in_logit_units_and_symmetric(image, heatmap):
