@@ -105,10 +105,13 @@ def _is_own(absolute: Path, out: Path) -> bool:
 
 @dataclass(frozen=True)
 class _File:
-    """Bytes of a file, cut off where they exceed every limit, with the hash of all of them."""
+    """Bytes of a file and their hash; cut off where they exceed every limit, and then without one.
+
+    To hash a file is to read all of it: a disk image in the folder would hold up the run for minutes, for a refusal.
+    """
 
     data: bytes
-    sha256: str
+    sha256: str | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -296,9 +299,6 @@ def _read(path: Path) -> _File:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):  # it was one when the folder was read
                 raise UnreadablePathError(f"{path} is no regular file.")
             data = file.read(_READ_LIMIT)
-            if len(data) < _READ_LIMIT:
-                return _File(data, hashlib.sha256(data).hexdigest())
-            file.seek(0)
-            return _File(data, hashlib.file_digest(file, "sha256").hexdigest())
+            return _File(data, hashlib.sha256(data).hexdigest() if len(data) < _READ_LIMIT else None)
     except OSError as error:
         raise UnreadablePathError(f"{path}: {error}") from error

@@ -138,6 +138,7 @@ def _add_train(commands: Any) -> None:
     parser.add_argument("--task", choices=["classifier", "lungs", "gate"], default="classifier", help="which part")
     parser.add_argument("--not-frontal", type=Path, metavar="FILE.csv", help="gate: side views, slices and limbs")
     parser.add_argument("--others", type=Path, metavar="DIR", help="gate: photographs and pages")
+    parser.add_argument("--held-out", type=Path, metavar="DIR", help="gate: other photographs, to measure it by")
     parser.set_defaults(run=_train)
 
 
@@ -375,7 +376,8 @@ def _train(options: argparse.Namespace) -> int:
             return EXIT_USAGE
         train_gate(
             options.manifest, images, options.out,
-            not_frontal=options.not_frontal, others=options.others, seed=options.seed or _GATE_SEED,
+            not_frontal=options.not_frontal, others=options.others, held_out=options.held_out,
+            seed=options.seed or _GATE_SEED,
         )  # fmt: skip
         return EXIT_OK
 

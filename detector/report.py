@@ -88,7 +88,10 @@ def analysed_row(
 
 
 def failed_row(path: str, error: DetectorError, *, mode: str, model: ModelInfo, sha256: str | None) -> dict[str, Any]:
-    """The result of one image that has no answer: rejected for a stated reason, or an error of ours."""
+    """The result of one image that has no answer: rejected for a stated reason, or an error of ours.
+
+    `sha256` is None where the file could not be read, or is so large that it was not read to its end.
+    """
     return {
         "path": path,
         "status": "rejected" if isinstance(error, RejectedError) else "error",

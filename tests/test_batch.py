@@ -143,6 +143,16 @@ def test_a_file_that_may_not_be_read_has_a_row_that_says_so(pictures, classifier
     assert "may read" in row["reason"]
 
 
+def test_a_file_over_every_limit_is_not_read_to_its_end(tmp_path, classifier):
+    path = tmp_path / "disk.img"
+    with path.open("wb") as file:
+        file.truncate(2**36)  # a hole: it takes no room, but a minute to hash
+    before = time.monotonic()
+    (row,) = predict_files([path], classifier, REQUEST)
+    assert (row["status"], row["code"], row["input"]["sha256"]) == ("rejected", "too_large", None)
+    assert time.monotonic() - before < 10
+
+
 class Terminal(io.StringIO):
     encoding = "utf-8"
 

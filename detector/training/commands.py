@@ -36,9 +36,12 @@ from detector.training.fit import IMAGENET, RANDOM, FitConfig, fit
 from detector.training.fit_gate import (
     PER_CHANGE,
     PER_GROUP,
+    crossed_odds,
     crossed_rates,
     fit_gate,
     frontal_seen,
+    held_out_rates,
+    kinds_of,
     left_out_rates,
     not_frontal_seen,
     others_seen,
@@ -115,6 +118,8 @@ def train_classifier(manifest: Path, images: Path, out: Path, settings: dict[str
 def measure_card(card: ModelCard, manifest: Path, images: Path, folder: Path) -> ModelCard:
     """Evaluate the network in `folder` as the app will run it, and write its card with the figures.
 
+    What else was measured of it, such as its maps, stays in the card.
+
     Raises:
         ManifestError: if an image can't be read.
         OutputError: if `folder` can't be written.
@@ -131,7 +136,8 @@ def measure_card(card: ModelCard, manifest: Path, images: Path, folder: Path) ->
         for split, examples in cohorts.items()
         if examples
     }  # fmt: skip
-    card = replace(card, performance=performance)
+    other = {name: figures for name, figures in card.performance.items() if name not in cohorts}
+    card = replace(card, performance=performance | other)
     _write_card(card, folder)
     return card
 
@@ -172,7 +178,16 @@ def train_lungs(manifest: Path, images: Path, out: Path, settings: dict[str, Any
     path.with_suffix(".json").write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
 
 
-def train_gate(manifest: Path, images: Path, folder: Path, *, not_frontal: Path, others: Path, seed: int) -> None:
+def train_gate(
+    manifest: Path,
+    images: Path,
+    folder: Path,
+    *,
+    not_frontal: Path,
+    others: Path,
+    seed: int,
+    held_out: Path | None = None,
+) -> None:
     """Fit the gate of the classifier in `folder`, and measure that again with its gate.
 
     Writes ``gate.npz`` and the card beside the network.
@@ -184,6 +199,7 @@ def train_gate(manifest: Path, images: Path, folder: Path, *, not_frontal: Path,
         not_frontal: table of side views, CT slices and limbs, with the columns ``image`` and ``kind``.
         others: folder of photographs and pages.
         seed: of all that is random.
+        held_out: folder of other photographs, to measure by alone.
 
     Raises:
         ManifestError: if a table or a picture can't be read.
@@ -195,21 +211,22 @@ def train_gate(manifest: Path, images: Path, folder: Path, *, not_frontal: Path,
     splits = {split: read_manifest(manifest, split=split) for split in ("train", "val")}
     frontal = spread(splits["train"], PER_GROUP, seed=seed)
     turned = spread(splits["train"], PER_CHANGE // 6, seed=seed + 1)
-    train = (
-        frontal_seen(frontal, images, classifier, seed=seed, changed=True)
-        + turned_seen(turned, images, classifier)
-        + others_seen(others, classifier, seed=seed)
-    )
-    strange = not_frontal_seen(not_frontal, classifier, seed=seed)
-    validation = frontal_seen(splits["val"], images, classifier, seed=seed, changed=False)
-    gate = fit_gate(train + strange, validation, seed=seed)
-    entry = save_gate(gate, folder)
+    train = frontal_seen(frontal, images, classifier, seed=seed, changed=True) + turned_seen(turned, images, classifier)
+    views, pictures = not_frontal_seen(not_frontal, classifier, seed=seed), others_seen(others, classifier, seed=seed)
+    strange, kinds = views + pictures, np.concatenate([views.views, kinds_of(pictures)])
+    frontal_val = frontal_seen(splits["val"], images, classifier, seed=seed, changed=False)
     turned_val = turned_seen(spread(splits["val"], PER_CHANGE // 12, seed=seed), images, classifier)
+    validation = frontal_val + turned_val
+    odds = crossed_odds(train, strange, seed=seed)
+    by_kind = {str(kind): odds[kinds == kind] for kind in np.unique(kinds)}
+    gate = fit_gate(train + strange, validation, seed=seed, strange=by_kind)
+    entry = save_gate(gate, folder)
     entry["measured"] = {
-        "false_refusals": refusal_rates(gate, validation, by=validation.sources),
-        "false_refusals_of_a_source_left_out": left_out_rates(train + strange, validation, seed=seed),
+        "false_refusals": refusal_rates(gate, frontal_val, by=frontal_val.sources),
+        "false_refusals_of_a_source_left_out": left_out_rates(train + strange, validation, seed=seed, strange=by_kind),
         "turned_and_inverted": refusal_rates(gate, turned_val, by=turned_val.views),
-        "side_views_slices_and_limbs_cross_validated": crossed_rates(train, strange, validation, seed=seed),
+        "not_frontal_cross_validated": crossed_rates(gate, strange, odds, by=kinds),
+        "held_out": held_out_rates(gate, held_out, classifier, seed=seed + 2),
     }
     measure_card(replace(card, gate=entry), manifest, images, folder)
 

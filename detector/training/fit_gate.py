@@ -1,14 +1,16 @@
 """Fits the gate: a linear classifier on what the network saw, from frontal X-rays and from what is none.
 
 Frontal pictures come from the manifest, turned and inverted ones are made of them. Side views, CT slices and limbs come
-from a table of their own, photographs and pages from a folder, noise and lettering from a generator. Thresholds come
-from the validation split: so few of its pictures are refused, whatever their source.
+from a table of their own, photographs and pages from a folder, noise and lettering from a generator. A picture is
+refused halfway between the frontal pictures of the validation split and those that must not pass, none of them learnt
+from: as far from a wrong refusal as from a wrong answer.
 """
 
 from __future__ import annotations
 
 import csv
 import hashlib
+import itertools
 import logging
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -20,6 +22,7 @@ from keras import layers
 
 from detector.errors import ManifestError
 from detector.gate import (
+    FRONTAL,
     GATE_MODEL,
     INVERTED,
     OTHER,
@@ -36,7 +39,7 @@ from detector.training.augmentation import augment
 from detector.training.manifest import read_image
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from detector.classifier import Classifier
@@ -57,7 +60,8 @@ PER_CHANGE = 450
 _COPIES = 15  # of each picture that is not frontal, each augmented in its own way
 _CUTS = 40  # of each photograph
 _MADE_UP = 500
-_REFUSED = 0.006  # of the validation pictures of the worst source
+_REFUSED = 0.006  # of the frontal validation pictures of the worst source: what lies below is no guide to the threshold
+_PASSED = 0.02  # of the worst kind of what is not frontal: what lies above is no guide to the threshold
 _WARNED = 0.02  # of all validation pictures
 _SMALLEST = 64  # pixels of a side of a photograph's part
 _EPOCHS = 400
@@ -90,28 +94,47 @@ class Seen:
         return Seen(*(np.concatenate(pair) for pair in pairs))
 
 
-def fit_gate(train: Seen, validation: Seen, *, seed: int) -> Gate:
+def fit_gate(train: Seen, validation: Seen, *, seed: int, strange: Mapping[str, np.ndarray]) -> Gate:
     """Fit the gate and its thresholds.
 
     Args:
         train: pictures of every view.
-        validation: frontal pictures, that the thresholds come from.
+        validation: frontal pictures, and others made of them, that the thresholds come from.
         seed: of the first weights.
+        strange: kind of picture that is not frontal to log-odds (N,) by gates that had not seen it; see `crossed_odds`.
     """
+    gate = _fitted(train, seed=seed)
+    odds = gate.frontal_log_odds(validation.features)
+    frontal = validation.views == FRONTAL
+    tails = [np.quantile(odds[frontal & (validation.sources == s)], _REFUSED) for s in _sources(validation)]
+    made = {str(view): odds[validation.views == view] for view in np.unique(validation.views[~frontal])}
+    far = [np.quantile(found, 1 - _PASSED) for found in (made | dict(strange)).values()]
+    refuse = _between(float(min(tails)), float(max(far)))
+    return replace(gate, refuse_below=refuse, warn_below=max(refuse, float(np.quantile(odds[frontal], _WARNED))))
+
+
+def _between(frontal: float, strange: float) -> float:
+    """Halfway between the two tails; where they overlap, no frontal picture is refused for it."""
+    return min(frontal, (frontal + strange) / 2)
+
+
+def _sources(seen: Seen) -> np.ndarray:
+    return np.unique(seen.sources[seen.views == FRONTAL])
+
+
+def _fitted(train: Seen, *, seed: int) -> Gate:
+    """A gate whose thresholds are still to be found."""
     mean, scale = train.features.mean(axis=0), train.features.std(axis=0) + 1e-3  # a feature that never moves
     standard = np.clip((train.features - mean) / scale, -8, 8)
     views = np.array([VIEWS.index(view) for view in train.views])
     kernel, bias = _linear(standard, views, classes=len(VIEWS), seed=seed)
     known = train.child >= 0
     child_kernel, child_bias = _linear(standard[known], train.child[known], classes=2, seed=seed)
-    gate = Gate(
+    return Gate(
         mean=mean, scale=scale, kernel=kernel, bias=bias,
         child_kernel=child_kernel[:, 1] - child_kernel[:, 0], child_bias=float(child_bias[1] - child_bias[0]),
         refuse_below=0.0, warn_below=0.0,
     )  # fmt: skip
-    odds = gate.frontal_log_odds(validation.features)
-    refuse = min(float(np.quantile(odds[validation.sources == s], _REFUSED)) for s in np.unique(validation.sources))
-    return replace(gate, refuse_below=refuse, warn_below=max(refuse, float(np.quantile(odds, _WARNED))))
 
 
 def save_gate(gate: Gate, folder: Path) -> dict[str, Any]:
@@ -169,17 +192,31 @@ def not_frontal_seen(table: Path, classifier: Classifier, *, seed: int, copies: 
     return _strange(features, [view for _, view, _ in chosen], [path.name for path, _, _ in chosen])
 
 
-def others_seen(folder: Path, classifier: Classifier, *, seed: int, cuts: int = _CUTS, made_up: int = _MADE_UP) -> Seen:
-    """Photographs, screenshots and pages below a folder, cut at random, and made-up pictures."""
+def others_seen(
+    folder: Path | None, classifier: Classifier, *, seed: int, cuts: int = _CUTS, made_up: int = _MADE_UP
+) -> Seen:
+    """Photographs, screenshots and pages below a folder, cut at random, and made-up pictures; without one, these alone.
+
+    The source of a picture is the name of its file, or what was made up.
+    """
     rng = np.random.default_rng(seed)
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES)
+    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES) if folder else []
     chosen = [(path, cut) for path in paths for cut in range(cuts)]
     kinds = list(_MAKERS) * (made_up // len(_MAKERS))
     photographs = (_part(read_image(path), rng) if cut else read_image(path) for path, cut in chosen)
-    features = np.concatenate(
-        [_features(photographs, classifier), _features((_MAKERS[kind](rng) for kind in kinds), classifier)]
-    )
+    features = _features(itertools.chain(photographs, (_MAKERS[kind](rng) for kind in kinds)), classifier)
     return _strange(features, [OTHER] * len(features), [path.name for path, _ in chosen] + kinds)
+
+
+def held_out_rates(
+    gate: Gate, folder: Path | None, classifier: Classifier, *, seed: int
+) -> dict[str, dict[str, float | int]]:
+    """Refusals of photographs that nothing was learnt from, and of newly made-up pictures, by kind.
+
+    Made-up pictures come from the generators that the gate has learnt from, with another seed.
+    """
+    seen = others_seen(folder, classifier, seed=seed)
+    return refusal_rates(gate, seen, by=kinds_of(seen))
 
 
 def spread(examples: Sequence[Example], limit: int, *, seed: int) -> list[Example]:
@@ -193,7 +230,10 @@ def spread(examples: Sequence[Example], limit: int, *, seed: int) -> list[Exampl
 
 def refusal_rates(gate: Gate, seen: Seen, *, by: np.ndarray) -> dict[str, dict[str, float | int]]:
     """Share refused, and refused or warned, of the pictures of each group in `by` (N,)."""
-    odds = gate.frontal_log_odds(seen.features)
+    return _shares(gate, gate.frontal_log_odds(seen.features), by=by)
+
+
+def _shares(gate: Gate, odds: np.ndarray, *, by: np.ndarray) -> dict[str, dict[str, float | int]]:
     return {
         str(name): {
             "n": int(np.sum(by == name)),
@@ -204,41 +244,42 @@ def refusal_rates(gate: Gate, seen: Seen, *, by: np.ndarray) -> dict[str, dict[s
     }
 
 
-def left_out_rates(train: Seen, validation: Seen, *, seed: int) -> dict[str, dict[str, float | int]]:
+def left_out_rates(
+    train: Seen, validation: Seen, *, seed: int, strange: Mapping[str, np.ndarray]
+) -> dict[str, dict[str, float | int]]:
     """False refusals of each source by a gate that was fitted, thresholds and all, without that source."""
     rates = {}
-    sources = np.unique(validation.sources)
+    sources = _sources(validation)
     if len(sources) == 1:
         return rates  # nothing would be left to fit the thresholds on
     for source in sources:
         own = train.sources == source  # turned ones as well: they would teach that it is not frontal
         left = validation.sources == source
-        gate = fit_gate(train.only(~own), validation.only(~left), seed=seed)
-        rates |= refusal_rates(gate, validation.only(left), by=validation.sources[left])
+        gate = fit_gate(train.only(~own), validation.only(~left), seed=seed, strange=strange)
+        kept = validation.only(left & (validation.views == FRONTAL))
+        rates |= refusal_rates(gate, kept, by=kept.sources)
     return rates
 
 
-def crossed_rates(
-    train: Seen, strange: Seen, validation: Seen, *, seed: int, folds: int = 4
-) -> dict[str, dict[str, float | int]]:
-    """Refusals of side views, slices and limbs by gates that saw no version of them; each picture as it came, once."""
+def crossed_odds(train: Seen, strange: Seen, *, seed: int, folds: int = 4) -> np.ndarray:
+    """Log-odds of a frontal view of strange pictures (N,), each by a gate that has seen no version of it."""
     names = np.unique(strange.sources)
-    odds = np.zeros((len(strange.sources), 2))
+    odds = np.zeros(len(strange.sources))
     for fold in range(folds):
         left = np.isin(strange.sources, names[fold::folds])
-        gate = fit_gate(train + strange.only(~left), validation, seed=seed)
-        found = gate.frontal_log_odds(strange.only(left).features)
-        odds[left] = np.column_stack([found < gate.refuse_below, found < gate.warn_below])
+        odds[left] = _fitted(train + strange.only(~left), seed=seed).frontal_log_odds(strange.only(left).features)
+    return odds
+
+
+def crossed_rates(gate: Gate, strange: Seen, odds: np.ndarray, *, by: np.ndarray) -> dict[str, dict[str, float | int]]:
+    """Refusals of the pictures of `crossed_odds` in each group of `by` (N,); each picture as it came, once."""
     first = np.unique(strange.sources, return_index=True)[1]  # the first version is the picture as it came
-    views, shares = strange.views[first], odds[first]
-    return {
-        str(view): {
-            "n": int(np.sum(views == view)),
-            "refused": float(shares[views == view, 0].mean()),
-            "refused_or_warned": float(shares[views == view, 1].mean()),
-        }
-        for view in np.unique(views)
-    }
+    return _shares(gate, odds[first], by=by[first])
+
+
+def kinds_of(others: Seen) -> np.ndarray:
+    """What the pictures of `others_seen` are (N,): the name of what was made up, or a photograph."""
+    return np.where(np.isin(others.sources, list(_MAKERS)), others.sources, "photograph")
 
 
 def _linear(features: np.ndarray, truth: np.ndarray, *, classes: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

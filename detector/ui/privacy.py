@@ -14,12 +14,15 @@ import streamlit as st
 from starlette.formparsers import MultiPartParser
 from streamlit import runtime
 from streamlit.runtime.scriptrunner import get_script_run_ctx
+from streamlit.runtime.state import SessionState
 
 from detector.ui import garbage
 from detector.ui.session import Session
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from streamlit.runtime.app_session import AppSession
 
 _UPLOAD_BYTES = 65 * 2**20  # more than `server.maxUploadSize` lets through
 _TTL_OPTION = "server.disconnectedSessionTTL"  # seconds in which a tab that lost its connection finds its session again
@@ -91,9 +94,25 @@ def _sweeper() -> Sweeper:
 
 def _close(server: runtime.Runtime, session_id: str) -> None:
     def close() -> None:
-        if not server.is_active_session(session_id):  # it may have come back in the meantime
-            server.close_session(session_id)
+        if server.is_active_session(session_id):  # it has come back in the meantime
+            return
+        held = server._session_mgr.get_session_info(session_id)  # noqa: SLF001
+        server.close_session(session_id)
+        server.media_file_mgr.remove_orphaned_files()  # closing marks what was downloaded; the second time removes it
+        if held is not None:
+            _empty(held.session)
         garbage.collect()  # a session is a ring of references: without this its pictures stay until memory is short
 
     # Streamlit wants it on its own thread and gives no public way there; a test in the browser holds it to that.
     server._get_async_objs().eventloop.call_soon_threadsafe(close)  # noqa: SLF001
+
+
+def _empty(session: AppSession) -> None:
+    """Take from an ended session what its page was drawn from.
+
+    The server's loop goes on holding the session that it served last, and with it the arguments of its fragments, the
+    callbacks of its widgets and what was not sent any more: open images, uploads, names.
+    """
+    session._fragment_storage.clear()  # noqa: SLF001
+    session._session_state = SessionState()  # noqa: SLF001 - its own `clear` keeps the callbacks
+    session.flush_browser_queue()

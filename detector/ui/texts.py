@@ -240,6 +240,8 @@ PASSING_GROUPS = {
     "false_refusals_of_a_source_left_out": "frontal X-rays, {name}, by a gate that never saw this source",
     "turned_and_inverted": "X-rays, {name}",
     "side_views_slices_and_limbs_cross_validated": "{name}, by gates that saw no copy of it",
+    "not_frontal_cross_validated": "{name}, by gates that saw no copy of it",
+    "held_out": "{name}, not learnt from",
 }
 PASSING_NOTE = (
     "Frontal X-rays should pass, all others should not. Measured on the validation split, from which the thresholds "

@@ -202,7 +202,9 @@ class TestTrainGate:
 
         monkeypatch.setattr(commands, "frontal_seen", frontal)
         monkeypatch.setattr(commands, "turned_seen", turned)
-        monkeypatch.setattr(commands, "others_seen", lambda *_, **__: look(["other"] * 4, ["photograph"] * 4))
+        others = look(["other"] * 4, [f"photograph_{i}.png" for i in range(4)])
+        monkeypatch.setattr(commands, "others_seen", lambda *_, **__: others)
+        monkeypatch.setattr(fit_gate, "others_seen", lambda *_, **__: others)
         strange = look(["side_view", "slice"] * 4, [f"{i}.png" for i in range(8)])
         monkeypatch.setattr(commands, "not_frontal_seen", lambda *_, **__: strange)
         monkeypatch.setattr(commands.Classifier, "load", lambda **_: None)
@@ -231,8 +233,10 @@ class TestTrainGate:
             "false_refusals",
             "false_refusals_of_a_source_left_out",
             "turned_and_inverted",
-            "side_views_slices_and_limbs_cross_validated",
+            "not_frontal_cross_validated",
+            "held_out",
         }
+        assert set(card.gate["measured"]["not_frontal_cross_validated"]) == {"side_view", "slice", "photograph"}
         assert {rate["n"] for rate in card.gate["measured"]["false_refusals"].values()} == {1}
 
 

@@ -11,9 +11,12 @@ from detector.schema import Geometry, NetworkInput, NetworkOutput, Radiograph
 from detector.training import fit_gate as module
 from detector.training.fit_gate import (
     Seen,
+    crossed_odds,
     crossed_rates,
     fit_gate,
     frontal_seen,
+    held_out_rates,
+    kinds_of,
     left_out_rates,
     not_frontal_seen,
     others_seen,
@@ -73,9 +76,13 @@ def validation():
     return seen
 
 
+#: What is so likely a frontal view that the frontal pictures alone set the threshold.
+NEAR = {"photograph": np.full(10, 1e6)}
+
+
 @pytest.fixture(scope="module")
 def gate(train, validation):
-    return fit_gate(train, validation, seed=3)
+    return fit_gate(train, validation, seed=3, strange=NEAR)
 
 
 class TestFitGate:
@@ -97,6 +104,24 @@ class TestFitGate:
         assert refused["near"] == 6  # the 0.006 quantile of 1001 is the seventh from below, which stays
         assert refused["far"] <= 4
 
+    @pytest.mark.usefixtures("_at_once")
+    def test_refused_halfway_between_frontal_and_strange_pictures(self, train, validation):
+        odds = {"slice": np.linspace(-13, -11, 101), "photograph": np.linspace(-19, -17, 101)}  # 98 %: -11.04, -17.04
+        tail = fit_gate(train, validation, seed=3, strange=NEAR).refuse_below
+        made = fit_gate(train, validation, seed=3, strange=odds)
+        assert made.refuse_below == pytest.approx((tail - 11.04) / 2)
+
+    @pytest.mark.usefixtures("_at_once")
+    def test_what_was_made_of_validation_pictures_counts_as_strange(self, train, validation):
+        turned = replace(validation, views=np.full(2002, "inverted"), sources=np.full(2002, "near"))
+        far, tail = ({"slice": np.full(5, odds)} for odds in (-1e6, 1e6))
+        made = fit_gate(train, validation + turned, seed=3, strange=far)
+        top = np.quantile(made.frontal_log_odds(validation.features), 0.98)
+        alone = fit_gate(train, validation, seed=3, strange=tail)
+        assert top > alone.refuse_below  # the same pictures under another name: the tails overlap
+        assert made.refuse_below == alone.refuse_below
+        assert made.warn_below == alone.warn_below
+
     def test_one_in_fifty_of_all_is_at_most_warned_of(self, gate, validation):
         odds = gate.frontal_log_odds(validation.features)
         assert np.sum(odds < gate.warn_below) == pytest.approx(0.02 * 2002, abs=1)
@@ -106,11 +131,11 @@ class TestFitGate:
     def test_warning_never_starts_below_refusing(self, train):
         same = seen_of(["frontal"] * 20, seed=4)
         alike = replace(same, features=np.repeat(same.features[:1], 20, axis=0))
-        made = fit_gate(train, alike, seed=3)
+        made = fit_gate(train, alike, seed=3, strange=NEAR)
         assert made.warn_below == made.refuse_below == pytest.approx(float(made.frontal_log_odds(same.features[0])))
 
     def test_a_seed_gives_one_gate(self, gate, train, validation):
-        again = fit_gate(train, validation, seed=3)
+        again = fit_gate(train, validation, seed=3, strange=NEAR)
         np.testing.assert_array_equal(again.kernel, gate.kernel)
         assert again.refuse_below == gate.refuse_below
 
@@ -119,7 +144,7 @@ class TestFitGate:
         stuck = [replace(seen, features=seen.features.copy()) for seen in (train, validation)]
         for seen in stuck:
             seen.features[:, 2] = 5
-        made = fit_gate(*stuck, seed=3)
+        made = fit_gate(*stuck, seed=3, strange=NEAR)
         assert np.isfinite(made.kernel).all()
         assert np.isfinite([made.refuse_below, made.warn_below, made.child_bias]).all()
 
@@ -175,13 +200,16 @@ class TestRates:
     def test_a_source_is_measured_by_a_gate_that_saw_no_frontal_picture_of_it(self, by_first, monkeypatch):
         given = []
         monkeypatch.setattr(
-            module, "fit_gate", lambda train, val, *, seed: given.append((train, val, seed)) or by_first
+            module,
+            "fit_gate",
+            lambda train, val, *, seed, strange: given.append((train, val, seed, strange)) or by_first,
         )
         train = seen_of(["frontal"] * 4 + ["slice"] * 2, ["a", "a", "b", "c", "s", "s"])
-        validation = seen_of(["frontal"] * 5, ["a", "a", "b", "c", "c"], seed=1)
-        rates = left_out_rates(train, validation, seed=9)
+        validation = seen_of(["frontal"] * 5 + ["inverted"], ["a", "a", "b", "c", "c", "c"], seed=1)
+        rates = left_out_rates(train, validation, seed=9, strange=NEAR)
         assert {source: rate["n"] for source, rate in rates.items()} == {"a": 2, "b": 1, "c": 2}
-        for source, (seen, held, seed) in zip("abc", given, strict=True):
+        for source, (seen, held, seed, strange) in zip("abc", given, strict=True):
+            assert strange is NEAR
             assert source not in seen.sources[seen.views == "frontal"]
             assert source not in held.sources  # nor do the thresholds know it
             assert len(seen.views) == 6 - np.sum(train.sources == source)
@@ -190,14 +218,30 @@ class TestRates:
 
     def test_versions_of_one_picture_are_never_on_both_sides(self, by_first, monkeypatch):
         given = []
-        monkeypatch.setattr(module, "fit_gate", lambda train, *_, **__: given.append(train) or by_first)
+        monkeypatch.setattr(module, "_fitted", lambda train, **_: given.append(train) or by_first)
         strange = seen_of(["slice"] * 6 + ["side_view"] * 6, np.repeat(["p", "q", "r", "s"], 3))
         strange.features[:, 0] = [-9, 9, 9, 9, -9, -9, 1, 9, 9, 9, 9, 9]  # the first of each three is as it came
-        rates = crossed_rates(seen_of(["frontal"] * 2), strange, seen_of(["frontal"] * 2), seed=0)
-        assert rates["slice"] == {"n": 2, "refused": 0.5, "refused_or_warned": 0.5}
-        assert rates["side_view"] == {"n": 2, "refused": 0.0, "refused_or_warned": 0.5}
+        odds = crossed_odds(seen_of(["frontal"] * 2), strange, seed=0)
+        np.testing.assert_allclose(odds, by_first.frontal_log_odds(strange.features))
         left = [set("pqrs") - set(train.sources) for train in given]
         assert sorted("".join(sorted(names)) for names in left) == ["p", "q", "r", "s"]
+        rates = crossed_rates(by_first, strange, odds, by=strange.views)
+        assert rates["slice"] == {"n": 2, "refused": 0.5, "refused_or_warned": 0.5}
+        assert rates["side_view"] == {"n": 2, "refused": 0.0, "refused_or_warned": 0.5}
+
+    def test_what_is_held_out_is_measured_by_kind_and_without_a_folder_what_is_made_up(self, by_first, images):
+        gate = replace(by_first, mean=np.zeros(70), scale=np.ones(70), kernel=np.zeros((70, 8)))
+        assert held_out_rates(gate, images, Double(), seed=0)["photograph"]["n"] == 3 * module._CUTS
+        alone = held_out_rates(gate, None, Double(), seed=0)
+        assert alone.keys() == module._MAKERS.keys()
+        assert sum(rates["n"] for rates in alone.values()) == module._MADE_UP
+
+    def test_what_was_made_up_is_told_from_photographs(self):
+        assert kinds_of(seen_of(["other"] * 3, ["noise", "cat.png", "page"])).tolist() == [
+            "noise",
+            "photograph",
+            "page",
+        ]
 
 
 class Double:
