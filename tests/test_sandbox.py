@@ -27,7 +27,7 @@ from tests.hostile import make
 HANG = """
 import sys, time
 from detector import image_io, sandbox
-image_io.read_radiograph = lambda data, on_size: {body}
+image_io.decode = lambda data, on_size: {body}
 sandbox.serve()
 """
 
@@ -186,8 +186,7 @@ def test_what_a_decoder_prints_never_reaches_the_answers(worker, stand_in, body,
 
 def test_answer_of_impossible_size_is_not_believed(worker, stand_in):
     stand_in(
-        "type('R', (), dict(rows=10**6, columns=10**6, pixels=__import__('numpy').zeros(4), file_format='', sha256='',"
-        " pixel_sha256='', view_position=None, warnings=()))"
+        "image_io.Decoded(__import__('numpy').broadcast_to(__import__('numpy').uint8(0), (10**6, 10**6)), '', 'PNG')"
     )
     with pytest.raises(DecoderCrashError):
         worker.read(make.png())
