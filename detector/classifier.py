@@ -86,16 +86,16 @@ class Classifier:
         """How many images the network has run on since it was loaded."""
         return self._passes
 
-    def prepare(self, pixels: np.ndarray) -> NetworkInput:
+    def prepare(self, grey: np.ndarray) -> NetworkInput:
         """Find the lungs and cut the picture to them.
 
         Args:
-            pixels: (rows, columns) float32 in [0, 1].
+            grey: (rows, columns) uint8, 255 = white, or float32 in [0, 1].
 
         Returns:
             The classifier's input, with the lung field on it.
         """
-        frame = frame_picture(pixels)
+        frame = frame_picture(grey)
         return lung_crop(frame, self.lung_fields(lung_input(frame)), size=self.card.input_size)
 
     def __call__(self, network_input: NetworkInput) -> NetworkOutput:

@@ -7,7 +7,6 @@ completely is refused: half a radiograph would still get a confident answer.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import cv2
@@ -24,7 +23,7 @@ from detector.errors import (
     UnreadableError,
 )
 from detector.picture_header import PictureHeader, read_picture_header
-from detector.schema import Radiograph
+from detector.schema import Radiograph, in_unit_range
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,63 +56,23 @@ _BLOCK = 256  # rows at a time, where the whole picture would need several copie
 _FULL_RANGE_SHARE = 0.5  # a 16-bit picture whose maximum lies below half of full scale holds fewer bits
 
 
-@dataclass(frozen=True, eq=False)
-class Decoded:
-    """A decoded file as it passes from process to process: in a quarter of the bytes where it has 8 bits.
-
-    Attributes:
-        grey: (rows, columns) as displayed, bone white: uint8 where every grey level is a multiple of 1/255, and
-            float32 in [0, 1] otherwise. Equal pictures have equal arrays, whatever files they come from.
-        pixel_sha256: of `grey` with its shape.
-        file_format: as in `Radiograph`.
-        view_position: as in `Radiograph`.
-        warnings: as in `Radiograph`.
-    """
-
-    grey: np.ndarray
-    pixel_sha256: str
-    file_format: str
-    view_position: str | None = None
-    warnings: tuple[str, ...] = ()
-
-    def radiograph(self, sha256: str) -> Radiograph:
-        """The record that the rest of the program works on; `sha256` is of the file."""
-        return Radiograph(
-            pixels=_in_unit_range(self.grey),
-            file_format=self.file_format,
-            sha256=sha256,
-            pixel_sha256=self.pixel_sha256,
-            view_position=self.view_position,
-            warnings=self.warnings,
-        )
-
-
-def read_radiograph(data: bytes) -> Radiograph:
+def read_radiograph(data: bytes, *, on_size: Callable[[int], None] = lambda _pixels: None) -> Radiograph:
     """Decode one file in this process; `detector.sandbox` does the same in a child with limits.
-
-    Returns:
-        The image as displayed: orientation applied, bone white, (rows, columns) float32 in [0, 1].
-
-    Raises:
-        RejectedError: one of its children for every input that is not one sound radiograph; see
-            `detector.errors`.
-    """
-    return decode(data).radiograph(hashlib.sha256(data).hexdigest())
-
-
-def decode(data: bytes, *, on_size: Callable[[int], None] = lambda _pixels: None) -> Decoded:
-    """Decode one file.
 
     Args:
         data: the file's bytes.
         on_size: called with the number of pixels as soon as the header has passed its checks.
+
+    Returns:
+        The image as displayed: orientation applied, bone white. Equal pictures have equal arrays, whatever files they
+        come from.
 
     Raises:
         RejectedError: one of its children for every input that is not one sound radiograph; see
             `detector.errors`.
     """
     check_bytes(data)
-    return _decode_dicom(data, on_size) if dicom.is_dicom(data) else _decode_picture(data, on_size)
+    return _read_dicom(data, on_size) if dicom.is_dicom(data) else _read_picture(data, on_size)
 
 
 def check_bytes(data: bytes) -> None:
@@ -143,15 +102,15 @@ def name_warnings(name: str, file_format: str) -> tuple[str, ...]:
     return (f"The file is named like {promised} but holds {file_format}; it was read as {file_format}.",)
 
 
-def _decode_dicom(data: bytes, on_size: Callable[[int], None]) -> Decoded:
+def _read_dicom(data: bytes, on_size: Callable[[int], None]) -> Radiograph:
     header = dicom.read_header(data)
     _check_size(header.rows, header.columns)
     on_size(header.rows * header.columns)
     image = dicom.decode(header)
-    return _decoded(image.pixels, "DICOM", image.warnings, view_position=image.view_position)
+    return _radiograph(data, image.pixels, "DICOM", image.warnings, view_position=image.view_position)
 
 
-def _decode_picture(data: bytes, on_size: Callable[[int], None]) -> Decoded:
+def _read_picture(data: bytes, on_size: Callable[[int], None]) -> Radiograph:
     header = read_picture_header(data)
     _check_size(header.rows, header.columns)
     on_size(header.rows * header.columns)
@@ -162,23 +121,30 @@ def _decode_picture(data: bytes, on_size: Callable[[int], None]) -> Decoded:
     stored = _imdecode(encoded, cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR)
     grey, colour_warnings = _to_grey(stored)
     grey, range_warnings = _of_full_range(grey)
-    return _decoded(grey, header.file_format, _joined(header, colour_warnings, range_warnings))
+    return _radiograph(data, grey, header.file_format, _joined(header, colour_warnings, range_warnings))
 
 
 def _joined(header: PictureHeader, *more: tuple[str, ...]) -> tuple[str, ...]:
     return header.warnings + tuple(warning for warnings in more for warning in warnings)
 
 
-def _decoded(
-    grey: np.ndarray, file_format: str, warnings: tuple[str, ...], view_position: str | None = None
-) -> Decoded:
+def _radiograph(
+    data: bytes, grey: np.ndarray, file_format: str, warnings: tuple[str, ...], view_position: str | None = None
+) -> Radiograph:
     low, high = grey.min(), grey.max()
     if not (np.isfinite([low, high]).all() and low < high):  # a NaN anywhere makes both NaN
         raise NoContrastError(f"The pixels reach from {low} to {high}.")
     grey = np.ascontiguousarray(_of_fewest_bits(grey))
     pixel_hash = hashlib.sha256(np.array(grey.shape, "<u4"))
     pixel_hash.update(grey)  # a large image's copies would cost as much as its hash
-    return Decoded(grey, pixel_hash.hexdigest(), file_format, view_position, warnings)
+    return Radiograph(
+        grey=grey,
+        file_format=file_format,
+        sha256=hashlib.sha256(data).hexdigest(),
+        pixel_sha256=pixel_hash.hexdigest(),
+        view_position=view_position,
+        warnings=warnings,
+    )
 
 
 def _check_size(rows: int, columns: int) -> None:
@@ -237,18 +203,13 @@ def _of_full_range(grey: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
 
 
 def _of_fewest_bits(grey: np.ndarray) -> np.ndarray:
-    """Turn float32 in [0, 1] into uint8 where `_in_unit_range` turns it back to the bit, and leave it otherwise."""
+    """Turn float32 in [0, 1] into uint8 where `in_unit_range` turns it back to the bit, and leave it otherwise."""
     if grey.dtype == np.uint8:
         return grey
     levels = np.empty(grey.shape, np.uint8)
     for top in range(0, len(grey), _BLOCK):
         block = grey[top : top + _BLOCK]
         levels[top : top + _BLOCK] = np.rint(block * 255)
-        if not np.array_equal(_in_unit_range(levels[top : top + _BLOCK]), block):
+        if not np.array_equal(in_unit_range(levels[top : top + _BLOCK]), block):
             return grey
     return levels
-
-
-def _in_unit_range(grey: np.ndarray) -> np.ndarray:
-    """Scale uint8 to float32 in [0, 1], which float32 has already."""
-    return np.divide(grey, np.float32(255), dtype=np.float32) if grey.dtype == np.uint8 else grey

@@ -14,7 +14,6 @@ from __future__ import annotations
 import atexit
 import contextlib
 import faulthandler
-import hashlib
 import json
 import logging
 import os
@@ -41,7 +40,7 @@ from detector.errors import (
     UnreadableError,
     refusals,
 )
-from detector.image_io import Decoded
+from detector.schema import Radiograph
 
 try:
     import resource
@@ -50,8 +49,6 @@ except ImportError:  # Windows: the time limit remains
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from detector.schema import Radiograph
 
 _LOG = logging.getLogger(__name__)
 
@@ -138,12 +135,11 @@ class _Worker:
         deadline = _Deadline(process.kill, SECONDS)
         try:
             _send(process.stdin, data)
-            sha256 = hashlib.sha256(data).hexdigest()  # while the child decodes
             reply = _receive_json(process.stdout)
             if "size" in reply:  # the header is sound, and how long its pixels may take is known
                 deadline.extend(SECONDS_A_MEGAPIXEL * min(int(reply["size"]), image_io.MAX_PIXELS) / 1e6)
                 reply = _receive_json(process.stdout)
-            decoded = _decoded(reply, process.stdout)
+            radiograph = _radiograph(reply, process.stdout)
         except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
             self._replace()
             if deadline.passed:
@@ -153,7 +149,7 @@ class _Worker:
             deadline.cancel()
         if deadline.passed:  # in the last moment: the answer is whole, the child is not
             self._replace()
-        return decoded.radiograph(sha256)
+        return radiograph
 
     def _get_ready(self) -> subprocess.Popen[bytes]:
         self.start()
@@ -252,7 +248,7 @@ def _receive_json(pipe: IO[bytes]) -> dict[str, Any]:
     return dict(json.loads(_receive(pipe, _LONGEST_MESSAGE)))
 
 
-def _decoded(reply: dict[str, Any], pipe: IO[bytes]) -> Decoded:
+def _radiograph(reply: dict[str, Any], pipe: IO[bytes]) -> Radiograph:
     """Build the answer, or raise the refusal, that a child has sent."""
     if "refused" in reply:
         raise refusals().get(reply["refused"], UnreadableError)(str(reply["message"]))
@@ -266,10 +262,11 @@ def _decoded(reply: dict[str, Any], pipe: IO[bytes]) -> Decoded:
     if pipe.readinto(grey.data.cast("B")) < grey.nbytes:
         raise EOFError
     view = reply["view_position"]
-    return Decoded(
+    return Radiograph(
         grey=grey,
-        pixel_sha256=str(reply["pixel_sha256"]),
         file_format=str(reply["file_format"]),
+        sha256=str(reply["sha256"]),
+        pixel_sha256=str(reply["pixel_sha256"]),
         view_position=None if view is None else str(view),
         warnings=tuple(map(str, reply["warnings"])),
     )
@@ -336,7 +333,7 @@ def _answer(data: bytes, replies: IO[bytes], complaints: IO[bytes], memory: _Mem
     _empty(complaints)
     memory.seen = False
     try:
-        decoded = image_io.decode(data, on_size=lambda pixels: _send_json(replies, {"size": pixels}))
+        radiograph = image_io.read_radiograph(data, on_size=lambda pixels: _send_json(replies, {"size": pixels}))
         complaints.seek(0)
         if _CUT_OFF in complaints.read():
             raise UnreadableError("The JPEG's pixels end before its end marker.")  # noqa: TRY301
@@ -347,8 +344,8 @@ def _answer(data: bytes, replies: IO[bytes], complaints: IO[bytes], memory: _Mem
     except Exception as error:  # noqa: BLE001 - the parent is told, without what the file says of its patient
         frames = "".join(traceback.format_tb(error.__traceback__))
         return _send_json(replies, {"failed": f"{frames}{type(error).__name__}"[-4000:]})
-    _send_json(replies, _description(decoded))
-    replies.write(decoded.grey.data.cast("B"))
+    _send_json(replies, _description(radiograph))
+    replies.write(radiograph.grey.data.cast("B"))
     return replies.flush()
 
 
@@ -361,16 +358,16 @@ def _send_json(pipe: IO[bytes], message: dict[str, Any]) -> None:
     _send(pipe, json.dumps(message).encode())
 
 
-def _description(decoded: Decoded) -> dict[str, Any]:
-    rows, columns = decoded.grey.shape
+def _description(radiograph: Radiograph) -> dict[str, Any]:
     return {
-        "rows": rows,
-        "columns": columns,
-        "kind": decoded.grey.dtype.name,
-        "pixel_sha256": decoded.pixel_sha256,
-        "file_format": decoded.file_format,
-        "view_position": decoded.view_position,
-        "warnings": decoded.warnings,
+        "rows": radiograph.rows,
+        "columns": radiograph.columns,
+        "kind": radiograph.grey.dtype.name,
+        "file_format": radiograph.file_format,
+        "sha256": radiograph.sha256,
+        "pixel_sha256": radiograph.pixel_sha256,
+        "view_position": radiograph.view_position,
+        "warnings": radiograph.warnings,
     }
 
 

@@ -27,7 +27,7 @@ from tests.hostile import make
 HANG = """
 import sys, time
 from detector import image_io, sandbox
-image_io.decode = lambda data, on_size: {body}
+image_io.read_radiograph = lambda data, on_size: {body}
 sandbox.serve()
 """
 
@@ -66,8 +66,8 @@ def stand_in(monkeypatch):
 )
 def test_everything_is_as_in_this_process(data):
     here, there = image_io.read_radiograph(data), sandbox.read_radiograph(data)
-    np.testing.assert_array_equal(here.pixels, there.pixels)
-    assert here.pixels.dtype == there.pixels.dtype
+    np.testing.assert_array_equal(here.grey, there.grey)
+    assert here.grey.dtype == there.grey.dtype
     for name in ("file_format", "sha256", "pixel_sha256", "view_position", "warnings"):
         assert getattr(here, name) == getattr(there, name)
 
@@ -185,9 +185,14 @@ def test_what_a_decoder_prints_never_reaches_the_answers(worker, stand_in, body,
 
 
 def test_answer_of_impossible_size_is_not_believed(worker, stand_in):
-    stand_in(
-        "image_io.Decoded(__import__('numpy').broadcast_to(__import__('numpy').uint8(0), (10**6, 10**6)), '', 'PNG')"
-    )
+    stand_in("image_io.Radiograph(__import__('numpy').broadcast_to(b'0', (10**6, 10**6)), '', '', '')")
+    with pytest.raises(DecoderCrashError):
+        worker.read(make.png())
+
+
+@pytest.mark.parametrize("dtype", ["object", "float64", "int8"])
+def test_pixels_of_another_kind_are_not_believed(worker, stand_in, dtype):
+    stand_in(f"image_io.Radiograph(__import__('numpy').zeros((64, 64), '{dtype}'), '', '', '')")
     with pytest.raises(DecoderCrashError):
         worker.read(make.png())
 
