@@ -94,6 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_audit_saliency(commands)
     _add_prepare(commands)
     _add_audit(commands)
+    _add_candidates(commands)
     models = commands.add_parser("models", help="list the models with hash and measured performance")
     models.set_defaults(run=_models)
     return parser
@@ -190,6 +191,20 @@ def _add_audit(commands: Any) -> None:
     )  # fmt: skip
     _add_model(parser)
     parser.set_defaults(run=_audit)
+
+
+def _add_candidates(commands: Any) -> None:
+    parser = commands.add_parser("candidates", help="train networks by one small protocol and compare them")
+    parser.add_argument("--manifest", type=Path, required=True, metavar="FILE.csv")
+    parser.add_argument("--images", type=Path, metavar="DIR", help="what the manifest's paths are relative to")
+    parser.add_argument("--out", type=Path, default=Path("out/candidates"), metavar="DIR", help="goes on there")
+    parser.add_argument("--batches", type=int, required=True, metavar="N", help="length of each training")
+    parser.add_argument("--names", nargs="+", metavar="NAME", help="which ones (all)")
+    parser.add_argument(
+        "--pair", nargs=2, action="append", metavar=("POSITIVE", "NEGATIVE"),
+        help="sources to leave out of a second training; may be repeated (every pair that can be)",
+    )  # fmt: skip
+    parser.set_defaults(run=_candidates)
 
 
 def _add_model(parser: argparse.ArgumentParser) -> None:
@@ -432,6 +447,26 @@ def _audit(options: argparse.Namespace) -> int:
     classifier = Classifier.load(options.model, options.models)
     found = audit(options.manifest, images, classifier, options.out, trainings=trainings)
     sys.stdout.write(json.dumps(found["splits"], indent=2) + "\n")
+    return EXIT_OK
+
+
+def _candidates(options: argparse.Namespace) -> int:
+    from detector.training.candidates import CANDIDATES  # noqa: PLC0415
+    from detector.training.commands import candidates  # noqa: PLC0415
+
+    if unknown := sorted(set(options.names or ()) - set(CANDIDATES)):
+        _LOG.error("There is no candidate %s; there are %s.", ", ".join(unknown), ", ".join(CANDIDATES))
+        return EXIT_USAGE
+    images = options.images or options.manifest.parent
+    table = candidates(
+        options.manifest,
+        images,
+        options.out,
+        batches=options.batches,
+        names=options.names or list(CANDIDATES),
+        pairs=options.pair,
+    )
+    sys.stdout.write(json.dumps(table, indent=2) + "\n")
     return EXIT_OK
 
 

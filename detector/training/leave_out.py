@@ -71,6 +71,9 @@ class Trainings:
             examples, self.images, self.lungs, transform=lambda view: change(view).pixels
         )
 
+    def _read_plain(self, examples: Sequence[Example]) -> np.ndarray:
+        return load_inputs(examples, self.images, self.lungs, cut=self.config.lung_crop)
+
     def left_out(self, pairs: Sequence[SourcePair], examples: Sequence[Example]) -> dict[str, Any]:
         """Train without each pair and sum up; see `summary`."""
         return summary([self.run_pair(pair, examples) for pair in pairs])
@@ -90,7 +93,7 @@ class Trainings:
         train, validation = ([e for e in kept if e.split == split] for split in ("train", "val"))
         network = fit(train, validation, self.images, folder, self.config, lungs=self.lungs, resume=True)
         left_out = _sample(tested, np.random.default_rng(self.config.seed))
-        result = {"pair": asdict(pair), **measure(network, validation, left_out, self.images, self.lungs)}
+        result = {"pair": asdict(pair), **measure(network, validation, left_out, self._read_plain)}
         path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
         _LOG.info("%s: AUROC %s", pair.name, result["auroc"])
         return result
@@ -100,11 +103,10 @@ def measure(
     network: keras.Model,
     validation: Sequence[Example],
     left_out: Sequence[Example],
-    images: Path,
-    lungs: LungMasks,
+    read: Callable[[Sequence[Example]], np.ndarray],
 ) -> dict[str, Any]:
-    """Fix the operating points on `validation` and report `left_out`."""
-    known, unknown = (_scores(network, part, images, lungs) for part in (validation, left_out))
+    """Fix the operating points on `validation` and report `left_out`, both as `read` gives them to the network."""
+    known, unknown = (_scores(network, read(part)) for part in (validation, left_out))
     points = fit_operating_points(_covid(validation), known, cohort=f"validation, n = {len(validation)}")
     labels = _covid(left_out)
     estimate = bootstrap(lambda index: auroc(labels[index], unknown[index]), [e.patient_group for e in left_out])
@@ -178,8 +180,8 @@ def _at(threshold: float, labels: np.ndarray, scores: np.ndarray) -> dict[str, A
     }
 
 
-def _scores(network: keras.Model, examples: Sequence[Example], images: Path, lungs: LungMasks) -> np.ndarray:
-    logits = predict_logits(network, load_inputs(examples, images, lungs))[BINARY.name]
+def _scores(network: keras.Model, inputs: np.ndarray) -> np.ndarray:
+    logits = predict_logits(network, inputs)[BINARY.name]
     return probabilities_of(BINARY, logits.astype(float))[:, 0]
 
 

@@ -81,6 +81,26 @@ def source_table(folder: Path = EVALUATION) -> dict[str, list[str]] | None:
     return table
 
 
+def candidate_table(folder: Path = EVALUATION) -> dict[str, list[str]] | None:
+    """The networks that were compared before one was chosen, a row each; None where none were."""
+    found = read_json(folder / "candidates.json")
+    if found is None:
+        return None
+    entries = list(found["candidates"].values())
+    table = {texts.COLUMN_CANDIDATE: [entry["words"] for entry in entries]}
+    for name, title in texts.CANDIDATE_MEASURES.items():
+        table[title] = [in_words(entry["validation"].get(name)) for entry in entries]
+    for pair in dict.fromkeys(pair for entry in entries for pair in entry["left_out"]):
+        title = texts.CANDIDATE_LEFT_OUT.format(pair=pair)
+        table[title] = [in_words(entry["left_out"].get(pair)) for entry in entries]
+    return table
+
+
+def candidate_batches(folder: Path = EVALUATION) -> int:
+    """Batches of each training of `candidate_table`."""
+    return int((read_json(folder / "candidates.json") or {})["protocol"]["batches"])
+
+
 def reasons(folder: Path = EVALUATION) -> list[str]:
     """Why some figures are not defined, each reason once."""
     metrics = read_metrics("test", folder) or {}

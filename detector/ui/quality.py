@@ -31,6 +31,7 @@ def render() -> None:
     st.markdown(texts.QUALITY_LEAD)
     _render_original()
     _render_sources()
+    _render_candidates()
     _render_audit()
     _render_saliency()
     _render_gate(card.gate)
@@ -57,6 +58,15 @@ def _render_sources() -> None:
         return
     st.table(table, hide_index=True, border="horizontal", alt=texts.SOURCES_TITLE)
     st.caption(" ".join([texts.SOURCES_NOTE, *(f"{escaped(reason)}." for reason in measured.reasons())]))
+
+
+def _render_candidates() -> None:
+    table = measured.candidate_table()
+    if table is None:
+        return
+    st.subheader(texts.CANDIDATES_TITLE, anchor=False)
+    st.table(table, hide_index=True, border="horizontal", alt=texts.CANDIDATES_TITLE)
+    st.caption(texts.CANDIDATES_NOTE.format(batches=measured.candidate_batches()))
 
 
 def _render_audit() -> None:

@@ -241,6 +241,21 @@ PASSING_NOTE = (
     "Frontal X-rays should pass, all others should not. Measured on the validation split, from which the thresholds "
     "come; side views, CT slices and limbs are few."
 )
+CANDIDATES_TITLE = "The networks that were compared"
+CANDIDATES_NOTE = (
+    "Each trained for {batches} batches of the same pictures in the same order, so all are far from their best; "
+    "measured on the validation split, and on a pair of collections that a second training of it never saw: the "
+    "COVID-19 images of the one against the other images of the other. 95 % intervals over patients."
+)
+COLUMN_CANDIDATE = "Network"
+CANDIDATE_LEFT_OUT = "AUROC where left out: {pair}"
+CANDIDATE_MEASURES = {
+    "binary_auroc": "Binary AUROC",
+    "auroc_covid19_against_other_pneumonias": "AUROC, COVID-19 against other pneumonias",
+    "three_class_macro_auroc": "Three-class AUROC",
+    "three_class_accuracy": "Three-class accuracy",
+    "evidence_in_lungs": "Evidence in the lungs",
+}
 AUDIT_NONE = "The audit's results are not shipped with this version."
 AUDIT_LINE = "{name}: {value}"
 LIMITS_TITLE = "What it can't do"

@@ -14,6 +14,7 @@ from detector.training import fit_lungs as module
 from detector.training.fit_lungs import (
     LungFitConfig,
     augmented_pair,
+    cross_validated_dice,
     dice,
     fit_lungs,
     mask_on_input,
@@ -161,6 +162,35 @@ class TestMeasureDice:
         estimate = measure_dice(LeftHalf(), self.ROWS[1:], images, drawn=True)
         assert (estimate.value, estimate.n) == (None, 0)
         assert estimate.reason
+
+
+class TestCrossValidatedDice:
+    @pytest.fixture
+    def seen(self, monkeypatch):
+        """Stands in for the trainings; records the patients that each was given."""
+        patients = []
+
+        def fit_lungs(examples, _images, _config):
+            patients.append([e.patient_group for e in examples])
+            return LeftHalf()
+
+        monkeypatch.setattr(module, "fit_lungs", fit_lungs)
+        monkeypatch.setattr(module, "bootstrap", partial(bootstrap, samples=5))
+        return patients
+
+    def test_no_patient_is_measured_by_a_network_that_saw_him(self, images, seen):
+        rows = [
+            *(Example("a.png", "normal", patient_group=p, lung_mask_drawn="left.png") for p in "abcdea"),
+            Example("a.png", "normal", patient_group="f", lung_mask="right.png"),
+        ]
+        estimate = cross_validated_dice(rows, images, LungFitConfig(), folds=2)
+        assert estimate.n == 6
+        assert estimate.value == pytest.approx(1, abs=1e-4)
+        assert len(seen) == 2
+        held = [set("abcde") - set(patients) for patients in seen]
+        assert sorted(held[0] | held[1]) == list("abcde")
+        assert not held[0] & held[1]
+        assert all("f" in patients for patients in seen)
 
 
 class TestFitLungs:

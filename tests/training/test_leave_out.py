@@ -32,7 +32,7 @@ COHORT = [
 def scored(monkeypatch):
     """Scores of made-up pictures in place of a network's: their number in their group, as log-odds."""
 
-    def scores(_network, examples, _images, _lungs):
+    def scores(_network, examples):
         logits = np.array([float(e.image.split("/")[-1][:-4]) for e in examples])
         return 1 / (1 + np.exp(-logits))
 
@@ -48,7 +48,7 @@ class TestMeasure:
     def test_thresholds_come_from_validation_and_figures_from_what_was_left_out(self):
         validation = numbered("normal", [-3, -2]) + numbered("covid19", [2, 3])
         left_out = numbered("normal", [-1, 1, -4, -5]) + numbered("covid19", [4, -6])
-        found = measure(None, validation, left_out, None, None)
+        found = measure(None, validation, left_out, list)
         # 4 stands above all four, -6 above none.
         assert found["auroc"]["value"] == pytest.approx(0.5)
         balanced = found["operating_points"]["balanced"]
@@ -68,7 +68,7 @@ class TestRun:
             out.mkdir(parents=True)
             return "network"
 
-        def measure(_network, _validation, left_out, _images, _lungs):
+        def measure(_network, _validation, left_out, _read):
             seen.update(left_out=left_out)
             return {"auroc": {"value": 0.75}}
 

@@ -71,7 +71,26 @@ def test_audit_is_told_in_words(folder, audit, words):
     assert measured.audit_sentences(folder) == [words]
 
 
+def test_candidates_have_a_row_each_and_every_pair_a_column(folder):
+    entries = {
+        "a": {
+            "words": "One",
+            "validation": {"binary_auroc": estimate(0.9)},
+            "left_out": {"p against q": estimate(0.6)},
+        },
+        "b": {"words": "Two", "validation": {"binary_auroc": estimate(0.8)}, "left_out": {}},
+    }
+    (folder / "candidates.json").write_text(json.dumps({"protocol": {"batches": 300}, "candidates": entries}))
+    table = measured.candidate_table(folder)
+    assert table[texts.COLUMN_CANDIDATE] == ["One", "Two"]
+    assert table[texts.CANDIDATE_MEASURES["binary_auroc"]] == ["0.900 (0.800 to 1.000)", "0.800 (0.700 to 0.900)"]
+    title = texts.CANDIDATE_LEFT_OUT.format(pair="p against q")
+    assert table[title] == ["0.600 (0.500 to 0.700)", texts.NOT_DEFINED]
+    assert measured.candidate_batches(folder) == 300
+
+
 def test_empty_folder_has_nothing_to_show(tmp_path):
+    assert measured.candidate_table(tmp_path) is None
     assert measured.original_table(tmp_path) is None
     assert measured.source_table(tmp_path) is None
     assert measured.plots(tmp_path) == []

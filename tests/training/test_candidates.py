@@ -1,0 +1,142 @@
+"""The table of candidates: who is trained how, on what it is measured, and what is kept between runs."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from detector.network import FEATURE_LAYER, POOLING_LAYER
+from detector.schema import TASKS
+from detector.training import candidates, leave_out, resampling
+from detector.training.audit import SourcePair
+from detector.training.candidates import CANDIDATES, compare_candidates, measures
+from detector.training.fit import FitConfig
+from detector.training.leave_out import Trainings
+from detector.training.manifest import Example
+
+SIZE = 32
+FIGURES = {
+    "binary_auroc",
+    "auroc_covid19_against_other_pneumonias",
+    "three_class_macro_auroc",
+    "three_class_accuracy",
+    "evidence_in_lungs",
+}
+
+
+def examples():
+    labels = {"a": ("covid19",), "b": ("covid19", "normal", "bacterial_pneumonia"), "c": ("normal",)}
+    return [
+        Example(f"{source}{label}{split}{i}", label, source, split, f"{source}{label}{split}{i}")
+        for source, kinds in labels.items()
+        for label in kinds
+        for split in ("train", "val")
+        for i in range(3)
+    ]
+
+
+@pytest.fixture
+def network():
+    """Its evidence lies where the picture is bright."""
+    x = image = keras.Input((SIZE, SIZE, 1), name="image")
+    x = layers.AveragePooling2D(8, name=FEATURE_LAYER)(x)
+    x = layers.GlobalAveragePooling2D(name=POOLING_LAYER)(x)
+    return keras.Model(image, {t.name: layers.Dense(t.logits, name=t.name)(x) for t in TASKS})
+
+
+@pytest.fixture
+def runs(monkeypatch, network):
+    """Stands in for trainings and pictures; records each training's folder, settings and examples."""
+    made = []
+
+    def fit(train, validation, _images, out, config, **_):
+        out.mkdir(parents=True, exist_ok=True)
+        made.append((out.name, config, [*train, *validation]))
+        return network
+
+    def load_inputs(some, *_, transform=None, cut):
+        del cut
+        if transform is None or transform(type("View", (), {"pixels": 1, "lung_field": 0})):
+            return np.random.default_rng(0).random((len(some), SIZE, SIZE, 1), np.float32)
+        return np.ones((len(some), SIZE, SIZE), bool)
+
+    for module in (candidates, leave_out):
+        monkeypatch.setattr(module, "fit", fit)
+        monkeypatch.setattr(module, "load_inputs", load_inputs)
+    monkeypatch.setattr(resampling, "RESAMPLES", 20)
+    return made
+
+
+@pytest.fixture
+def trainings(tmp_path):
+    return Trainings(tmp_path, tmp_path, FitConfig(batches=7), lungs=None)
+
+
+PAIR = SourcePair("a", "c")
+
+
+def test_each_candidate_is_trained_by_the_protocol_with_its_own_changes(runs, trainings):
+    compare_candidates(examples(), trainings, names=["original", "detector"], pairs=[])
+    assert [name for name, _, _ in runs] == ["original-7", "detector-7"]
+    original, shipped = (config for _, config, _ in runs)
+    assert shipped == trainings.config
+    assert (original.architecture, original.initial, original.lung_crop) == ("original", "random", False)
+    assert (original.batches, original.seed) == (7, shipped.seed)
+
+
+def test_table_has_every_figure_with_an_interval(runs, trainings):
+    del runs
+    table = compare_candidates(examples(), trainings, names=["detector"], pairs=[PAIR])
+    entry = table["candidates"]["detector"]
+    assert entry["validation"].keys() == FIGURES
+    assert entry["validation"]["binary_auroc"]["n"] == 15
+    assert entry["validation"]["evidence_in_lungs"]["value"] == pytest.approx(1, abs=1e-4)
+    assert entry["left_out"][PAIR.name].keys() >= {"value", "ci_low", "ci_high", "positives", "negatives"}
+    assert json.loads((trainings.out / "candidates.json").read_text()) == json.loads(json.dumps(table))
+
+
+def test_test_split_and_left_out_sources_are_not_trained_on(runs, trainings):
+    compare_candidates(examples(), trainings, names=["detector"], pairs=[PAIR])
+    (_, _, everything), (_, _, without) = runs
+    assert {e.split for e in everything} == {"train", "val"}
+    assert {e.source for e in without} == {"b"}
+
+
+def test_what_is_finished_is_not_trained_again(runs, trainings):
+    first = compare_candidates(examples(), trainings, names=["detector"], pairs=[PAIR])
+    count = len(runs)
+    second = compare_candidates(examples(), trainings, names=["lite0", "detector"], pairs=[PAIR])
+    assert len(runs) == count + 2
+    assert second["candidates"]["detector"] == json.loads(json.dumps(first["candidates"]["detector"]))
+
+
+def test_another_protocol_starts_anew(runs, trainings, tmp_path):
+    compare_candidates(examples(), trainings, names=["detector", "lite0"], pairs=[PAIR])
+    count = len(runs)
+    longer = Trainings(tmp_path, tmp_path, FitConfig(batches=9), lungs=None)
+    table = compare_candidates(examples(), longer, names=["lite0"], pairs=[PAIR])
+    assert table["candidates"].keys() == {"lite0"}
+    assert len(runs) == count + 2
+
+
+def test_measures_by_hand():
+    labels = np.array(["covid19", "covid19", "normal", "bacterial_pneumonia", "viral_pneumonia"])
+    logits = {
+        "binary": np.array([[2.0], [-1], [-2], [1], [-3]]),
+        "three_class": np.array([[0, 0, 3.0], [0, 2, 0], [3, 0, 0], [0, 3, 0], [9, 0, 0]]),
+    }
+    found = measures(labels, logits, np.array([0.2, 0.4, 1, 1, 1]))
+    values = {name: measure.of(np.ones((1, 5 if measure.keep is None else measure.keep.sum())))[0]
+              for name, measure in found.items()}  # fmt: skip
+    assert values["binary_auroc"] == pytest.approx(5 / 6)  # -1 below 1
+    assert values["auroc_covid19_against_other_pneumonias"] == pytest.approx(3 / 4)
+    assert values["three_class_accuracy"] == pytest.approx(3 / 4)  # the viral one is none of the three
+    assert values["evidence_in_lungs"] == pytest.approx(0.7)
+
+
+def test_changes_name_fields_of_the_settings():
+    for candidate in CANDIDATES.values():
+        FitConfig(**candidate.changes)
+        assert candidate.words
