@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from detector import dicom
 from detector.errors import (
     AspectRatioError,
     EmptyFileError,
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
 MAX_PIXELS = 50_000_000  # the largest detectors have 4280 x 3520 = 15 million
 MAX_PICTURE_BYTES = 25 * 2**20
 MAX_DICOM_BYTES = 64 * 2**20  # a 4280 x 3520 16-bit radiograph is 30 MB
+_DICOM_PREAMBLE = 128  # bytes, PS3.10 section 7.1
 MIN_SIDE = 64
 MAX_ASPECT_RATIO = 4.0
 
@@ -72,7 +72,12 @@ def read_radiograph(data: bytes, *, on_size: Callable[[int], None] = lambda _pix
             `detector.errors`.
     """
     check_bytes(data)
-    return _read_dicom(data, on_size) if dicom.is_dicom(data) else _read_picture(data, on_size)
+    return _read_dicom(data, on_size) if is_dicom(data) else _read_picture(data, on_size)
+
+
+def is_dicom(data: bytes) -> bool:
+    """Say whether the bytes are a DICOM file: a preamble of 128 bytes, then "DICM" (PS3.10 section 7.1)."""
+    return data.startswith(b"DICM", _DICOM_PREAMBLE)
 
 
 def check_bytes(data: bytes) -> None:
@@ -84,7 +89,7 @@ def check_bytes(data: bytes) -> None:
     """
     if not data:
         raise EmptyFileError("The file has no bytes.")
-    limit = MAX_DICOM_BYTES if dicom.is_dicom(data) else MAX_PICTURE_BYTES
+    limit = MAX_DICOM_BYTES if is_dicom(data) else MAX_PICTURE_BYTES
     if len(data) > limit:
         raise TooLargeError(f"The file has {len(data)} bytes; the limit is {limit}.")
 
@@ -103,6 +108,8 @@ def name_warnings(name: str, file_format: str) -> tuple[str, ...]:
 
 
 def _read_dicom(data: bytes, on_size: Callable[[int], None]) -> Radiograph:
+    from detector import dicom  # noqa: PLC0415 - half a second that only the process that decodes should spend
+
     header = dicom.read_header(data)
     _check_size(header.rows, header.columns)
     on_size(header.rows * header.columns)

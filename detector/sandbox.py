@@ -274,6 +274,8 @@ def _radiograph(reply: dict[str, Any], pipe: IO[bytes]) -> Radiograph:
 
 def serve() -> None:
     """Answer until standard input ends: the child's whole life."""
+    from detector import dicom  # noqa: F401, PLC0415 - here and now, before the limits count
+
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     requests, replies = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     complaints = _redirect_output()
