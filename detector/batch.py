@@ -47,8 +47,8 @@ WORKERS = min(os.cpu_count() or 1, 8)  # of the largest images each needs half a
 _AHEAD = 2  # files a worker that may wait, begun or finished, for their turn
 _READ_LIMIT = MAX_DICOM_BYTES + 1  # enough to see that a file is too large, whatever its size
 _POLL = 0.1  # seconds between looks at whether to stop
-_FINISH = 2.0  # seconds that images under way have after a stop; one takes a tenth of one, the largest one
-_LEAVE = 1.0  # seconds that the threads then have to come to an end
+_FINISH = 1.0  # seconds that images under way have after a stop: one takes a tenth of that, but the disk may be busy
+_LEAVE = 0.5  # seconds that the threads then have to come to an end
 _OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)  # no pipe holds up the open
 
 

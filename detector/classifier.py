@@ -15,12 +15,19 @@ from detector.card import DEFAULT_MODEL, MODELS, ModelCard, read_card
 from detector.errors import ModelError, NonFiniteError
 from detector.gate import load_gate
 from detector.lungs import LungFields
-from detector.network import FEATURE_LAYER, PASSES_AT_ONCE, POOLING_LAYER, TEXTURE_LAYERS, load_network
+from detector.network import (
+    FEATURE_LAYER,
+    PASSES_AT_ONCE,
+    POOLING_LAYER,
+    TEXTURE_LAYERS,
+    load_network,
+    with_constant_weights,
+)
 from detector.preprocess import LUNG_PREPROCESSING_ID, PREPROCESSING_ID, frame_picture, lung_crop, lung_input
 from detector.schema import TASKS, NetworkInput, NetworkOutput
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from detector.gate import Gate
@@ -42,7 +49,8 @@ class Classifier:
 
     Thread-safe. A pass always takes one image, in one compiled function of one shape, so that the same input gives the
     same bits whatever else is being analysed. Threads that call together are answered side by side, each on one core.
-    Measurements that need no bits run in batches: `run_batch`.
+    Measurements that need no bits run in batches: `run_batch`, which also follows weights that are set in `network`
+    later; a single pass keeps those that it was built with.
     """
 
     def __init__(self, network: keras.Model, card: ModelCard, lung_fields: LungFields, gate: Gate | None) -> None:
@@ -54,7 +62,7 @@ class Classifier:
         self._places = threading.Semaphore(PASSES_AT_ONCE)
         self._counting = threading.Lock()
         self._passes = 0
-        self._run = _compile(network, card.input_size, batch=1)
+        self._run = _compile(with_constant_weights(_view(network)), card.input_size, batch=1)
         self._run_eight: tf.types.experimental.ConcreteFunction | None = None  # compiled when it is first asked for
         self._run(tf.zeros((1, card.input_size, card.input_size, 1)))  # the first run compiles: seconds, once
 
@@ -78,24 +86,25 @@ class Classifier:
         """How many images the network has run on since it was loaded."""
         return self._passes
 
-    def prepare(self, pixels: np.ndarray) -> NetworkInput:
+    def prepare(self, grey: np.ndarray) -> NetworkInput:
         """Find the lungs and cut the picture to them.
 
         Args:
-            pixels: (rows, columns) float32 in [0, 1].
+            grey: (rows, columns) uint8, 255 = white, or float32 in [0, 1].
 
         Returns:
             The classifier's input, with the lung field on it.
         """
-        frame = frame_picture(pixels)
+        frame = frame_picture(grey)
         return lung_crop(frame, self.lung_fields(lung_input(frame)), size=self.card.input_size)
 
     def __call__(self, network_input: NetworkInput) -> NetworkOutput:
         """Run the network once.
 
         Raises:
-            NonFiniteError: if it answers with NaN or infinity.
+            NonFiniteError: if it is given NaN or infinity, or answers with them.
         """
+        _check_finite([network_input.pixels])  # a convolution that is fused with its ReLU turns NaN into 0
         batch = tf.convert_to_tensor(network_input.pixels[np.newaxis])
         with self._places:
             tensors = self._run(batch)
@@ -129,7 +138,7 @@ class Classifier:
         batch[: len(part)] = part
         with self._counting:
             if self._run_eight is None:
-                self._run_eight = _compile(self.network, self.card.input_size, batch=BATCH)
+                self._run_eight = _compile(_view(self.network), self.card.input_size, batch=BATCH)
             self._passes += len(part)
         with self._places:
             tensors = self._run_eight(tf.convert_to_tensor(batch))
@@ -146,14 +155,19 @@ def _run_a_pass_on_one_core() -> None:
         tf.config.threading.set_intra_op_parallelism_threads(1)
 
 
-def _compile(network: keras.Model, size: int, *, batch: int) -> tf.types.experimental.ConcreteFunction:
+def _view(network: keras.Model) -> keras.Model:
+    """The network with everything that is read of it as its outputs."""
     layers = [network.get_layer(FEATURE_LAYER), network.get_layer(POOLING_LAYER)]
     early = [network.get_layer(name).output for name in TEXTURE_LAYERS]
     answers = [network.output[task.name] for task in TASKS]
-    view = keras.Model(network.input, [*early, *(layer.output for layer in layers), *answers])
+    return keras.Model(network.input, [*early, *(layer.output for layer in layers), *answers])
 
+
+def _compile(
+    view: Callable[[tf.Tensor], list[tf.Tensor]], size: int, *, batch: int
+) -> tf.types.experimental.ConcreteFunction:
     def run(batch: tf.Tensor) -> list[tf.Tensor]:
-        *maps, features, pooled, binary, three_class = view(batch, training=False)
+        *maps, features, pooled, binary, three_class = view(batch)
         return [features, pooled, tf.concat([_statistics(m) for m in maps], axis=1), binary, three_class]
 
     return tf.function(run).get_concrete_function(tf.TensorSpec((batch, size, size, 1), tf.float32))
@@ -182,4 +196,4 @@ def _outputs(tensors: Sequence[tf.Tensor], count: int) -> list[NetworkOutput]:
 
 def _check_finite(arrays: Sequence[np.ndarray]) -> None:
     if not all(np.isfinite(array).all() for array in arrays):
-        raise NonFiniteError("The network's answer holds NaN or infinity.")
+        raise NonFiniteError("The network's input or answer holds NaN or infinity.")

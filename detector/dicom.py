@@ -112,11 +112,6 @@ class DicomImage:
     warnings: tuple[str, ...]
 
 
-def is_dicom(data: bytes) -> bool:
-    """Say whether the bytes are a DICOM file: a preamble of 128 bytes, then "DICM" (PS3.10 section 7.1)."""
-    return data[_PREAMBLE_BYTES : _PREAMBLE_BYTES + 4] == b"DICM"
-
-
 def read_header(data: bytes) -> DicomHeader:
     """Read and check everything but the pixels.
 

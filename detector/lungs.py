@@ -17,7 +17,7 @@ from keras import layers
 
 from detector.card import LUNG_MODEL
 from detector.errors import ModelError
-from detector.network import PASSES_AT_ONCE, load_network
+from detector.network import PASSES_AT_ONCE, load_network, with_constant_weights
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,7 +38,7 @@ class LungFields:
         self.network = network
         self._places = threading.Semaphore(PASSES_AT_ONCE)
         signature = tf.TensorSpec((1, *network.input_shape[1:]), tf.float32)
-        self._run = tf.function(lambda x: network(x, training=False)).get_concrete_function(signature)
+        self._run = tf.function(with_constant_weights(network)).get_concrete_function(signature)
         self._run(tf.zeros(signature.shape))  # the first run is slow; no image should pay for it
 
     @classmethod

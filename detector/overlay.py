@@ -17,6 +17,9 @@ DISPLAY_SIDE = 1024  # pixels of the longer side on the page and in saved overla
 #: colour-blind readers, and that differs in lightness from the grey below. RGB in [0, 1].
 FOR_COLOUR = np.array([0.90, 0.38, 0.0], np.float32)
 AGAINST_COLOUR = np.array([0.34, 0.71, 0.91], np.float32)
+_COLOURS = np.stack([np.ones(3), 255 * FOR_COLOUR, 255 * AGAINST_COLOUR], axis=1).astype(np.float32)
+
+_BLOCK = 32  # rows that are blended at a time: their planes stay in the processor's cache
 
 
 def to_heatmap(cam: np.ndarray, geometry: Geometry) -> np.ndarray:
@@ -58,9 +61,10 @@ def scaled(geometry: Geometry, rows: int, columns: int) -> Geometry:
     )
 
 
-def to_display(pixels: np.ndarray, *, longer_side: int = DISPLAY_SIDE) -> np.ndarray:
-    """Shrink (rows, columns) float32 in [0, 1] to uint8 with a longer side of at most `longer_side`."""
-    return np.rint(np.clip(shrink(pixels, longer_side=longer_side), 0, 1) * 255).astype(np.uint8)
+def to_display(grey: np.ndarray, *, longer_side: int = DISPLAY_SIDE) -> np.ndarray:
+    """Shrink (rows, columns), uint8 or float32 in [0, 1], to uint8 with a longer side of at most `longer_side`."""
+    small = shrink(grey, longer_side=longer_side)
+    return small if small.dtype == np.uint8 else cv2.convertScaleAbs(np.maximum(small, 0), alpha=255)
 
 
 def shrink(image: np.ndarray, *, longer_side: int) -> np.ndarray:
@@ -92,10 +96,19 @@ def blend(image: np.ndarray, heatmap: np.ndarray, *, full_scale: float, opacity:
     if full_scale <= 0:
         msg = f"full_scale must be positive. Received {full_scale}."
         raise ValueError(msg)
+    per_unit = np.float32(opacity / full_scale)
+    blended = np.empty((*image.shape, 3), np.uint8)
+    for top in range(0, len(image), _BLOCK):
+        rows = slice(top, top + _BLOCK)
+        alpha = np.clip(heatmap[rows].astype(np.float32, copy=False) * per_unit, -opacity, opacity)
+        blended[rows] = _blend_rows(image[rows], alpha)
+    return blended
+
+
+def _blend_rows(image: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """Lay signed opacity (H, W) float32 in [-1, 1] over (H, W) uint8: (H, W, 3) uint8."""
     # One of both is zero in every pixel, so the blend is linear in three planes, and one matrix product does it.
-    alpha = np.clip(heatmap.astype(np.float32, copy=False) * np.float32(opacity / full_scale), -opacity, opacity)
     towards = np.maximum(alpha, 0)
     against = towards - alpha
     planes = cv2.merge([image * (1 - towards - against), towards, against])
-    colours = np.stack([np.ones(3), 255 * FOR_COLOUR, 255 * AGAINST_COLOUR], axis=1).astype(np.float32)
-    return cv2.convertScaleAbs(cv2.transform(planes, colours))
+    return cv2.convertScaleAbs(cv2.transform(planes, _COLOURS))

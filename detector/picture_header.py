@@ -5,6 +5,7 @@ Decoders fill what is missing with grey and say nothing; a walk from the first m
 
 from __future__ import annotations
 
+import re
 import zlib
 from dataclasses import dataclass
 
@@ -17,6 +18,7 @@ _JPEG_SIGNATURE = b"\xff\xd8\xff"
 _JPEG_END = 0xD9
 _JPEG_START_OF_SCAN = 0xDA
 _JPEG_RESTARTS = range(0xD0, 0xD8)
+_JPEG_MARKER_AFTER_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7]")
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # without tables and extensions, T.81 table B.1
 _JPEG_CMYK_COMPONENTS = 4
 _JPEG_MOST_SCANS = 200  # a progressive JPEG has some ten; each may cost as much time as a whole picture
@@ -128,11 +130,7 @@ def _marker_at(data: bytes, position: int) -> int:
 
 def _end_of_scan(data: bytes, position: int) -> int:
     """Find the marker that ends entropy-coded bytes; in them 0xFF is followed by 0 or by a restart number."""
-    while True:
-        position = data.find(b"\xff", position)
-        if position < 0:
-            raise UnreadableError("The JPEG ends inside its pixels.")
-        marker = _marker_at(data, position)
-        if marker != 0 and marker not in _JPEG_RESTARTS:
-            return position
-        position += 2
+    found = _JPEG_MARKER_AFTER_SCAN.search(data, position)
+    if found is None:
+        raise UnreadableError("The JPEG ends inside its pixels.")
+    return found.start()

@@ -49,7 +49,7 @@ def analyse_radiograph(
     """`analyse` for an image that is decoded already."""
     radiograph = correct(radiograph, correction)
     before, forced = _passed(lambda: GateFinding(check_image(radiograph)), force=force)
-    network_input = classifier.prepare(radiograph.pixels)
+    network_input = classifier.prepare(radiograph.grey)
     output = classifier(network_input)
     after, forced_after = _passed(lambda: _judged(network_input, output, classifier), force=force)
     return Analysis(

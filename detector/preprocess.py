@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from detector.schema import Geometry, NetworkInput
+from detector.schema import Geometry, NetworkInput, in_unit_range
 
 PREPROCESSING_ID = "trim-area224-gauss1.4-lungs160-rank-v2"
 LUNG_PREPROCESSING_ID = "trim-area224-area160-gauss1.0-rank-v1"
@@ -70,20 +70,20 @@ class Frame:
     columns: int
 
 
-def frame_picture(pixels: np.ndarray) -> Frame:
+def frame_picture(grey: np.ndarray) -> Frame:
     """Bring an image to the working grid and find its flat borders.
 
     Args:
-        pixels: (rows, columns) float32 in [0, 1].
+        grey: (rows, columns) uint8, 255 = white, or float32 in [0, 1].
 
     Raises:
         ValueError: if the array is not two-dimensional.
     """
-    if pixels.ndim != 2:
-        msg = f"pixels must be (rows, columns). Received shape {pixels.shape}."
+    if grey.ndim != 2:
+        msg = f"grey must be (rows, columns). Received shape {grey.shape}."
         raise ValueError(msg)
-    working = _resize(np.asarray(pixels, np.float32), WORKING_SIZE, WORKING_SIZE)
-    return Frame(working, content_box(working), *pixels.shape)
+    working = _resize(np.asarray(in_unit_range(grey), np.float32), WORKING_SIZE, WORKING_SIZE)
+    return Frame(working, content_box(working), *grey.shape)
 
 
 def lung_input(frame: Frame) -> NetworkInput:

@@ -68,7 +68,7 @@ def draw_maps(analysis: Analysis, cam: np.ndarray, *, full_scale: float) -> Maps
         cam: (h, w) float32, evidence for the target class.
         full_scale: evidence in logit units that is drawn in full colour.
     """
-    image = overlay.to_display(analysis.radiograph.pixels)
+    image = overlay.to_display(analysis.radiograph.grey)
     shown = overlay.to_heatmap(cam, overlay.scaled(analysis.geometry, *image.shape))
     coloured = overlay.blend(image, shown, full_scale=full_scale, opacity=_OVERLAY_OPACITY)
     return Maps(

@@ -61,6 +61,7 @@ _LONGEST_MESSAGE = 2**16  # bytes of JSON
 _COMPLAINTS = 2**20  # bytes that decoders may write to standard error, and the largest file that the child may write
 _CUT_OFF = b"premature end"  # libjpeg's words for a JPEG whose pixels stop before its end marker
 _LENGTH = struct.Struct("<Q")
+_KINDS = {"uint8": np.uint8, "float32": np.float32}  # of pixels
 _ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -257,12 +258,12 @@ def _radiograph(reply: dict[str, Any], pipe: IO[bytes]) -> Radiograph:
     rows, columns = int(reply["rows"]), int(reply["columns"])
     if min(rows, columns) < 1 or rows * columns > image_io.MAX_PIXELS:
         raise ValueError(f"The decoder sent {rows} x {columns} pixels.")
-    pixels = np.empty((rows, columns), np.float32)
-    if pipe.readinto(pixels.data.cast("B")) < pixels.nbytes:
+    grey = np.empty((rows, columns), _KINDS[reply["kind"]])
+    if pipe.readinto(grey.data.cast("B")) < grey.nbytes:
         raise EOFError
     view = reply["view_position"]
     return Radiograph(
-        pixels=pixels,
+        grey=grey,
         file_format=str(reply["file_format"]),
         sha256=str(reply["sha256"]),
         pixel_sha256=str(reply["pixel_sha256"]),
@@ -273,6 +274,8 @@ def _radiograph(reply: dict[str, Any], pipe: IO[bytes]) -> Radiograph:
 
 def serve() -> None:
     """Answer until standard input ends: the child's whole life."""
+    from detector import dicom  # noqa: F401, PLC0415 - here and now, before the limits count
+
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     requests, replies = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     complaints = _redirect_output()
@@ -344,7 +347,7 @@ def _answer(data: bytes, replies: IO[bytes], complaints: IO[bytes], memory: _Mem
         frames = "".join(traceback.format_tb(error.__traceback__))
         return _send_json(replies, {"failed": f"{frames}{type(error).__name__}"[-4000:]})
     _send_json(replies, _description(radiograph))
-    replies.write(radiograph.pixels.data.cast("B"))
+    replies.write(radiograph.grey.data.cast("B"))
     return replies.flush()
 
 
@@ -361,6 +364,7 @@ def _description(radiograph: Radiograph) -> dict[str, Any]:
     return {
         "rows": radiograph.rows,
         "columns": radiograph.columns,
+        "kind": radiograph.grey.dtype.name,
         "file_format": radiograph.file_format,
         "sha256": radiograph.sha256,
         "pixel_sha256": radiograph.pixel_sha256,

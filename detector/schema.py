@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    import numpy as np
 
 NOTICE = "Research demonstration. Not for diagnosis."
 
@@ -63,15 +63,16 @@ class Radiograph:
     """One decoded image, whatever file it came from.
 
     Attributes:
-        pixels: (rows, columns) float32 in [0, 1]; 0 = black, 1 = white, bone white.
+        grey: (rows, columns), 0 = black, bone white: uint8 with 255 = white where every grey level is a multiple of
+            1/255, and float32 in [0, 1] otherwise. Eight bits stay eight bits: a large picture is mostly moved about.
         file_format: ``"PNG"``, ``"JPEG"`` or ``"DICOM"``.
         sha256: of the file's bytes, hexadecimal.
-        pixel_sha256: of `pixels` with their shape, so that one picture in two files can be recognised.
+        pixel_sha256: of `grey` with its shape, so that one picture in two files can be recognised.
         view_position: ``"PA"``, ``"AP"`` … where a DICOM header says so.
         warnings: what was assumed or repaired while decoding, as sentences.
     """
 
-    pixels: np.ndarray
+    grey: np.ndarray
     file_format: str
     sha256: str
     pixel_sha256: str
@@ -79,14 +80,24 @@ class Radiograph:
     warnings: tuple[str, ...] = ()
 
     @property
+    def pixels(self) -> np.ndarray:
+        """(rows, columns) float32 in [0, 1]; 0 = black, 1 = white, bone white. Made anew where `grey` has 8 bits."""
+        return in_unit_range(self.grey)
+
+    @property
     def rows(self) -> int:
         """Height in pixels, as displayed (orientation applied)."""
-        return self.pixels.shape[0]
+        return self.grey.shape[0]
 
     @property
     def columns(self) -> int:
         """Width in pixels, as displayed (orientation applied)."""
-        return self.pixels.shape[1]
+        return self.grey.shape[1]
+
+
+def in_unit_range(grey: np.ndarray) -> np.ndarray:
+    """Scale uint8 of any shape to float32 in [0, 1]; float32 has that range already."""
+    return np.divide(grey, np.float32(255), dtype=np.float32) if grey.dtype == np.uint8 else grey
 
 
 @dataclass(frozen=True)

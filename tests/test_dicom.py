@@ -25,6 +25,7 @@ from detector.errors import (
     UnsupportedDicomError,
     UnsupportedTransferSyntaxError,
 )
+from detector.image_io import is_dicom
 from tests.conftest import encode, make_dicom
 
 SMALL = np.array([[0, 25, 50], [75, 100, 125]], np.uint16)
@@ -79,11 +80,11 @@ def lut(values, first=0, bits=8):
 
 class TestIsDicom:
     def test_prefix_after_the_preamble(self):
-        assert dicom.is_dicom(bytes(128) + b"DICM")
+        assert is_dicom(bytes(128) + b"DICM")
 
     @pytest.mark.parametrize("data", [b"", b"DICM", bytes(127) + b"DICM", bytes(128) + b"DIC"])
     def test_prefix_elsewhere_or_cut(self, data):
-        assert not dicom.is_dicom(data)
+        assert not is_dicom(data)
 
 
 class TestModalityLut:

@@ -363,7 +363,7 @@ class TestCorrect:
     def test_what_is_known_of_the_file_stays(self):
         image = Radiograph(np.eye(2, dtype=np.float32), "DICOM", "file", "pixels", "PA", ("Said before.",))
         changed = correct(image, Correction(2))
-        assert replace(changed, pixels=image.pixels, warnings=()).__dict__ == replace(image, warnings=()).__dict__
+        assert replace(changed, grey=image.grey, warnings=()).__dict__ == replace(image, warnings=()).__dict__
         assert changed.warnings == ("Said before.", "The picture was turned on request.")
 
     @pytest.mark.parametrize("view", CORRECTIONS)

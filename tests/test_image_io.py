@@ -80,6 +80,22 @@ def test_one_picture_in_two_files_has_one_pixel_hash():
     assert first.pixel_sha256 == second.pixel_sha256
 
 
+def test_equal_pixels_have_one_hash_and_one_array_however_many_bits_store_them():
+    eight, sixteen = read_radiograph(PNG), read_radiograph(encode(RAMP.astype(np.uint16) * 257))
+    assert eight.pixel_sha256 == sixteen.pixel_sha256
+    assert eight.grey.dtype == sixteen.grey.dtype == np.uint8
+    np.testing.assert_array_equal(eight.grey, sixteen.grey)
+
+
+def test_one_level_between_those_of_8_bits_keeps_16():
+    stored = RAMP.astype(np.uint16) * 257
+    stored[-1, -1] -= 1
+    radiograph = read_radiograph(encode(stored))
+    assert radiograph.grey.dtype == np.float32
+    assert radiograph.pixel_sha256 != read_radiograph(PNG).pixel_sha256
+    np.testing.assert_array_equal(radiograph.pixels, stored.astype(np.float32) / np.float32(65535))
+
+
 def test_pixel_hash_tells_shapes_of_the_same_bytes_apart():
     turned = encode(RAMP.reshape(128, 96))
     assert read_radiograph(PNG).pixel_sha256 != read_radiograph(turned).pixel_sha256

@@ -175,7 +175,7 @@ class TestGate:
 
     def test_what_the_gate_and_the_lungs_say_stands_behind_what_the_file_says(self, radiograph):
         double = Double(gate_that_sees(VIEWS[-1], refuse_below=-20), np.zeros((4, 4), bool))
-        dull = replace(radiograph, pixels=0.1 * radiograph.pixels)
+        dull = replace(radiograph, grey=0.1 * radiograph.pixels)
         said = [warning.split()[0:2] for warning in analyse_radiograph(dull, double).warnings]
         assert said == [["Of", "the"], ["The", "picture"], ["The", "picture"], ["No", "lungs"]]
 
@@ -272,9 +272,7 @@ class TestCorrection:
     def test_the_picture_is_checked_as_it_is_after_the_change(self, radiograph):
         pixels = radiograph.pixels.copy()
         pixels[:140] = 0
-        analysis = analyse_radiograph(
-            replace(radiograph, pixels=pixels), Double(), correction=Correction(inverted=True)
-        )
+        analysis = analyse_radiograph(replace(radiograph, grey=pixels), Double(), correction=Correction(inverted=True))
         assert analysis.warnings[-1] == "More than half of the picture is white."
 
     def test_one_that_did_not_help_is_still_refused(self, radiograph):

@@ -66,8 +66,8 @@ def stand_in(monkeypatch):
 )
 def test_everything_is_as_in_this_process(data):
     here, there = image_io.read_radiograph(data), sandbox.read_radiograph(data)
-    np.testing.assert_array_equal(here.pixels, there.pixels)
-    assert here.pixels.dtype == there.pixels.dtype
+    np.testing.assert_array_equal(here.grey, there.grey)
+    assert here.grey.dtype == there.grey.dtype
     for name in ("file_format", "sha256", "pixel_sha256", "view_position", "warnings"):
         assert getattr(here, name) == getattr(there, name)
 
@@ -185,10 +185,14 @@ def test_what_a_decoder_prints_never_reaches_the_answers(worker, stand_in, body,
 
 
 def test_answer_of_impossible_size_is_not_believed(worker, stand_in):
-    stand_in(
-        "type('R', (), dict(rows=10**6, columns=10**6, pixels=__import__('numpy').zeros(4), file_format='', sha256='',"
-        " pixel_sha256='', view_position=None, warnings=()))"
-    )
+    stand_in("image_io.Radiograph(__import__('numpy').broadcast_to(b'0', (10**6, 10**6)), '', '', '')")
+    with pytest.raises(DecoderCrashError):
+        worker.read(make.png())
+
+
+@pytest.mark.parametrize("dtype", ["object", "float64", "int8"])
+def test_pixels_of_another_kind_are_not_believed(worker, stand_in, dtype):
+    stand_in(f"image_io.Radiograph(__import__('numpy').zeros((64, 64), '{dtype}'), '', '', '')")
     with pytest.raises(DecoderCrashError):
         worker.read(make.png())
 

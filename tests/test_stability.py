@@ -74,7 +74,7 @@ def test_picture_is_left_as_it_was(classifier, radiograph):
 
 @pytest.mark.parametrize("shape", [(64, 64), (2000, 300), (300, 1500)], ids=["tiny", "narrow", "flat"])
 def test_pictures_of_any_shape_are_measured(classifier, radiograph, shape):
-    picture = replace(radiograph, pixels=cv2.resize(radiograph.pixels, shape[::-1]))
+    picture = replace(radiograph, grey=cv2.resize(radiograph.pixels, shape[::-1]))
     assert measure_stability(picture, classifier).classes["binary"]["covid19"].map_agreement > 0
 
 
@@ -113,7 +113,7 @@ MOVES = [
 def test_maps_are_compared_in_one_frame(classifier, move, shape):
     noise = np.random.default_rng(1).random(shape).astype(np.float32)
     blobs = cv2.normalize(cv2.GaussianBlur(noise, (0, 0), 15), None, 0, 1, cv2.NORM_MINMAX)
-    picture = Radiograph(pixels=blobs, file_format="PNG", sha256="", pixel_sha256="")
+    picture = Radiograph(grey=blobs, file_format="PNG", sha256="", pixel_sha256="")
     measured = measure_stability(picture, Mirror(classifier.card), perturbations=[move]).classes
     assert measured["binary"]["covid19"].map_agreement > 0.95
     moved = move(blobs, np.random.default_rng(0))

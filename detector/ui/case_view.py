@@ -13,7 +13,6 @@ from detector.errors import DetectorError
 from detector.schema import NOTICE
 from detector.ui import bars, stability_check, texts, viewer, zoom
 from detector.ui.cases import all_warnings, evidence_sentence
-from detector.ui.exports import render_case_exports
 from detector.ui.gate_view import render_correction
 from detector.ui.greyscale import Greyscale, shown
 from detector.ui.judgement import disagreement, render_judgement
@@ -67,6 +66,8 @@ def render_case(entry: Entry, choices: Choices, card: ModelCard, classifier: Cla
         render_judgement(prediction)
     with buttons:
         _render_stability_button(entry, case, classifier)
+        from detector.ui.exports import render_case_exports  # noqa: PLC0415 - with what writes PDF files
+
         render_case_exports(entry, prediction, controls, card)
     _render_details(case, card, classifier)
 

@@ -200,5 +200,5 @@ def _refused_picture(data: bytes, error: DetectorError) -> np.ndarray | None:
 def _without_pixels(analysis: Analysis) -> Analysis:
     """The same record with pixels of the same shape that take no memory."""
     radiograph = analysis.radiograph
-    none = np.broadcast_to(np.float32(0), radiograph.pixels.shape)
-    return replace(analysis, radiograph=replace(radiograph, pixels=none))
+    none = np.broadcast_to(np.float32(0), radiograph.grey.shape)
+    return replace(analysis, radiograph=replace(radiograph, grey=none))

@@ -15,7 +15,6 @@ from detector.schema import BINARY, TASKS, task_by_mode
 from detector.ui import resources, texts
 from detector.ui.case_view import render_case
 from detector.ui.cases import Case, Failure
-from detector.ui.exports import render_list_exports
 from detector.ui.gate_view import render_refusal
 from detector.ui.names import literal
 from detector.ui.session import Choices, session
@@ -177,6 +176,8 @@ def _render_list(sources: Sequence[Source], choices: Choices, card: ModelCard, *
         )  # fmt: skip
         render_worklist(entries, order)
         _render_failures(entries)
+        from detector.ui.exports import render_list_exports  # noqa: PLC0415 - with what writes PDF files
+
         render_list_exports(entries, choices, card)
 
 

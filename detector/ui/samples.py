@@ -10,9 +10,6 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-import pooch
-import requests
-
 from detector.errors import SampleCacheError, SampleDownloadError, SampleNetworkError
 
 _LIST = Path(__file__).resolve().parents[2] / "assets" / "samples.csv"
@@ -53,6 +50,9 @@ def fetch(sample: Sample) -> bytes:
         SampleDownloadError: if the file is gone, or is not the one that was pinned.
         SampleCacheError: if it can't be kept.
     """
+    import pooch  # noqa: PLC0415 - who fetches no sample should not wait for it
+    import requests  # noqa: PLC0415
+
     download = pooch.HTTPDownloader(timeout=_TIMEOUT)
     try:
         path = pooch.retrieve(
@@ -69,4 +69,6 @@ def fetch(sample: Sample) -> bytes:
 
 def _cache() -> Path:
     """The user's cache folder, or the folder that the environment names."""
+    import pooch  # noqa: PLC0415
+
     return Path(os.environ.get(CACHE_VARIABLE) or pooch.os_cache("chest-xray-detector"))

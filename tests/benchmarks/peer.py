@@ -18,7 +18,7 @@ def ours():
     def work():
         analysis = analyse(data, classifier)
         classifier.card.calibration.predict(BINARY, analysis.logits[BINARY.name])
-        image = overlay.to_display(analysis.radiograph.pixels)
+        image = overlay.to_display(analysis.radiograph.grey)
         heatmap = overlay.to_heatmap(analysis.cams[BINARY.name][0], overlay.scaled(analysis.geometry, *image.shape))
         overlay.blend(image, heatmap, full_scale=full_scale, opacity=0.6)
 
