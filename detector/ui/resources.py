@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import TYPE_CHECKING
 
 import streamlit as st
@@ -13,8 +14,8 @@ from detector.card import DEFAULT_MODEL, MODELS, ModelCard, read_card
 if TYPE_CHECKING:
     from detector.classifier import Classifier
 
-
 _LOADED = threading.Event()
+_DRAWING = 0.4  # seconds for the browser to fetch and draw the upload, which the import of TensorFlow would hold up
 
 
 @st.cache_resource(show_spinner=False)
@@ -25,6 +26,7 @@ def load_classifier() -> Classifier:
         ModelError: if it is missing or damaged.
     """
     sandbox.warm_up()
+    time.sleep(_DRAWING)
     from detector.classifier import Classifier  # noqa: PLC0415
 
     classifier = Classifier.load()
