@@ -20,7 +20,7 @@ lint: $(VENV)/.dev  ## check style
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-bench: $(VENV)/.dev  ## measure speed and memory against the baselines (half an hour; results in out/benchmarks.json)
+bench: $(VENV)/.dev  ## measure speed and memory against the baselines (some 15 minutes; results in out/benchmarks.json)
 	$(BIN)/python -m tests.benchmarks
 
 train: $(VENV)/.dev  ## train the network on MANIFEST=…/manifest.csv

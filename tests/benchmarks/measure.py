@@ -69,7 +69,7 @@ class Peer:
 
     def __exit__(self, *_):
         self._process.stdin.close()
-        self._process.wait(timeout=60)
+        self._process.wait(timeout=600)
         self._process.stdout.close()
         self._process.stderr.close()
 

@@ -17,8 +17,6 @@ from tests.benchmarks.measure import Peer, ratio, resident
 from tests.conftest import ROOT
 
 _MEGABYTE = 1e6
-_ANALYSE = "import sys; from detector.classifier import Classifier; from detector.pipeline import analyse; "
-_ANALYSE += "analyse(open(sys.argv[1], 'rb').read(), Classifier.load())"
 _EMPTY_APP = "import streamlit as st\nst.file_uploader('Empty')\n"
 _SESSIONS = 10
 
@@ -109,11 +107,11 @@ def _seconds_of(*command):
 
 
 def first_answer_over_import(repeats):
-    """Import, load, warm up, answer once; over importing TensorFlow and nothing else."""
+    """The command on one file: import, load, warm up, answer; over importing TensorFlow and nothing else."""
     with tempfile.TemporaryDirectory() as folder:
         (path,) = pictures.write_folder(Path(folder), 1, 512)
         found = ratio(
-            lambda: _seconds_of(sys.executable, "-c", _ANALYSE, str(path)),
+            lambda: _seconds_of(sys.executable, "-m", "detector", "predict", str(path)),
             lambda: _seconds_of(sys.executable, "-c", "import tensorflow"),
             repeats=repeats,
         )

@@ -27,7 +27,9 @@ def browser():
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        chromium = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"], timeout=_PATIENCE
+        )
         yield chromium
         chromium.close()
 
@@ -42,27 +44,30 @@ def _server(script):
         [*command, f"--server.port={port}"], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     try:
-        yield f"http://127.0.0.1:{port}", process.pid
+        address = f"http://127.0.0.1:{port}"
+        _wait_for(address, process)
+        yield address, process.pid
     finally:
         process.terminate()
-        process.wait(timeout=60)
+        process.wait(timeout=_PATIENCE / 1000)
 
 
-def _wait_for(address):
-    while True:
-        with suppress(OSError), urllib.request.urlopen(address + "/_stcore/health", timeout=5):  # noqa: S310 - our own
+def _wait_for(address, process):
+    while process.poll() is None:
+        with suppress(OSError), urllib.request.urlopen(address + "/_stcore/health", timeout=60):  # noqa: S310 - our own
             return
         time.sleep(0.01)
+    raise RuntimeError(f"The server ended with status {process.returncode}.")
 
 
 def usable_after(script, chromium):
     """Seconds from the start of the server until its page has an upload in the browser."""
     began = time.perf_counter()
     with _server(script) as (address, _):
-        _wait_for(address)
         page = chromium.new_page()
+        page.set_default_timeout(_PATIENCE)
         page.goto(address)
-        page.get_by_test_id("stFileUploaderDropzone").first.wait_for(timeout=_PATIENCE)
+        page.get_by_test_id("stFileUploaderDropzone").first.wait_for()
         seconds = time.perf_counter() - began
         page.close()
     return seconds
@@ -72,7 +77,6 @@ def usable_after(script, chromium):
 def served_page():
     """The page as it ships; its address and its process."""
     with _server(ROOT / "streamlit_app.py") as (address, pid):
-        _wait_for(address)
         yield address, pid
 
 
@@ -98,11 +102,11 @@ def _open(chromium, address):
 
 
 def _rest(page):
-    """Until the page's script has run and stays at rest, with its two charts."""
+    """Until the page's script has run and stays at rest, with its charts."""
     page.wait_for_function(
         """() => {
             const still = document.querySelector('[data-test-script-state=notRunning]')
-                && document.querySelectorAll('.js-plotly-plot').length === 2;
+                && document.querySelectorAll('.js-plotly-plot').length >= 2;
             window.restingSince = still ? (window.restingSince || performance.now()) : 0;
             return still && performance.now() - window.restingSince > 300;
         }""",
