@@ -16,6 +16,7 @@ import contextlib
 import faulthandler
 import json
 import logging
+import math
 import os
 import queue
 import signal
@@ -27,7 +28,7 @@ import threading
 import traceback
 from functools import cache
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -47,14 +48,13 @@ try:
 except ImportError:  # Windows: the time limit remains
     resource = None
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 _LOG = logging.getLogger(__name__)
 
 SECONDS = 1.5  # for a header and a small picture; they take a hundredth of it
 SECONDS_A_MEGAPIXEL = 0.5  # JPEG 2000, the slowest, takes 0.16 on a small server
 MEMORY = 1280 * 2**20  # bytes beyond those of the idle child; a colour JPEG of 50 megapixels needs 910 MB
+_STARVED = 0.5  # of the time: a child that had less of the processor waited for it
 START_SECONDS = 60.0  # a laptop that is loading TensorFlow at the same time
 _LONGEST_SECONDS = SECONDS + SECONDS_A_MEGAPIXEL * image_io.MAX_PIXELS / 1e6
 _LONGEST_MESSAGE = 2**16  # bytes of JSON
@@ -132,7 +132,7 @@ class _Worker:
     def read(self, data: bytes) -> Radiograph:
         """Decode one file; a child that dies or takes too long is replaced."""
         process = self._get_ready()
-        deadline = _Deadline(process.kill, SECONDS)
+        deadline = _Deadline(process, SECONDS)
         try:
             _send(process.stdin, data)
             reply = _receive_json(process.stdout)
@@ -155,7 +155,7 @@ class _Worker:
         self.start()
         process = self._process
         if not self._ready:
-            deadline = _Deadline(process.kill, START_SECONDS)
+            deadline = _Deadline(process, START_SECONDS)
             try:
                 self._ready = _receive_json(process.stdout)["ready"]
             except (OSError, EOFError, ValueError, KeyError) as error:
@@ -183,31 +183,55 @@ class _Worker:
 
 
 class _Deadline:
-    """Ends a process when its time is up."""
+    """Ends a process when its time is up.
 
-    def __init__(self, kill: Callable[[], None], seconds: float) -> None:
-        self.seconds, self.passed, self._kill = seconds, False, kill
-        self._timer = self._started(seconds)
+    A child that has had little of the processor in that time waited for a busy machine, and gets as much again, twice.
+    """
+
+    def __init__(self, process: subprocess.Popen[bytes], seconds: float) -> None:
+        self.seconds, self.passed, self._process = seconds, False, process
+        self._used, self._extensions = _processor_seconds(process.pid), 2
+        self._over, self._lock = False, threading.Lock()
+        self._start(seconds)
 
     def extend(self, seconds: float) -> None:
         """Start again, with more time."""
-        self._timer.cancel()
-        self.seconds += seconds
-        self._timer = self._started(self.seconds)
+        with self._lock:
+            self._timer.cancel()
+            self.seconds += seconds
+            self._start(self.seconds)
 
     def cancel(self) -> None:
         """Let the process live."""
-        self._timer.cancel()
+        with self._lock:
+            self._over = True
+            self._timer.cancel()
 
-    def _started(self, seconds: float) -> threading.Timer:
-        timer = threading.Timer(seconds, self._pass)
-        timer.daemon = True
-        timer.start()
-        return timer
+    def _start(self, seconds: float) -> None:
+        self._timer = threading.Timer(seconds, self._pass)
+        self._timer.daemon = True
+        self._timer.start()
 
     def _pass(self) -> None:
-        self.passed = True
-        self._kill()
+        with self._lock:
+            if self._over or threading.current_thread() is not self._timer:
+                return
+            used = _processor_seconds(self._process.pid) - self._used
+            if self._extensions and used < _STARVED * self.seconds:
+                self._extensions -= 1
+                self._start(self.seconds)
+                return
+            self.passed = True
+            self._process.kill()
+
+
+def _processor_seconds(pid: int) -> float:
+    """Processor time that a process has had; infinite where the system doesn't tell, so that no more is given."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text("ascii").rpartition(")")[2].split()
+    except OSError:
+        return math.inf
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _start_child() -> subprocess.Popen[bytes]:

@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -100,6 +101,27 @@ def test_file_that_takes_too_long_costs_its_own_answer(worker, stand_in, monkeyp
     began = time.monotonic()
     assert worker.read(make.png()).rows == 512
     assert time.monotonic() - began < 2
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="this system doesn't tell a process's time")
+def test_child_that_waits_for_a_busy_machine_gets_more_time(worker, monkeypatch):
+    worker.read(make.png())
+    monkeypatch.setattr(sandbox, "SECONDS", 0.4)
+    worker._process.send_signal(signal.SIGSTOP)  # as if others had the processor
+    threading.Timer(0.6, worker._process.send_signal, [signal.SIGCONT]).start()
+    assert worker.read(make.png()).rows == 512
+
+
+def test_child_that_works_all_the_time_gets_no_more(worker, stand_in, monkeypatch):
+    monkeypatch.setattr(sandbox, "SECONDS", 0.5)
+    monkeypatch.setattr(sandbox, "_STARVED", 0.1)  # this machine may be busy
+    stand_in("[None for _ in iter(int, 1)]")
+    worker.start()
+    worker._get_ready()
+    began = time.monotonic()
+    with pytest.raises(DecodingLimitError, match=r"0\.5 s"):
+        worker.read(make.png())
+    assert time.monotonic() - began < 2 * 0.5
 
 
 def test_time_grows_with_the_size_that_the_header_claims(worker, stand_in, monkeypatch):
