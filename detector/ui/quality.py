@@ -70,7 +70,7 @@ def _render_candidates() -> None:
     if table is None:
         return
     st.subheader(texts.CANDIDATES_TITLE, anchor=False)
-    st.table(table, hide_index=True, border="horizontal", alt=texts.CANDIDATES_TITLE)
+    st.dataframe(table, hide_index=True, alt=texts.CANDIDATES_TITLE)
     st.caption(texts.CANDIDATES_NOTE.format(batches=measured.candidate_batches()))
 
 

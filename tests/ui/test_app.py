@@ -255,4 +255,4 @@ def test_second_page_shows_what_the_files_hold_and_needs_no_network():
     assert not app.exception
     assert texts.ORIGINAL_TITLE in [element.value for element in app.subheader]
     assert len(app.table) == 2  # the original beside ours, what the gate refuses
-    assert len(app.dataframe) == 1  # the sources
+    assert len(app.dataframe) == 2  # the sources, the candidates
