@@ -1,5 +1,6 @@
 """How we measure: pairs taken in turn in one run, so that whatever else the machine does meets both alike."""
 
+import contextlib
 import json
 import os
 import platform
@@ -90,7 +91,8 @@ def resident(pid="self"):
     total = _proportional(pid)
     children = Path(f"/proc/{pid}/task")
     for task in children.iterdir():
-        total += sum(resident(child) for child in (task / "children").read_text().split())
+        with contextlib.suppress(FileNotFoundError):  # a thread that has just ended
+            total += sum(resident(child) for child in (task / "children").read_text().split())
     return total
 
 
