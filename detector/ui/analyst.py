@@ -157,4 +157,4 @@ class Analyst:
             return source.identifier, Failure(source.identifier, texts.UNEXPECTED)
         key = hashlib.sha256(data).hexdigest()
         known = self._results.get(key)
-        return key, known if known is not None else analysed(key, data, classifier, name=source.name)
+        return key, known if known is not None else analysed(key, data, classifier)

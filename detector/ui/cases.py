@@ -55,6 +55,15 @@ class Case:
     image: np.ndarray
     analysis: Analysis
     _summaries: dict[tuple[str, str], EvidenceSummary] = field(default_factory=dict, repr=False)
+    _misnamed: dict[tuple[str, ...], Case] = field(default_factory=dict, repr=False)
+
+    def under(self, name: str) -> Case:
+        """The case as a file of this name: two files of the same bytes may promise different formats."""
+        said = name_warnings(name, self.analysis.radiograph.file_format)
+        if said and said not in self._misnamed:
+            analysis = replace(self.analysis, warnings=self.analysis.warnings + said)
+            self._misnamed[said] = replace(self, analysis=analysis, _misnamed={})
+        return self._misnamed[said] if said else self
 
     @cached_property
     def thumbnail(self) -> str:
@@ -162,9 +171,7 @@ def all_warnings(case: Case, prediction: Prediction, card: ModelCard) -> tuple[s
     return (*case.warnings, outside) if outside else case.warnings
 
 
-def analysed(
-    key: str, data: bytes, classifier: Classifier, options: Mapping[str, Any] | None = None, *, name: str = ""
-) -> Case | Failure:
+def analysed(key: str, data: bytes, classifier: Classifier, options: Mapping[str, Any] | None = None) -> Case | Failure:
     """Analyse one file; whatever happens, the page gets something to show.
 
     Args:
@@ -172,7 +179,6 @@ def analysed(
         data: its bytes.
         classifier: the network.
         options: of `pipeline.analyse`, where the reader has overridden the gate or turned the picture.
-        name: the file's own, to be held against its bytes; "" where it is not known.
     """
     try:
         analysis = analyse(data, classifier, **(options or {}))
@@ -182,8 +188,6 @@ def analysed(
     except Exception:  # noqa: BLE001 - one file must not take the page down; the log has the traceback
         _LOG.exception("unexpected failure on an upload")
         return Failure(key, texts.UNEXPECTED)
-    contradicted = name_warnings(name, analysis.radiograph.file_format)
-    analysis = replace(analysis, warnings=analysis.warnings + contradicted)
     return Case(key, display_copy(analysis.radiograph.pixels), _without_pixels(analysis))
 
 

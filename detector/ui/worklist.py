@@ -54,6 +54,8 @@ def entries_of(sources: Sequence[Source], analyst: Analyst, choices: Choices, ca
     first: dict[str, int] = {}
     for number, source in enumerate(sources, start=1):
         key, answer = analyst.key(source.identifier), analyst.answer(source.identifier)
+        if isinstance(answer, Case):
+            answer = answer.under(source.name)
         twin = first.setdefault(key, number) if key else number
         found.append(
             Entry(

@@ -36,6 +36,13 @@ def chromium():
 @contextmanager
 def served(log, **environment):
     """Run ``streamlit run streamlit_app.py`` on a free port; yields its address."""
+    with started(log, **environment) as (address, _):
+        yield address
+
+
+@contextmanager
+def started(log, **environment):
+    """`served`, with the server's process identifier."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -48,7 +55,7 @@ def served(log, **environment):
         try:
             address = f"http://127.0.0.1:{port}"
             _wait_for(address + "/_stcore/health", process)
-            yield address
+            yield address, process.pid
         finally:
             process.terminate()
             process.wait(timeout=20)

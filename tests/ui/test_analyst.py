@@ -14,7 +14,7 @@ def calls(monkeypatch):
     """Contents that were analysed, in order; content b"slow" waits for the gate."""
     found, gate = [], threading.Event()
 
-    def stand_in(key, data, _classifier, options=None, *, name=""):  # noqa: ARG001 - as the page calls it
+    def stand_in(key, data, _classifier, options=None):
         if data == b"slow":
             assert gate.wait(10)
         found.append((data, options))

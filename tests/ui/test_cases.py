@@ -135,3 +135,13 @@ def test_long_names_are_shortened_and_keep_their_ends():
     name = shown_name("a" * 5000 + ".dcm")
     assert len(name) == 61
     assert name.endswith(".dcm")
+
+
+def test_same_bytes_under_other_names_are_held_against_each_name(composite, classifier):
+    case = analysed("k", composite, classifier)
+    assert case.under("a.png") is case
+    first, second = case.under("a.dcm"), case.under("a.jpg")
+    assert "named like DICOM" in first.warnings[-1]
+    assert "named like JPEG" in second.warnings[-1]
+    assert first is case.under("b.dcm")
+    assert not case.warnings
