@@ -1,7 +1,7 @@
 """Candidates for the shipped network, and what each of its remedies is worth: one table, by one small protocol.
 
 Every candidate is trained for the same number of batches of the same pictures in the same order, and measured on the
-validation split and on pairs of sources that a second training of it never saw. The choice rests on this table; the
+validation split and on pairs of sources that a second training of it never saw. It is there to choose by; the
 test split has no part in it.
 """
 
