@@ -25,6 +25,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 import traceback
 from functools import cache
 from pathlib import Path
@@ -102,10 +103,6 @@ def _workers() -> queue.LifoQueue[_Worker]:
         atexit.register(worker.discard)
         workers.put(worker)
     return workers
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_workers.cache_clear)  # two processes must not share one child's pipes
 
 
 class _Worker:
@@ -191,38 +188,74 @@ class _Deadline:
     def __init__(self, process: subprocess.Popen[bytes], seconds: float) -> None:
         self.seconds, self.passed, self._process = seconds, False, process
         self._used, self._extensions = _processor_seconds(process.pid), 2
-        self._over, self._lock = False, threading.Lock()
-        self._start(seconds)
+        self.due = time.monotonic() + seconds
+        _timekeeper().watch(self)
 
     def extend(self, seconds: float) -> None:
         """Start again, with more time."""
-        with self._lock:
-            self._timer.cancel()
+        with _timekeeper().change:
             self.seconds += seconds
-            self._start(self.seconds)
+            self.due = time.monotonic() + self.seconds
 
     def cancel(self) -> None:
         """Let the process live."""
-        with self._lock:
-            self._over = True
-            self._timer.cancel()
+        _timekeeper().release(self)
 
-    def _start(self, seconds: float) -> None:
-        self._timer = threading.Timer(seconds, self._pass)
-        self._timer.daemon = True
-        self._timer.start()
+    def is_final(self) -> bool:
+        """End the process, unless it has more time coming to it."""
+        used = _processor_seconds(self._process.pid) - self._used
+        if self._extensions and used < _STARVED * self.seconds:
+            self._extensions -= 1
+            self.due = time.monotonic() + self.seconds
+            return False
+        self.passed = True
+        self._process.kill()
+        return True
 
-    def _pass(self) -> None:
-        with self._lock:
-            if self._over or threading.current_thread() is not self._timer:
-                return
-            used = _processor_seconds(self._process.pid) - self._used
-            if self._extensions and used < _STARVED * self.seconds:
-                self._extensions -= 1
-                self._start(self.seconds)
-                return
-            self.passed = True
-            self._process.kill()
+
+class _Timekeeper:
+    """Watches all deadlines on one thread: to start one for each file takes as long as to decode a small file.
+
+    Attributes:
+        change: held while deadlines are read or changed.
+    """
+
+    def __init__(self) -> None:
+        self.change = threading.Condition()
+        self._watched: set[_Deadline] = set()
+        self._wakes_at = math.inf
+        threading.Thread(target=self._run, daemon=True, name="timekeeper").start()
+
+    def watch(self, deadline: _Deadline) -> None:
+        """End the deadline's process once it is due."""
+        with self.change:
+            self._watched.add(deadline)
+            if deadline.due < self._wakes_at:  # else the thread will look in time
+                self.change.notify()
+
+    def release(self, deadline: _Deadline) -> None:
+        """Watch a deadline no longer."""
+        with self.change:
+            self._watched.discard(deadline)
+
+    def _run(self) -> None:
+        with self.change:
+            while True:
+                now = time.monotonic()
+                self._watched -= {d for d in self._watched if d.due <= now and d.is_final()}
+                self._wakes_at = min((d.due for d in self._watched), default=math.inf)
+                left = self._wakes_at - time.monotonic()
+                self.change.wait(None if math.isinf(left) else max(0, left))
+
+
+@cache
+def _timekeeper() -> _Timekeeper:
+    return _Timekeeper()
+
+
+if hasattr(os, "register_at_fork"):  # two processes must not share one child's pipes, and a thread is not forked
+    os.register_at_fork(after_in_child=_workers.cache_clear)
+    os.register_at_fork(after_in_child=_timekeeper.cache_clear)
 
 
 def _processor_seconds(pid: int) -> float:

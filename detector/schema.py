@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    import numpy as np
 
 NOTICE = "Research demonstration. Not for diagnosis."
 
@@ -97,6 +97,8 @@ class Radiograph:
 
 def in_unit_range(grey: np.ndarray) -> np.ndarray:
     """Scale uint8 of any shape to float32 in [0, 1]; float32 has that range already."""
+    import numpy as np  # noqa: PLC0415 - the page names classes and modes before it needs an array
+
     return np.divide(grey, np.float32(255), dtype=np.float32) if grey.dtype == np.uint8 else grey
 
 

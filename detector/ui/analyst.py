@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from detector.ui import texts
-from detector.ui.cases import Case, Failure, Source, analysed
+from detector.ui.cases import Case, Failure, analysed
+from detector.ui.shelf import Shelf
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from detector.classifier import Classifier
+    from detector.ui.sources import Source
 
 _LOG = logging.getLogger(__name__)
 
@@ -47,6 +49,7 @@ class Analyst:
     def __init__(self) -> None:
         self._change = threading.Condition()
         self._results: dict[str, Case | Failure] = {}
+        self._shelf = Shelf()
         self._keys: dict[str, str] = {}  # upload's identifier -> SHA-256, so that bytes are hashed once
         self._listed: set[str] = set()
         self._left_out: set[str] = set()
@@ -63,6 +66,7 @@ class Analyst:
             self._keys = {identifier: key for identifier, key in self._keys.items() if identifier in self._listed}
             kept = set(self._keys.values())
             self._results = {key: result for key, result in self._results.items() if key in kept}
+            self._shelf.keep(lambda shelved: shelved[0] in kept)
             done = self._keys.keys() | self._left_out | {self._running}
             self._waiting = deque(source for source in sources if source.identifier not in done)
             self._looked_at = time.monotonic()
@@ -81,6 +85,7 @@ class Analyst:
         """Let go of every file and result; what is under way ends unseen."""
         with self._change:
             self._listed, self._keys, self._results = set(), {}, {}
+            self._shelf.keep(lambda _: False)
             self._waiting.clear()
             self._change.notify_all()
 
@@ -89,10 +94,10 @@ class Analyst:
         with self._change:
             self._left_out.clear()
 
-    def again(self, identifier: str, data: bytes, classifier: Classifier, options: Mapping[str, Any]) -> None:
+    def again(self, source: Source, classifier: Classifier, options: Mapping[str, Any]) -> None:
         """Analyse one file anew, otherwise than before."""
-        key = self._keys[identifier]
-        result = analysed(key, data, classifier, options)
+        key = self._keys[source.identifier]
+        result = analysed(key, source.read(), classifier, options, shelf=self._shelf, read=source.read)
         with self._change:
             self._results[key] = result
 
@@ -136,6 +141,8 @@ class Analyst:
                 if source.identifier in self._listed:
                     self._keys[source.identifier] = key
                     self._results.setdefault(key, result)
+                else:  # it has left the page meanwhile
+                    self._shelf.keep(lambda shelved: shelved[0] in self._results)
                 self._done, self._running = self._done + 1, None
                 self._change.notify_all()
 
@@ -157,4 +164,4 @@ class Analyst:
             return source.identifier, Failure(source.identifier, texts.UNEXPECTED)
         key = hashlib.sha256(data).hexdigest()
         known = self._results.get(key)
-        return key, known if known is not None else analysed(key, data, classifier)
+        return key, known if known is not None else analysed(key, data, classifier, shelf=self._shelf, read=source.read)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,10 +11,14 @@ import numpy as np
 from detector import overlay
 from detector.errors import DetectorError, RejectedError
 from detector.evidence import sentence, summarise, warning
-from detector.image_io import name_warnings, read_radiograph
+from detector.gate import correct
+from detector.image_io import name_warnings
 from detector.pipeline import analyse
-from detector.ui import pictures, texts
-from detector.ui.greyscale import Greyscale, display_copy, shown
+from detector.sandbox import read_radiograph
+from detector.schema import Correction
+from detector.ui import texts
+from detector.ui.greyscale import display_copy
+from detector.ui.shelf import Picture
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -23,22 +26,11 @@ if TYPE_CHECKING:
     from detector.card import ModelCard
     from detector.classifier import Classifier
     from detector.schema import Analysis, EvidenceSummary, Prediction, Task
+    from detector.ui.shelf import Shelf
 
 _LOG = logging.getLogger(__name__)
 
 UNEXPECTED = "unexpected"
-
-
-@dataclass(frozen=True)
-class Source:
-    """A file to analyse: an identifier of the upload, its name, and how to get its bytes.
-
-    The bytes are asked for when the file's turn comes: a rerun of the page must not copy two hundred uploads.
-    """
-
-    identifier: str
-    name: str
-    read: Callable[[], bytes]
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,12 +39,12 @@ class Case:
 
     Attributes:
         key: SHA-256 of the file.
-        image: (H, W) uint16, at most 1,024 pixels on the longer side.
+        picture: what is drawn of it.
         analysis: of the file; its radiograph keeps its shape but no pixels, so that two hundred cases stay small.
     """
 
     key: str
-    image: np.ndarray
+    picture: Picture
     analysis: Analysis
     _summaries: dict[tuple[str, str], EvidenceSummary] = field(default_factory=dict, repr=False)
     _misnamed: dict[tuple[str, ...], Case] = field(default_factory=dict, repr=False)
@@ -65,10 +57,15 @@ class Case:
             self._misnamed[said] = replace(self, analysis=analysis, _misnamed={})
         return self._misnamed[said] if said else self
 
-    @cached_property
+    @property
+    def image(self) -> np.ndarray:
+        """The display copy, (H, W) uint8 or uint16; decoded again where others have taken its place."""
+        return self.picture.pixels
+
+    @property
     def thumbnail(self) -> str:
-        """A small copy as a data address; made once, because every rerun draws the whole worklist."""
-        return pictures.thumbnail(shown(self.image, Greyscale()))
+        """A small copy as a data address."""
+        return self.picture.thumbnail
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -97,7 +94,7 @@ class Case:
 
     def heatmap(self, cam: np.ndarray, *, longer_side: int | None = None) -> np.ndarray:
         """Bring a map to the grid of `image`, or to a coarser one of the same shape: (H, W) float32."""
-        shape = self.image.shape
+        shape = overlay.display_size(self.analysis.geometry.rows, self.analysis.geometry.columns)
         if longer_side is not None:
             shape = overlay.display_size(*shape, longer_side=longer_side)
         return overlay.to_heatmap(cam, overlay.scaled(self.analysis.geometry, *shape))
@@ -124,19 +121,19 @@ class Failure:
         message: the sentence that says why, and what to do.
         code: stable identifier of the reason.
         error: what was raised on purpose; None for a failure of ours.
-        image: (H, W) uint16 as of a case, where the picture could be read and the gate refused it; else None.
+        picture: as of a case, where it could be read and the gate refused it; else None.
     """
 
     key: str
     message: str
     code: str = UNEXPECTED
     error: DetectorError | None = None
-    image: np.ndarray | None = None
+    picture: Picture | None = None
 
-    @cached_property
+    @property
     def thumbnail(self) -> str | None:
         """A small copy as a data address; None where there is no picture."""
-        return None if self.image is None else pictures.thumbnail(shown(self.image, Greyscale()))
+        return None if self.picture is None else self.picture.thumbnail
 
     @property
     def refused(self) -> bool:
@@ -171,7 +168,15 @@ def all_warnings(case: Case, prediction: Prediction, card: ModelCard) -> tuple[s
     return (*case.warnings, outside) if outside else case.warnings
 
 
-def analysed(key: str, data: bytes, classifier: Classifier, options: Mapping[str, Any] | None = None) -> Case | Failure:
+def analysed(
+    key: str,
+    data: bytes,
+    classifier: Classifier,
+    options: Mapping[str, Any] | None = None,
+    *,
+    shelf: Shelf,
+    read: Callable[[], bytes],
+) -> Case | Failure:
     """Analyse one file; whatever happens, the page gets something to show.
 
     Args:
@@ -179,26 +184,39 @@ def analysed(key: str, data: bytes, classifier: Classifier, options: Mapping[str
         data: its bytes.
         classifier: the network.
         options: of `pipeline.analyse`, where the reader has overridden the gate or turned the picture.
+        shelf: of the session's pictures.
+        read: gives the bytes again, when the picture has to be decoded once more.
     """
     try:
         analysis = analyse(data, classifier, **(options or {}))
     except DetectorError as error:
         _LOG.info("no answer (%s): %s", error.code, error)
-        return Failure(key, error.user_message, error.code, error, _refused_picture(data, error))
+        return Failure(key, error.user_message, error.code, error, _refused_picture(key, data, error, shelf, read))
     except Exception:  # noqa: BLE001 - one file must not take the page down; the log has the traceback
         _LOG.exception("unexpected failure on an upload")
         return Failure(key, texts.UNEXPECTED)
-    return Case(key, display_copy(analysis.radiograph.pixels), _without_pixels(analysis))
+    correction = analysis.correction
+    image = display_copy(analysis.radiograph.grey)
+    picture = Picture.put(shelf, (key, correction), image, lambda: _decoded(read, correction))
+    return Case(key, picture, _without_pixels(analysis))
 
 
-def _refused_picture(data: bytes, error: DetectorError) -> np.ndarray | None:
+def _decoded(read: Callable[[], bytes], correction: Correction) -> np.ndarray:
+    return display_copy(correct(read_radiograph(read()), correction).grey)
+
+
+def _refused_picture(
+    key: str, data: bytes, error: DetectorError, shelf: Shelf, read: Callable[[], bytes]
+) -> Picture | None:
     """What the gate refused, so that the reader can judge whether it is wrong; decoded again, which is seldom."""
     if not getattr(error, "can_force", False):
         return None
+    as_it_is = Correction()
     try:
-        return display_copy(read_radiograph(data).pixels)
+        image = _decoded(lambda: data, as_it_is)
     except DetectorError:
         return None
+    return Picture.put(shelf, (key, as_it_is), image, lambda: _decoded(read, as_it_is))
 
 
 def _without_pixels(analysis: Analysis) -> Analysis:

@@ -22,7 +22,7 @@ from detector.report import analysed_row, csv_line, failed_row
 from detector.schema import COVID19, NOTICE
 from detector.ui import stability_check, texts
 from detector.ui.cases import Case, all_warnings, evidence_sentence
-from detector.ui.greyscale import Greyscale, shown
+from detector.ui.greyscale import shown
 from detector.ui.judgement import disagreement
 from detector.ui.names import shown_name
 from detector.ui.palette import LIGHT
@@ -148,7 +148,7 @@ def list_pages(entries: Sequence[Entry], card: ModelCard, *, named: bool) -> Lis
         columns=(texts.COLUMN_IMAGE, "", texts.COLUMN_DECISION, texts.COLUMN_PROBABILITY, texts.COLUMN_NAME,
                  texts.COLUMN_WARNINGS),
         rows=[_printed(entry, named=named) for entry in entries],
-        thumbnails=[_small(entry.answer) for entry in entries],
+        thumbnails=[e.answer.picture.small if isinstance(e.answer, Case) else None for e in entries],
         notice=NOTICE,
         provenance=f"{card.info.name} {card.info.version}, SHA-256 {card.info.sha256}. {card.licence}",
     )  # fmt: skip
@@ -211,12 +211,3 @@ def _printed(entry: Entry, *, named: bool) -> tuple[str, ...]:
     name = shown_name(entry.source.name) if named else neutral_name(entry)
     failed = [entry.answer.message] if not isinstance(entry.answer, Case) else []
     return str(entry.number), decision_label(entry), probability, name, " ".join([*failed, *entry.warnings])
-
-
-def _small(answer: Any) -> np.ndarray | None:
-    if not isinstance(answer, Case):
-        return None
-    image = shown(answer.image, Greyscale())
-    factor = 96 / max(image.shape)  # pixels: 11 mm at 220 dots an inch
-    size = (max(1, round(image.shape[1] * factor)), max(1, round(image.shape[0] * factor)))
-    return cv2.resize(image, size, interpolation=cv2.INTER_AREA)

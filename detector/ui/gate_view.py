@@ -33,8 +33,8 @@ def render_refusal(entry: Entry, classifier: Classifier) -> None:
             _render_retry(texts.FORCE, "force", entry, classifier, {"force": True})
     if failure.can_force:
         st.caption(texts.FORCE_HELP)
-    if failure.image is not None:
-        picture = jpeg_address(shown(failure.image, Greyscale()))
+    if failure.picture is not None:
+        picture = jpeg_address(shown(failure.picture.pixels, Greyscale()))
         st.image(picture, width=_WIDTH, alt=texts.REFUSED_ALT.format(name=shown_name(entry.source.name)))
 
 
@@ -55,5 +55,5 @@ def _render_retry(label: str, key: str, entry: Entry, classifier: Classifier, op
     if not st.button(label, key=f"{key}_{entry.source.identifier}"):
         return
     with st.spinner(texts.ANALYSING_ONE.format(name=literal(entry.source.name))):
-        session().analyst.again(entry.source.identifier, entry.source.read(), classifier, options)
+        session().analyst.again(entry.source, classifier, options)
     st.rerun()

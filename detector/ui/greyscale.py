@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 
-from detector.overlay import display_size
+from detector import overlay
 
 _DEEPEST = np.iinfo(np.uint16).max
 
@@ -27,22 +26,27 @@ class Greyscale:
     inverted: bool = False
 
 
-def display_copy(pixels: np.ndarray) -> np.ndarray:
-    """Shrink (rows, columns) float32 in [0, 1] to display size, (H, W) uint16, so that a narrow window stays smooth."""
-    rows, columns = display_size(*pixels.shape)
-    if (rows, columns) != pixels.shape:
-        pixels = cv2.resize(pixels, (columns, rows), interpolation=cv2.INTER_AREA)
-    return np.rint(np.clip(pixels, 0, 1) * _DEEPEST).astype(np.uint16)
+def display_copy(grey: np.ndarray) -> np.ndarray:
+    """Shrink a radiograph's grey values to display size.
+
+    Args:
+        grey: (rows, columns) uint8, 255 = white, or float32 in [0, 1].
+
+    Returns:
+        (H, W): uint8 of uint8, and uint16 of float32, so that a narrow window stays smooth where there is more to see.
+    """
+    image = overlay.shrink(grey, longer_side=overlay.DISPLAY_SIDE)
+    return image if image.dtype == np.uint8 else np.rint(np.clip(image, 0, 1) * _DEEPEST).astype(np.uint16)
 
 
 def shown(image: np.ndarray, greyscale: Greyscale) -> np.ndarray:
-    """Apply a grey scale: (H, W) uint16 to (H, W) uint8."""
-    return _table(greyscale)[image]
+    """Apply a grey scale: (H, W) uint8 or uint16 to (H, W) uint8."""
+    return _table(greyscale, np.iinfo(image.dtype).max)[image]
 
 
-def _table(greyscale: Greyscale) -> np.ndarray:
-    """Grey value shown for each of the 65,536 stored ones."""
-    stored = np.linspace(0, 100, _DEEPEST + 1)
+def _table(greyscale: Greyscale, deepest: int) -> np.ndarray:
+    """Grey value shown for each of the stored ones, 0 to `deepest`."""
+    stored = np.linspace(0, 100, deepest + 1)
     share = (stored - greyscale.level) / greyscale.window + 0.5
     grey = np.rint(np.clip(share, 0, 1) * 255).astype(np.uint8)
     return 255 - grey if greyscale.inverted else grey

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from typing import TYPE_CHECKING
 
 import streamlit as st
@@ -16,7 +15,6 @@ if TYPE_CHECKING:
     from detector.classifier import Classifier
 
 _LOADED = threading.Event()
-_DRAWING = 0.4  # seconds for the browser to fetch and draw the upload, which the import of TensorFlow would hold up
 
 
 @st.cache_resource(show_spinner=False)
@@ -27,7 +25,6 @@ def load_classifier() -> Classifier:
         ModelError: if it is missing or damaged.
     """
     sandbox.warm_up()
-    time.sleep(_DRAWING)
     from detector.classifier import Classifier  # noqa: PLC0415
 
     classifier = Classifier.load()

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from detector.ui.analyst import Analyst
-
 if TYPE_CHECKING:
     from detector.schema import Task
-    from detector.ui.cases import Source
+    from detector.ui.analyst import Analyst
+    from detector.ui.sources import Source
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,6 @@ class Session:
     """One browser session.
 
     Attributes:
-        analyst: works through the files and keeps their results.
         kept: files that were uploaded before the reader went to another page, where the upload forgets them.
         uploaded: files that are in the upload now.
         upload_round: changes with "clear the list", which gives a new and empty upload.
@@ -39,7 +38,6 @@ class Session:
         accepted: whether the reader has read what this is not.
     """
 
-    analyst: Analyst = field(default_factory=Analyst)
     kept: list[Source] = field(default_factory=list)
     uploaded: list[Source] = field(default_factory=list)
     upload_round: int = 0
@@ -49,6 +47,13 @@ class Session:
     opened: str | None = None
     stability: dict[str, Any] = field(default_factory=dict)
     accepted: bool = False
+
+    @cached_property
+    def analyst(self) -> Analyst:
+        """Works through the files and keeps their results; made when it is first asked for, see `detector.ui.room`."""
+        from detector.ui.analyst import Analyst  # noqa: PLC0415
+
+        return Analyst()
 
     def forget(self) -> None:
         """Let go of every picture and name: the session has ended."""

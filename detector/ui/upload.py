@@ -10,9 +10,9 @@ import streamlit as st
 from detector.errors import SampleDownloadError, SampleNetworkError
 from detector.schema import BACTERIAL_PNEUMONIA, COVID19, NORMAL
 from detector.ui import samples, texts
-from detector.ui.cases import Source
 from detector.ui.names import escaped
 from detector.ui.session import Session, session
+from detector.ui.sources import Source
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -10,7 +10,7 @@ import streamlit as st
 
 from detector.schema import BACTERIAL_PNEUMONIA, COVID19, INDETERMINATE, Prediction
 from detector.ui import texts
-from detector.ui.cases import Case, Failure, Source, all_warnings
+from detector.ui.cases import Case, Failure, all_warnings
 from detector.ui.names import shown_name
 from detector.ui.session import session
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from detector.card import ModelCard
     from detector.ui.analyst import Analyst
     from detector.ui.session import Choices
+    from detector.ui.sources import Source
 
 ARRIVAL, URGENCY = "arrival", "urgency"
 _ROW_HEIGHT, _HEADER_HEIGHT, _SHOWN_ROWS = 52, 37, 8

@@ -5,6 +5,7 @@ import pytest
 
 from detector.schema import Analysis, Geometry, ModelInfo, Radiograph
 from detector.ui.cases import Case
+from detector.ui.shelf import Picture, Shelf
 
 
 @pytest.fixture
@@ -26,6 +27,7 @@ def make_case():
             model=ModelInfo("m", "cd", "1"),
             analysed_at="2026-01-01T00:00:00.000+00:00",
         )
-        return Case(key, np.full((8, 8), 30000, np.uint16), analysis)
+        picture = Picture.put(Shelf(), key, np.full((8, 8), 30000, np.uint16), decode=None)
+        return Case(key, picture, analysis)
 
     return make

@@ -6,7 +6,8 @@ import pytest
 
 from detector.ui import analyst as module
 from detector.ui.analyst import Analyst
-from detector.ui.cases import Failure, Source
+from detector.ui.cases import Failure
+from detector.ui.sources import Source
 
 
 @pytest.fixture
@@ -14,7 +15,7 @@ def calls(monkeypatch):
     """Contents that were analysed, in order; content b"slow" waits for the gate."""
     found, gate = [], threading.Event()
 
-    def stand_in(key, data, _classifier, options=None):
+    def stand_in(key, data, _classifier, options=None, **_):
         if data == b"slow":
             assert gate.wait(10)
         found.append((data, options))
@@ -132,6 +133,6 @@ def test_again_replaces_the_answer_and_passes_the_options(calls):
     analyst = Analyst()
     analyst.ask([source("a", b"1")], None)
     finish(analyst, "a")
-    analyst.again("a", b"1", None, {"force": True})
+    analyst.again(source("a", b"1"), None, {"force": True})
     assert calls.found[-1] == (b"1", {"force": True})
     assert len(calls.found) == 2

@@ -36,7 +36,7 @@ print("painted")
 def app(classifier, monkeypatch):
     """The page with the network of the other tests, which waits for every image within the run."""
     monkeypatch.setattr(resources, "load_classifier", lambda: classifier)
-    monkeypatch.setattr("detector.ui.room._FIRST_WAIT", 60)
+    monkeypatch.setattr("detector.ui.reading._FIRST_WAIT", 60)
     return AppTest.from_file(APP, default_timeout=60)
 
 

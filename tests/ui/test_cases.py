@@ -6,17 +6,23 @@ import pytest
 from detector.card import DEFAULT_MODEL, MODELS, read_card
 from detector.errors import EmptyFileError
 from detector.evidence import FAINT_SENTENCE, OUTSIDE_WARNING
-from detector.schema import BINARY, THREE_CLASS
+from detector.schema import BINARY, THREE_CLASS, Correction
 from detector.ui import texts
-from detector.ui.cases import Case, Failure, all_warnings, analysed, evidence_sentence
+from detector.ui.cases import Case, Failure, all_warnings, evidence_sentence
+from detector.ui.cases import analysed as _analysed
 from detector.ui.greyscale import Greyscale, display_copy, shown
 from detector.ui.names import literal, shown_name
+from detector.ui.shelf import Shelf
 from tests.conftest import encode
 
 
 @pytest.fixture(scope="module")
 def card():
     return read_card(MODELS / f"{DEFAULT_MODEL}.json")
+
+
+def analysed(key, data, classifier, options=None):
+    return _analysed(key, data, classifier, options, shelf=Shelf(), read=lambda: data)
 
 
 def test_analysed_file_keeps_its_answer_and_lets_its_pixels_go(classifier, composite):
@@ -42,13 +48,13 @@ def test_refused_picture_is_kept_to_be_looked_at(classifier, composite_pixels):
     failure = analysed("k", upside_down, classifier)
     assert isinstance(failure, Failure)
     assert failure.can_force
-    np.testing.assert_array_equal(shown(failure.image, Greyscale()), composite_pixels[::-1])
+    np.testing.assert_array_equal(shown(failure.picture.pixels, Greyscale()), composite_pixels[::-1])
     assert failure.thumbnail.startswith("data:image/jpeg;base64,")
 
 
 def test_file_that_cannot_be_read_has_no_picture(classifier):
     failure = analysed("k", b"", classifier)
-    assert failure.image is None
+    assert failure.picture is None
     assert failure.thumbnail is None
 
 
@@ -116,6 +122,13 @@ def test_level_window_and_inversion(greyscale, expected):
     np.testing.assert_allclose(shown(image, greyscale)[0], expected, atol=1)
 
 
+def test_eight_bits_stay_eight_bits():
+    image = display_copy(np.arange(256, dtype=np.uint8).reshape(16, 16))
+    assert image.dtype == np.uint8
+    np.testing.assert_array_equal(shown(image, Greyscale()), image)
+    np.testing.assert_array_equal(shown(image, Greyscale(inverted=True)), 255 - image)
+
+
 def test_narrow_window_shows_what_eight_bits_would_lose():
     image = display_copy(np.linspace(0.5, 0.5 + 1 / 255, 64, dtype=np.float32).reshape(8, 8))
     assert len(np.unique(shown(image, Greyscale(level=50, window=2)))) > 10
@@ -145,3 +158,12 @@ def test_same_bytes_under_other_names_are_held_against_each_name(composite, clas
     assert "named like JPEG" in second.warnings[-1]
     assert first is case.under("b.dcm")
     assert not case.warnings
+
+
+def test_picture_that_was_let_go_is_decoded_again_as_the_reader_had_it_turned(composite, classifier):
+    shelf, turned = Shelf(held=1), {"correction": Correction(quarter_turns=2, inverted=True), "force": True}
+    case = _analysed("k", composite, classifier, turned, shelf=shelf, read=lambda: composite)
+    before = case.image.copy()
+    shelf.put("another", before)
+    np.testing.assert_array_equal(case.image, before)
+    assert case.picture.small.shape == (96, 96)

@@ -11,9 +11,11 @@ from PIL import Image
 from detector.card import DEFAULT_MODEL, MODELS, read_card
 from detector.errors import EmptyFileError
 from detector.schema import BINARY, NOTICE
-from detector.ui.cases import Failure, Source, analysed
+from detector.ui.cases import Failure, analysed
 from detector.ui.exports import as_csv, as_json, case_page, case_png, list_pages, row_of
 from detector.ui.greyscale import Greyscale
+from detector.ui.shelf import Shelf
+from detector.ui.sources import Source
 from detector.ui.viewer import Controls, MapLook
 from detector.ui.worklist import Entry
 from tests.conftest import make_dicom
@@ -30,7 +32,7 @@ def card():
 def entry(classifier, composite_pixels, card):
     """A DICOM file that names a patient, in a file that does too."""
     data = make_dicom(composite_pixels, PatientName=PATIENT, PatientID="4711")
-    case = analysed("ab" * 32, data, classifier)
+    case = analysed("ab" * 32, data, classifier, shelf=Shelf(), read=lambda: data)
     prediction = card.calibration.predict(BINARY, case.analysis.logits["binary"])
     return Entry(3, Source("id", f"{PATIENT}.dcm", lambda: data), case, prediction)
 

@@ -6,8 +6,9 @@ from detector.card import DEFAULT_MODEL, MODELS, read_card
 from detector.errors import EmptyFileError
 from detector.schema import BINARY
 from detector.ui import texts
-from detector.ui.cases import Failure, Source
+from detector.ui.cases import Failure
 from detector.ui.session import Choices
+from detector.ui.sources import Source
 from detector.ui.worklist import ARRIVAL, URGENCY, _table, decision_label, entries_of, in_order, neighbours
 
 CHOICES = Choices(BINARY, "balanced")

@@ -1,0 +1,218 @@
+"""The reading room at work: the question and the worklist at the side, the open image beside them."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from detector.calibration import BALANCED
+from detector.errors import ModelError
+from detector.schema import BINARY, TASKS, task_by_mode
+from detector.ui import resources, texts
+from detector.ui.case_view import render_case
+from detector.ui.cases import Case, Failure
+from detector.ui.gate_view import render_refusal
+from detector.ui.names import literal
+from detector.ui.session import Choices, session
+from detector.ui.worklist import ARRIVAL, entries_of, neighbours, render_progress, render_worklist
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from streamlit.delta_generator import DeltaGenerator
+
+    from detector.card import ModelCard
+    from detector.classifier import Classifier
+    from detector.ui.sources import Source
+    from detector.ui.worklist import Entry
+
+_FIRST_WAIT = 4  # seconds that a run of the page waits for its first image; after that the page looks again by itself
+_POLL = 0.7  # seconds between two looks at a running analysis
+_CASE_HEIGHT = 900  # pixels kept free for the first image, so that nothing jumps when it comes
+_NAMED_FAILURES = 3
+
+
+def render(
+    sources: Sequence[Source], *, side: DeltaGenerator, list_place: DeltaGenerator, room: DeltaGenerator
+) -> None:
+    """Ask, analyse and answer.
+
+    Args:
+        sources: what to analyse.
+        side: place of the question.
+        list_place: place of the worklist.
+        room: place of the open image.
+    """
+    try:
+        card = resources.load_card()
+        with side:
+            choices = render_choices(card)
+        with room:
+            classifier = _load_classifier()
+    except ModelError as error:
+        st.error(texts.MODEL_FAILED.format(cure=error.user_message), icon=":material/error:")
+        return
+    session().analyst.ask(sources, classifier)
+    _open_first(sources)
+    entries = entries_of(sources, session().analyst, choices, card)
+    with list_place:
+        _render_list_live(sources, choices, card)
+    with room:
+        _render_room(entries, choices, card, classifier)
+
+
+def render_choices(card: ModelCard) -> Choices:
+    """The mode toggle, and the operating point of the binary mode."""
+    with st.container(horizontal=True, gap="medium"):
+        mode = st.segmented_control(
+            texts.MODE, [t.mode for t in TASKS], default=BINARY.mode, required=True, format_func=texts.MODES.get,
+            help=texts.MODE_HELP, key="mode", persist_state="session",
+        )  # fmt: skip
+        task = task_by_mode(mode)
+        chosen = st.segmented_control(
+            texts.OPERATING_POINT,
+            list(texts.OPERATING_POINTS),
+            default=BALANCED,
+            required=True,
+            format_func=texts.OPERATING_POINTS.get,
+            help=texts.OPERATING_POINT_HELP + _measured(card),
+            disabled=task is not BINARY,
+            key="operating_point",
+            persist_state="session",
+        )
+    return Choices(task, chosen)
+
+
+def _measured(card: ModelCard) -> str:
+    return "; ".join(
+        texts.OPERATING_POINT_MEASURED.format(
+            name=texts.OPERATING_POINTS[p.name], sensitivity=p.sensitivity, specificity=p.specificity
+        )
+        for p in card.calibration.operating_points.values()
+    )
+
+
+def _load_classifier() -> Classifier:
+    """Load the network, and say so while it takes its seconds."""
+    place = st.empty()
+    if resources.is_loaded():
+        return resources.load_classifier()
+    with place.container(height=_CASE_HEIGHT, border=False):
+        st.info(texts.LOADING, icon=":material/hourglass_top:")
+    classifier = resources.load_classifier()
+    place.empty()
+    return classifier
+
+
+def _open_first(sources: Sequence[Source]) -> None:
+    """Open the first image that has an answer, unless one of the list is open."""
+    now = session()
+    if now.opened in {source.identifier for source in sources}:
+        return
+    now.opened = _first_answered(sources)
+    deadline = time.monotonic() + _FIRST_WAIT
+    for source in sources:
+        if now.opened is not None or now.analyst.is_left_out(source.identifier):
+            break
+        if now.analyst.wait_for(source.identifier, max(0.0, deadline - time.monotonic())) is None:
+            return
+        now.opened = _first_answered([source])
+    now.opened = now.opened or sources[0].identifier
+
+
+def _first_answered(sources: Sequence[Source]) -> str | None:
+    """The first file whose image has been analysed."""
+    answer = session().analyst.answer
+    return next((source.identifier for source in sources if isinstance(answer(source.identifier), Case)), None)
+
+
+def _render_list_live(sources: Sequence[Source], choices: Choices, card: ModelCard) -> None:
+    """The worklist, which looks at the analysis again and again while there is something to wait for."""
+    now = session()
+    busy = now.analyst.progress() is not None
+    missing = now.opened is None or now.analyst.answer(now.opened) is None
+    draw = st.fragment(_render_list, run_every=_POLL if busy else None)
+    draw(sources, choices, card, busy=busy, missing=missing)
+
+
+def _render_list(sources: Sequence[Source], choices: Choices, card: ModelCard, *, busy: bool, missing: bool) -> None:
+    """One look at the list. Draws the whole page anew when the run has ended or the open image has its answer."""
+    analyst = session().analyst
+    running = analyst.progress() is not None
+    if (busy and not running) or (missing and _has_something_to_open(sources)):
+        _open_first(sources)
+        st.rerun()
+    entries = entries_of(sources, analyst, choices, card)
+    if len(sources) > 1:
+        with st.container():  # its own place, see `render`
+            render_progress(analyst)
+        _render_way(entries, st.session_state.get("order") or ARRIVAL, partial(_go, sources, choices, card))
+        order = st.segmented_control(
+            texts.ORDER, list(texts.ORDERS), default=ARRIVAL, required=True, format_func=texts.ORDERS.get,
+            help=texts.ORDER_HELP, key="order", persist_state="session", on_change=st.rerun,
+        )  # fmt: skip
+        render_worklist(entries, order)
+        _render_failures(entries)
+        from detector.ui.exports import render_list_exports  # noqa: PLC0415 - with what writes PDF files
+
+        render_list_exports(entries, choices, card)
+
+
+def _has_something_to_open(sources: Sequence[Source]) -> bool:
+    now = session()
+    if now.opened is not None:
+        return now.analyst.answer(now.opened) is not None
+    return _first_answered(sources) is not None
+
+
+def _render_failures(entries: Sequence[Entry]) -> None:
+    """A sentence for each of the first files that have no answer, in one note; the list has them all."""
+    failed = [e for e in entries if isinstance(e.answer, Failure) and e.source.identifier != session().opened]
+    lines = [f"**{literal(entry.source.name)}**: {entry.answer.message}" for entry in failed[:_NAMED_FAILURES]]
+    if len(failed) > _NAMED_FAILURES:
+        lines.append(texts.MORE_FAILURES.format(count=len(failed) - _NAMED_FAILURES))
+    if lines:
+        st.error("  \n".join(lines), icon=":material/block:")
+
+
+def _render_room(entries: Sequence[Entry], choices: Choices, card: ModelCard, classifier: Classifier) -> None:
+    """The open image, or why there is none."""
+    opened = session().opened
+    entry = next((entry for entry in entries if entry.source.identifier == opened), entries[0])
+    if isinstance(entry.answer, Case):
+        render_case(entry, choices, card, classifier)
+    elif isinstance(entry.answer, Failure):
+        render_refusal(entry, classifier)
+    elif entry.left_out:
+        st.info(texts.LEFT_OUT_HINT, icon=":material/pause_circle:")
+    else:
+        st.caption(texts.ANALYSING_ONE.format(name=literal(entry.source.name)))
+        st.skeleton(_CASE_HEIGHT)
+
+
+def _render_way(entries: Sequence[Entry], order: str, go: partial) -> None:
+    """Previous and next, by button and by arrow key."""
+    before, place, after = neighbours(entries, session().opened, order)
+    with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
+        st.button(
+            texts.PREVIOUS, icon=":material/chevron_left:", key="previous", shortcut="Left", disabled=before is None,
+            on_click=go, args=(-1,),
+        )  # fmt: skip
+        st.caption(texts.PLACE.format(place=place, total=len(entries)), width="content")
+        st.button(
+            texts.NEXT, icon=":material/chevron_right:", key="next", shortcut="Right", disabled=after is None,
+            on_click=go, args=(1,),
+        )  # fmt: skip
+
+
+def _go(sources: Sequence[Source], choices: Choices, card: ModelCard, step: int) -> None:
+    """Open the file before or after the open one, in the order that is shown now."""
+    now = session()
+    order = st.session_state.get("order") or ARRIVAL
+    entries = entries_of(sources, now.analyst, choices, card)
+    before, _, after = neighbours(entries, now.opened, order)
+    now.opened = (before if step < 0 else after) or now.opened
+    st.rerun()
