@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from detector import __version__, sandbox
+from detector import __version__, garbage, sandbox
 from detector.calibration import BALANCED, SENSITIVE, SPECIFIC
 from detector.card import DEFAULT_MODEL, MODELS, model_names, read_card
 from detector.errors import DetectorError, ManifestError, ModelError, OutputError
@@ -240,13 +240,14 @@ def _predict(options: argparse.Namespace) -> int:
     _end_at_once_on_signals()
     read_card(options.models / f"{options.model}.json")
     sandbox.warm_up()
-    # Imported here: TensorFlow takes seconds, and a wrong option or a missing model should be said at once.
-    from detector.batch import find_files  # noqa: PLC0415
-    from detector.classifier import Classifier  # noqa: PLC0415
-    from detector.results import Results  # noqa: PLC0415
+    with garbage.paused():
+        # Imported here: TensorFlow takes seconds, and a wrong option or a missing model should be said at once.
+        from detector.batch import find_files  # noqa: PLC0415
+        from detector.classifier import Classifier  # noqa: PLC0415
+        from detector.results import Results  # noqa: PLC0415
 
+        classifier = Classifier.load(options.model, options.models)
     request = Request(options.mode, options.operating_point, options.explain)
-    classifier = Classifier.load(options.model, options.models)
     files = list(find_files(options.paths, out=options.out))
     stop = _stop_on_signals()
     if options.out is None:

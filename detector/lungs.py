@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import threading
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -17,29 +18,36 @@ from keras import layers
 
 from detector.card import LUNG_MODEL
 from detector.errors import ModelError
-from detector.network import PASSES_AT_ONCE, load_network, with_constant_weights
+from detector.network import (
+    GRAPHS,
+    PASSES_AT_ONCE,
+    check_weights,
+    load_graph,
+    load_network,
+    with_constant_weights,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from detector.schema import NetworkInput
 
+_IMAGE, _ANSWER = "image", "answer"  # tensors of the compiled network
 _WIDTHS = (24, 40, 64, 96)  # channels at a half, a quarter, an eighth and a sixteenth of the input
 
 
 class LungFields:
     """A loaded segmentation network. Thread-safe; always one image a pass, in one compiled function.
 
-    Attributes:
-        network: the Keras model, from a standardised input to logits of its shape.
+    Args:
+        run: the compiled function, from (1, size, size, 1) to one tensor, logits of that shape.
+        load: gives the Keras model, for those who need its layers.
     """
 
-    def __init__(self, network: keras.Model) -> None:
-        self.network = network
+    def __init__(self, run: Callable[[tf.Tensor], Sequence[tf.Tensor]], load: Callable[[], keras.Model]) -> None:
+        self._run, self._load = run, load
         self._places = threading.Semaphore(PASSES_AT_ONCE)
-        signature = tf.TensorSpec((1, *network.input_shape[1:]), tf.float32)
-        self._run = tf.function(with_constant_weights(network)).get_concrete_function(signature)
-        self._run(tf.zeros(signature.shape))  # the first run is slow; no image should pay for it
 
     @classmethod
     def load(cls, folder: Path, preprocessing: str) -> LungFields:
@@ -54,13 +62,31 @@ class LungFields:
         except (OSError, ValueError) as error:
             raise ModelError(f"The lung model's card in {folder} cannot be read: {error}.") from error
         _check_card(card, preprocessing, path)
-        return cls(load_network(path, card.get("sha256")))
+        sha256 = card.get("sha256")
+        check_weights(path, sha256)
+        graph = load_graph(path.with_suffix(GRAPHS), card.get("graph"), weights=sha256)
+        network = cache(lambda: load_network(path, sha256))
+        run = compile_lungs(network()) if graph is None else graph.function(_IMAGE, [_ANSWER])
+        run(tf.zeros(run.inputs[0].shape))  # the first run is slow; no image should pay for it
+        return cls(run, network)
+
+    @property
+    def network(self) -> keras.Model:
+        """The Keras model, from a standardised input to logits of its shape; built when it is first asked for."""
+        return self._load()
 
     def __call__(self, network_input: NetworkInput) -> np.ndarray:
         """Segment one image: (size, size) bool on the network's input, true in a lung."""
         with self._places:
-            logits = self._run(tf.convert_to_tensor(network_input.pixels[np.newaxis]))
+            (logits,) = self._run(tf.convert_to_tensor(network_input.pixels[np.newaxis]))
         return logits.numpy()[0, ..., 0] > 0  # a probability of one half
+
+
+def compile_lungs(network: keras.Model) -> tf.types.experimental.ConcreteFunction:
+    """The network as one compiled function of one image, (1, size, size, 1) to logits of that shape."""
+    run = with_constant_weights(network)
+    signature = tf.TensorSpec((1, *network.input_shape[1:]), tf.float32, name=_IMAGE)
+    return tf.function(lambda image: [tf.identity(run(image), name=_ANSWER)]).get_concrete_function(signature)
 
 
 def build_lung_network(input_size: int) -> keras.Model:

@@ -13,6 +13,7 @@ Keras 3, backend-neutral: the same file trains with TensorFlow, JAX or torch and
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -24,14 +25,20 @@ from detector.errors import ModelError
 from detector.schema import TASKS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
+
+    import numpy as np
+
+_LOG = logging.getLogger(__name__)
 
 FEATURE_LAYER = "features"  # (N, h, w, C): the layer whose spatial mean the dense layers read
 GRID_STEP = 16  # pixels of the input along a side of one cell of the feature map
 POOLING_LAYER = "pooled_features"
 TEXTURE_LAYERS = ("unit02_project_bn", "unit04_project_bn", "unit07_project_bn")  # at 1/4, 1/8 and 1/16 of the input
 PASSES_AT_ONCE = os.cpu_count() or 1  # each of them on one core, see detector.classifier
+
+GRAPHS = ".graph.pb"  # a file beside a .keras file, which holds the same weights compiled
 
 _BATCH_NORM_EPSILON = 1e-3  # EfficientNet's; the ImageNet weights were trained with it
 _BATCH_NORM_MOMENTUM = 0.97  # 0.99 lags hundreds of batches behind at our learning rate
@@ -61,11 +68,11 @@ LITE0_STAGES = (
 )
 
 
-def load_network(path: Path, sha256: str | None) -> keras.Model:
-    """Load a ``.keras`` file, after checking that its bytes are those that its card names.
+def check_weights(path: Path, sha256: str | None) -> None:
+    """Check that a file's bytes are those that its card names.
 
     Raises:
-        ModelError: if the file is missing, has another SHA-256, or can't be loaded.
+        ModelError: if the file is missing or has another SHA-256.
     """
     try:
         found = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -73,6 +80,15 @@ def load_network(path: Path, sha256: str | None) -> keras.Model:
         raise ModelError(f"The weights {path} cannot be read: {error}.") from error
     if found != sha256:
         raise ModelError(f"The weights {path} are not those of the card: SHA-256 {found}, expected {sha256}.")
+
+
+def load_network(path: Path, sha256: str | None) -> keras.Model:
+    """Load a ``.keras`` file, after checking that its bytes are those that its card names.
+
+    Raises:
+        ModelError: if the file is missing, has another SHA-256, or can't be loaded.
+    """
+    check_weights(path, sha256)
     try:
         return keras.saving.load_model(path, compile=False, safe_mode=True)
     except (ValueError, OSError, TypeError, KeyError) as error:
@@ -90,6 +106,94 @@ def with_constant_weights(network: keras.Model) -> Callable[[Any], Any]:
         for variables in (network.trainable_variables, network.non_trainable_variables)
     )
     return lambda x: network.stateless_call(trainable, rest, x, training=False)[0]
+
+
+def save_graph(function: Any, path: Path, *, weights: str) -> dict[str, str]:
+    """Write a compiled function with the weights in it, so that a start need not build the network from its layers.
+
+    Args:
+        function: a concrete function of TensorFlow.
+        path: of the file, a serialised ``GraphDef``.
+        weights: SHA-256 of the ``.keras`` file that it was compiled from.
+
+    Returns:
+        The card's entry: SHA-256 of what was written, and `weights`.
+    """
+    data = function.graph.as_graph_def().SerializeToString(deterministic=True)
+    path.write_bytes(data)
+    return {"sha256": hashlib.sha256(data).hexdigest(), "weights": weights}
+
+
+def load_graph(path: Path, entry: Mapping[str, str] | None, *, weights: str | None) -> Graph | None:
+    """Load what `save_graph` wrote.
+
+    Args:
+        path: of the file.
+        entry: of the card.
+        weights: SHA-256 of the weights in use.
+
+    Returns:
+        None where there is none of these weights, so that the network must be built.
+
+    Raises:
+        ModelError: if the file is not the one that the card names.
+    """
+    if not entry or entry.get("weights") != weights or not path.exists():
+        return None
+    check_weights(path, entry.get("sha256"))
+    import tensorflow as tf  # noqa: PLC0415 - training runs on other backends too
+
+    definition = tf.compat.v1.GraphDef()
+    definition.ParseFromString(path.read_bytes())
+    return Graph(definition)
+
+
+class Graph:
+    """A compiled network as it was written.
+
+    Args:
+        definition: TensorFlow's ``GraphDef``.
+    """
+
+    def __init__(self, definition: Any) -> None:
+        self._definition = definition
+
+    def function(self, image: str, answers: Sequence[str]) -> Any:
+        """The concrete function from the placeholder of that name to a list of the tensors of those names.
+
+        Raises:
+            ModelError: if this TensorFlow does not know an operation of the graph, or the graph a name.
+        """
+        import tensorflow as tf  # noqa: PLC0415
+
+        def run(x: Any) -> list[Any]:
+            names = [f"{name}:0" for name in answers]
+            return tf.graph_util.import_graph_def(self._definition, {f"{image}:0": x}, names, name="")
+
+        placeholder = self._node(image).attr
+        shape = [size.size for size in placeholder["shape"].shape.dim]
+        try:
+            return tf.function(run, autograph=False).get_concrete_function(
+                tf.TensorSpec(shape, placeholder["dtype"].type)
+            )
+        except ValueError as error:
+            raise ModelError(f"The compiled network cannot be used: {error}.") from error
+
+    def constant(self, name: str) -> np.ndarray:
+        """The constant of that name.
+
+        Raises:
+            ModelError: if there is none.
+        """
+        import tensorflow as tf  # noqa: PLC0415
+
+        return tf.make_ndarray(self._node(name).attr["value"].tensor)
+
+    def _node(self, name: str) -> Any:
+        for node in self._definition.node:
+            if node.name == name:
+                return node
+        raise ModelError(f"The compiled network has no {name!r}.")
 
 
 def build_network(

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from detector import classifier as classifier_module
 from detector.card import DEFAULT_MODEL, MODELS, model_names, read_card
@@ -36,7 +37,7 @@ def network_input(classifier, picture):
 def models(tmp_path):
     """A copy of the shipped models that a test may damage."""
     for path in MODELS.glob("*.*"):
-        if path.suffix in {".keras", ".json", ".npz"}:
+        if path.suffix in {".keras", ".json", ".npz", ".pb"}:
             shutil.copy(path, tmp_path)
     return tmp_path
 
@@ -201,21 +202,13 @@ def test_network_of_another_preprocessing_is_refused(models):
         Classifier.load(folder=models)
 
 
-@pytest.fixture
-def _any_network(monkeypatch):
-    """The classifier's own weights are believed unread: seconds that these tests are not about."""
-    monkeypatch.setattr(classifier_module, "load_network", lambda *_: None)
-
-
 @pytest.mark.parametrize("name", ["lungs.keras", "lungs.json"])
-@pytest.mark.usefixtures("_any_network")
 def test_missing_lung_fields_are_refused(models, name):
     (models / name).unlink()
     with pytest.raises(ModelError, match="cannot be read"):
         Classifier.load(folder=models)
 
 
-@pytest.mark.usefixtures("_any_network")
 def test_lung_fields_of_another_preprocessing_are_refused(models):
     path = models / "lungs.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "preprocessing": "something-else-v0"}))
@@ -223,7 +216,6 @@ def test_lung_fields_of_another_preprocessing_are_refused(models):
         Classifier.load(folder=models)
 
 
-@pytest.mark.usefixtures("_any_network")
 def test_a_gate_that_the_card_names_and_nobody_finds_is_refused(models, monkeypatch):
     monkeypatch.setattr(LungFields, "load", lambda *_: None)
     path = models / f"{DEFAULT_MODEL}.json"
@@ -289,3 +281,48 @@ def test_a_pass_stays_on_one_core():
     script += "print(tf.config.threading.get_intra_op_parallelism_threads())"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, check=True)
     assert done.stdout.strip() == "1"
+
+
+class TestCompiled:
+    """The compiled form is a faster start and nothing else."""
+
+    def test_it_gives_the_bits_of_the_network(self, classifier, network_input):
+        compiled = classifier_module.compile_classifier(classifier.network)
+        image = tf.convert_to_tensor(network_input.pixels[np.newaxis])
+        for ours, theirs in zip(classifier._run(image), compiled(image), strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+        for task in TASKS:
+            kernel = classifier.network.get_layer(task.name).get_weights()[0]
+            np.testing.assert_array_equal(classifier.kernels[task.name], kernel)
+
+    def test_the_shipped_models_have_it(self):
+        card = read_card(MODELS / f"{DEFAULT_MODEL}.json")
+        lungs = json.loads((MODELS / "lungs.json").read_text())
+        assert card.graph["weights"] == card.sha256
+        assert lungs["graph"]["weights"] == lungs["sha256"]
+
+    def test_a_start_builds_no_network(self, models, monkeypatch):
+        monkeypatch.setattr(classifier_module, "load_network", lambda *_: pytest.fail("the network was built"))
+        Classifier.load(folder=models)
+
+    @pytest.mark.parametrize("name", [f"{DEFAULT_MODEL}.graph.pb", "lungs.graph.pb"])
+    def test_other_bytes_are_refused(self, models, name):
+        path = models / name
+        path.write_bytes(path.read_bytes()[:-1] + b"x")
+        with pytest.raises(ModelError, match="not those of the card"):
+            Classifier.load(folder=models)
+
+    def test_damaged_weights_are_refused_beside_it(self, models):
+        path = models / f"{DEFAULT_MODEL}.keras"
+        path.write_bytes(path.read_bytes() + b"x")
+        with pytest.raises(ModelError, match="not those of the card"):
+            Classifier.load(folder=models)
+
+    def test_without_it_or_with_one_of_other_weights_the_network_is_built(self, models, classifier, network_input):
+        (models / "lungs.graph.pb").unlink()
+        path = models / f"{DEFAULT_MODEL}.json"
+        card = json.loads(path.read_text())
+        path.write_text(json.dumps({**card, "graph": {**card["graph"], "weights": "0" * 64}}))
+        built = Classifier.load(folder=models)
+        for name, logits in built(network_input).logits.items():
+            np.testing.assert_array_equal(logits, classifier(network_input).logits[name])

@@ -18,7 +18,7 @@ from streamlit import runtime
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 from streamlit.runtime.state import SessionState
 
-from detector.ui import garbage
+from detector import garbage
 from detector.ui.session import Session
 
 if TYPE_CHECKING:

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from detector import sandbox
+from detector import garbage, sandbox
 from detector.card import DEFAULT_MODEL, MODELS, ModelCard, read_card
-from detector.ui import garbage
 
 if TYPE_CHECKING:
     from detector.classifier import Classifier
@@ -25,10 +24,10 @@ def load_classifier() -> Classifier:
         ModelError: if it is missing or damaged.
     """
     sandbox.warm_up()
-    from detector.classifier import Classifier  # noqa: PLC0415
+    with garbage.paused():
+        from detector.classifier import Classifier  # noqa: PLC0415
 
-    classifier = Classifier.load()
-    garbage.freeze()
+        classifier = Classifier.load()
     _LOADED.set()
     return classifier
 
