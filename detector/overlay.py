@@ -19,6 +19,7 @@ FOR_COLOUR = np.array([0.90, 0.38, 0.0], np.float32)
 AGAINST_COLOUR = np.array([0.34, 0.71, 0.91], np.float32)
 _COLOURS = np.stack([np.ones(3), 255 * FOR_COLOUR, 255 * AGAINST_COLOUR], axis=1).astype(np.float32)
 
+_NEARLY = 0.95  # of a limit is as good as the limit
 _BLOCK = 32  # rows that are blended at a time: their planes stay in the processor's cache
 
 
@@ -42,9 +43,15 @@ def to_heatmap(cam: np.ndarray, geometry: Geometry) -> np.ndarray:
 
 
 def display_size(rows: int, columns: int, *, longer_side: int = DISPLAY_SIDE) -> tuple[int, int]:
-    """Rows and columns of an image when its longer side is at most `longer_side` pixels."""
-    factor = min(1.0, longer_side / max(rows, columns))
-    return max(1, round(rows * factor)), max(1, round(columns * factor))
+    """Rows and columns of an image when its longer side is at most `longer_side` pixels.
+
+    Where a whole number of pixels can be made one at the price of a twentieth of the size, they are: every pixel shown is
+    then the mean of its own, and it takes a tenth of the time.
+    """
+    longest = max(rows, columns)
+    whole = -(-longest // longer_side)
+    divisor = whole if whole * longer_side * _NEARLY <= longest else max(1.0, longest / longer_side)
+    return max(1, round(rows / divisor)), max(1, round(columns / divisor))
 
 
 def scaled(geometry: Geometry, rows: int, columns: int) -> Geometry:

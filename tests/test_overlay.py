@@ -60,7 +60,10 @@ class TestDisplay:
             pytest.param((2048, 1000), (1024, 500), id="tall"),
             pytest.param((500, 4096), (125, 1024), id="wide"),
             pytest.param((64, 64), (64, 64), id="never-enlarged"),
-            pytest.param((1, 10_000), (1, 1024), id="one-line-stays"),
+            pytest.param((1, 10_000), (1, 1000), id="one-line-stays"),
+            pytest.param((2000, 1500), (1000, 750), id="two-pixels-become-one"),
+            pytest.param((3000, 3000), (1000, 1000), id="three-pixels-become-one"),
+            pytest.param((2500, 2048), (1024, 839), id="no-whole-number-is-near"),
         ],
     )
     def test_longer_side_is_limited(self, shape, expected):
