@@ -163,7 +163,21 @@ def sentences(found: Mapping[str, Any]) -> list[str]:
             f"Networks trained by a small protocol without a pair of sources reach {left_out['mean_auroc']:.3f} on it, "
             f"{left_out['lowest_auroc']:.3f} to {left_out['highest_auroc']:.3f} over {len(left_out['pairs'])} pairs."
         )
+        lines += [
+            f"Asked about {source}'s own pictures, sick and others of one collection that they never saw, they reach "
+            f"{np.mean(areas):.3f}."
+            for source, areas in _own_sources(left_out["pairs"]).items()
+        ]
     return lines
+
+
+def _own_sources(results: Sequence[Mapping[str, Any]]) -> dict[str, list[float]]:
+    """Positive source to the areas of its own pictures, one of each network that was trained without it."""
+    found: dict[str, list[float]] = {}
+    for result in results:
+        if result.get("own_source"):
+            found.setdefault(result["pair"]["positive"], []).append(result["own_source"]["auroc"]["value"])
+    return found
 
 
 def compare(examples: Sequence[Example], contenders: Mapping[str, Predictor]) -> dict[str, Any]:

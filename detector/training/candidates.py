@@ -84,7 +84,7 @@ def compare_candidates(
 
     Returns:
         What ``candidates.json`` holds: ``protocol``, and under ``candidates`` by name ``words``, ``changes``,
-        ``weights`` (number), ``validation`` and ``left_out`` (each figure with its interval).
+        ``weights`` (number), ``validation``, ``left_out`` and ``own_source`` (each figure with its interval).
 
     Raises:
         KeyError: if there is no candidate of a name.
@@ -106,7 +106,7 @@ def compare_candidates(
             "words": candidate.words,
             "changes": dict(candidate.changes),
             **_on_validation(examples, own),
-            "left_out": {pair.name: _left_out(own.run_pair(pair, examples)) for pair in pairs},
+            **_left_out({pair.name: own.run_pair(pair, examples) for pair in pairs}),
         }
         try:
             path.write_text(json.dumps(table, indent=2, allow_nan=False) + "\n", encoding="utf-8")
@@ -181,5 +181,14 @@ def _outside(network: keras.Model, inputs: np.ndarray, fields: np.ndarray) -> np
     return np.concatenate(parts)
 
 
-def _left_out(result: Mapping[str, Any]) -> dict[str, Any]:
+def _left_out(results: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """By pair: its AUROC, and that of its positive source's own pictures."""
+    own = {name: result["own_source"] for name, result in results.items() if result.get("own_source")}
+    return {
+        "left_out": {name: _flat(result) for name, result in results.items()},
+        "own_source": {name: _flat(result) for name, result in own.items()},
+    }
+
+
+def _flat(result: Mapping[str, Any]) -> dict[str, Any]:
     return {**result["auroc"], "positives": result["positives"], "negatives": result["negatives"]}

@@ -83,7 +83,8 @@ class Trainings:
 
         Returns:
             AUROC with its interval, sensitivity and specificity at the operating points of the remaining validation
-            pictures, and the numbers that they rest on.
+            pictures, and the numbers that they rest on. Under ``own_source`` the AUROC of the positive source's own
+            pictures: sick and others of two collections can be told apart by the collection, these can't.
         """
         folder = self.out / f"{pair.positive}-{pair.negative}"
         path = folder / "result.json"
@@ -93,7 +94,12 @@ class Trainings:
         train, validation = ([e for e in kept if e.split == split] for split in ("train", "val"))
         network = fit(train, validation, self.images, folder, self.config, lungs=self.lungs, resume=True)
         left_out = _sample(tested, np.random.default_rng(self.config.seed))
-        result = {"pair": asdict(pair), **measure(network, validation, left_out, self._read_plain)}
+        own = _sample([e for e in examples if e.source == pair.positive], np.random.default_rng(self.config.seed))
+        result = {
+            "pair": asdict(pair),
+            **measure(network, validation, left_out, self._read_plain),
+            "own_source": measure_own(network, own, self._read_plain),
+        }
         path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
         _LOG.info("%s: AUROC %s", pair.name, result["auroc"])
         return result
@@ -109,13 +115,26 @@ def measure(
     known, unknown = (_scores(network, read(part)) for part in (validation, left_out))
     points = fit_operating_points(_covid(validation), known, cohort=f"validation, n = {len(validation)}")
     labels = _covid(left_out)
-    estimate = bootstrap(lambda index: auroc(labels[index], unknown[index]), [e.patient_group for e in left_out])
     return {
-        "auroc": asdict(estimate),
-        "positives": int(labels.sum()),
-        "negatives": int((~labels).sum()),
+        **_area(left_out, unknown),
         "operating_points": {name: _at(point.threshold, labels, unknown) for name, point in points.items()},
     }
+
+
+def measure_own(
+    network: keras.Model, own: Sequence[Example], read: Callable[[Sequence[Example]], np.ndarray]
+) -> dict[str, Any] | None:
+    """AUROC among the pictures of one source that the network has never seen; None where they have one class."""
+    labels = _covid(own)
+    if labels.all() or not labels.any():
+        return None
+    return _area(own, _scores(network, read(own)))
+
+
+def _area(examples: Sequence[Example], scores: np.ndarray) -> dict[str, Any]:
+    labels = _covid(examples)
+    estimate = bootstrap(lambda index: auroc(labels[index], scores[index]), [e.patient_group for e in examples])
+    return {"auroc": asdict(estimate), "positives": int(labels.sum()), "negatives": int((~labels).sum())}
 
 
 def summary(results: Sequence[dict[str, Any]]) -> dict[str, Any]:

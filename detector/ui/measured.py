@@ -90,9 +90,10 @@ def candidate_table(folder: Path = EVALUATION) -> dict[str, list[str]] | None:
     table = {texts.COLUMN_CANDIDATE: [entry["words"] for entry in entries]}
     for name, title in texts.CANDIDATE_MEASURES.items():
         table[title] = [in_words(entry["validation"].get(name)) for entry in entries]
-    for pair in dict.fromkeys(pair for entry in entries for pair in entry["left_out"]):
-        title = texts.CANDIDATE_LEFT_OUT.format(pair=pair)
-        table[title] = [in_words(entry["left_out"].get(pair)) for entry in entries]
+    for kind, words in (("left_out", texts.CANDIDATE_LEFT_OUT), ("own_source", texts.CANDIDATE_OWN_SOURCE)):
+        for pair in dict.fromkeys(pair for entry in entries for pair in entry.get(kind, {})):
+            title = words.format(pair=pair)
+            table[title] = [in_words(entry.get(kind, {}).get(pair)) for entry in entries]
     return table
 
 

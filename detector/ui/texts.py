@@ -255,6 +255,7 @@ CANDIDATES_NOTE = (
 )
 COLUMN_CANDIDATE = "Network"
 CANDIDATE_LEFT_OUT = "AUROC where left out: {pair}"
+CANDIDATE_OWN_SOURCE = "The same networks, within the first source alone: {pair}"
 CANDIDATE_MEASURES = {
     "binary_auroc": "Binary AUROC",
     "auroc_covid19_against_other_pneumonias": "AUROC, COVID-19 against other pneumonias",

@@ -94,6 +94,11 @@ def test_table_has_every_figure_with_an_interval(runs, trainings):
     assert entry["validation"]["binary_auroc"]["n"] == 15
     assert entry["validation"]["evidence_in_lungs"]["value"] == pytest.approx(1, abs=1e-4)
     assert entry["left_out"][PAIR.name].keys() >= {"value", "ci_low", "ci_high", "positives", "negatives"}
+    own = [e for e in examples() if e.source == PAIR.positive]
+    counts = [sum((e.label == "covid19") == sick for e in own) for sick in (True, False)]
+    found = entry["own_source"].get(PAIR.name)
+    assert (found is not None) == all(counts)
+    assert found is None or [found["positives"], found["negatives"]] == counts
     assert json.loads((trainings.out / "candidates.json").read_text()) == json.loads(json.dumps(table))
 
 

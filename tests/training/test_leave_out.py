@@ -73,7 +73,12 @@ class TestRun:
             return {"auroc": {"value": 0.75}}
 
         monkeypatch.setattr(leave_out, "fit", fit)
+
+        def measure_own(_network, own, _read):
+            seen.update(own=own)
+
         monkeypatch.setattr(leave_out, "measure", measure)
+        monkeypatch.setattr(leave_out, "measure_own", measure_own)
         trainings = Trainings(tmp_path, tmp_path / "runs", FitConfig(), lungs=None)
         return trainings.run_pair(SourcePair("a", "c"), examples), seen
 
@@ -84,6 +89,7 @@ class TestRun:
         assert {e.split for e in seen["validation"]} == {"val"}
         assert [e.label for e in seen["left_out"]].count("covid19") == 12
         assert len(seen["left_out"]) == 12 + 30
+        assert {e.source for e in seen["own"]} == {"a"}
         assert json.loads((tmp_path / "runs/a-c/result.json").read_text()) == result
 
     def test_a_result_that_is_there_is_read_and_not_made_again(self, tmp_path, monkeypatch):
@@ -96,6 +102,18 @@ class TestRun:
         monkeypatch.setattr(leave_out, "_MOST", 5)
         _, seen = self.run(tmp_path, monkeypatch, COHORT)
         assert [e.label for e in seen["left_out"]] == ["covid19"] * 5 + ["bacterial_pneumonia"] * 5
+
+
+class TestOwnSource:
+    def test_its_own_sick_and_others_are_told_apart(self, monkeypatch):
+        own = [*examples_of("a", "covid19", 3), *examples_of("a", "normal", 4)]
+        monkeypatch.setattr(leave_out, "_scores", lambda _network, _inputs: np.array([9, 8, 2, 1, 3, 1, 1]))
+        found = leave_out.measure_own(None, own, lambda _: None)
+        assert (found["positives"], found["negatives"]) == (3, 4)
+        assert found["auroc"]["value"] == pytest.approx(11 / 12)
+
+    def test_a_source_of_one_class_has_none(self):
+        assert leave_out.measure_own(None, examples_of("a", "covid19", 3), None) is None
 
 
 def counted(tp, fn, fp, tn):

@@ -77,6 +77,7 @@ def test_candidates_have_a_row_each_and_every_pair_a_column(folder):
             "words": "One",
             "validation": {"binary_auroc": estimate(0.9)},
             "left_out": {"p against q": estimate(0.6)},
+            "own_source": {"p against q": estimate(0.5)},
         },
         "b": {"words": "Two", "validation": {"binary_auroc": estimate(0.8)}, "left_out": {}},
     }
@@ -86,6 +87,8 @@ def test_candidates_have_a_row_each_and_every_pair_a_column(folder):
     assert table[texts.CANDIDATE_MEASURES["binary_auroc"]] == ["0.900 (0.800 to 1.000)", "0.800 (0.700 to 0.900)"]
     title = texts.CANDIDATE_LEFT_OUT.format(pair="p against q")
     assert table[title] == ["0.600 (0.500 to 0.700)", texts.NOT_DEFINED]
+    own = texts.CANDIDATE_OWN_SOURCE.format(pair="p against q")
+    assert table[own] == ["0.500 (0.400 to 0.600)", texts.NOT_DEFINED]
     assert measured.candidate_batches(folder) == 300
 
 
