@@ -313,7 +313,8 @@ def _check_classes(validation: Sequence[Example]) -> None:
 
 def _draft_card(out: Path, config: dict[str, Any], cohort: dict[str, int]) -> ModelCard:
     """A card that lets the network be loaded before anything is measured."""
-    earlier = [] if config["initial"] in _FIRST_WEIGHTS else np.atleast_1d(config["initial"]).tolist()
+    initial = config["initial"]
+    earlier = [] if isinstance(initial, str) and initial in _FIRST_WEIGHTS else np.atleast_1d(initial).tolist()
     card = ModelCard(
         name=DEFAULT_MODEL,
         version=VERSION,
@@ -323,9 +324,9 @@ def _draft_card(out: Path, config: dict[str, Any], cohort: dict[str, int]) -> Mo
         calibration=Calibration({t.name: 1.0 for t in TASKS}, {}, {t.name: 0.0 for t in TASKS}),
         saliency_scale={t.name: 1.0 for t in TASKS},
         training={
-            "config": config | {"initial": "earlier networks" if earlier else config["initial"]},
+            "config": config | {"initial": "earlier networks" if earlier else initial},
             "images": cohort,
-            "initial_weights": [_earlier(Path(path)) for path in earlier] or _FIRST_WEIGHTS[config["initial"]],
+            "initial_weights": [_earlier(Path(path)) for path in earlier] or _FIRST_WEIGHTS[initial],
             "keras": keras.__version__,
             "backend": keras.backend.backend(),
             "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -158,7 +158,9 @@ class TestTrainClassifier:
         first = train_classifier(without_test, tmp_path, tmp_path / "first", SETTINGS, resume=False)
         bare = tmp_path / "bare.keras"
         bare.write_bytes((tmp_path / "first" / "detector.keras").read_bytes())
-        settings = SETTINGS | {"initial": (str(tmp_path / "first" / "detector.keras"), str(bare))}
+        settings = SETTINGS | {
+            "initial": [str(tmp_path / "first" / "detector.keras"), str(bare)]
+        }  # as the command has it
         card = train_classifier(without_test, tmp_path, tmp_path / "out", settings, resume=False)
         assert card.training["initial_weights"] == [
             {"sha256": first.sha256, "training": first.training}, {"sha256": first.sha256}
