@@ -32,7 +32,7 @@ from detector.schema import BINARY, COVID19, TASKS, THREE_CLASS
 from detector.training.audit import SourcePair, source_pairs
 from detector.training.candidates import compare_candidates
 from detector.training.evaluate import Answers, answer_all, evaluate, make_folder, truth_index
-from detector.training.fit import IMAGENET, RANDOM, FitConfig, fit
+from detector.training.fit import IMAGENET, RANDOM, FitConfig, fit, make_repeatable
 from detector.training.fit_gate import (
     PER_CHANGE,
     PER_GROUP,
@@ -98,6 +98,7 @@ def train_classifier(manifest: Path, images: Path, out: Path, settings: dict[str
         OutputError: if `out` can't be written.
         ModelError: if `resume` finds the checkpoint of another run.
     """
+    make_repeatable()
     train, validation = (read_manifest(manifest, split=split) for split in ("train", "val"))
     _check_classes(validation)
     make_folder(out)

@@ -168,6 +168,21 @@ def fit(
     return network
 
 
+def make_repeatable() -> None:
+    """Have TensorFlow run one operation at a time, each on all cores; to be called before anything is computed.
+
+    Operations that run beside each other add up gradients in the order in which they happen to end. Two runs of one
+    seed then differ in the last bits after a few batches, and a resumed run from one that was not interrupted.
+    """
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf  # noqa: PLC0415 - other backends come without it
+
+        try:
+            tf.config.threading.set_inter_op_parallelism_threads(1)
+        except RuntimeError:
+            _LOG.warning("TensorFlow runs already: this training can't be repeated to the bit")
+
+
 def initialise(network: keras.Model, initial: str | Sequence[str]) -> None:
     """Give a new network its first weights: ImageNet's, or the mean of those of earlier runs.
 

@@ -3,6 +3,8 @@
 import json
 import math
 import re
+import subprocess
+import sys
 from dataclasses import replace
 
 import keras
@@ -30,7 +32,7 @@ from detector.training.fit import (
 from detector.training.imagenet import load_imagenet_weights
 from detector.training.manifest import LABELS, Example, read_image, read_manifest
 from detector.training.views import LungMasks, plain_view, read_working
-from tests.conftest import encode
+from tests.conftest import ROOT, encode
 
 CONFIG = FitConfig(batches=4, batch_size=2, warmup_batches=1, frozen_units=1, validate_every=2, seed=7)
 KINDS = ("weight", "average", "best")  # of weights in a checkpoint
@@ -574,3 +576,15 @@ class TestPredictAndValidate:
         )[..., None]
         assert not inputs[fields].any()
         np.testing.assert_array_equal(inputs[~fields], plain[~fields])
+
+
+@pytest.mark.parametrize(("before", "threads", "said"), [("", "1", False), ("tf.zeros(1) + 1; ", "0", True)])
+def test_a_training_runs_one_operation_at_a_time_and_says_when_it_is_too_late(before, threads, said):
+    code = (
+        "import logging; logging.basicConfig(format='%(message)s'); import tensorflow as tf; "
+        f"from detector.training.fit import make_repeatable; {before}make_repeatable(); "
+        "print(tf.config.threading.get_inter_op_parallelism_threads())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.split() == [threads]
+    assert ("can't be repeated" in done.stderr) == said
