@@ -101,10 +101,10 @@ class Classifier:
         check_weights(path, card.sha256)
         graph = load_graph(path.with_suffix(GRAPHS), card.graph, weights=card.sha256)
         network = cache(lambda: load_network(path, card.sha256))
-        if graph is None:
+        run = None if graph is None else graph.function(_IMAGE, _OUTPUTS)
+        if run is None:
             run, kernels = compile_classifier(network()), _kernels(network())
         else:
-            run = graph.function(_IMAGE, _OUTPUTS)
             kernels = {task.name: graph.constant(f"{_KERNEL}{task.name}") for task in TASKS}
         lung_fields = LungFields.load(folder, LUNG_PREPROCESSING_ID)
         return cls(run, kernels, card, lung_fields, load_gate(folder, card.gate), load=network)

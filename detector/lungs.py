@@ -66,7 +66,8 @@ class LungFields:
         check_weights(path, sha256)
         graph = load_graph(path.with_suffix(GRAPHS), card.get("graph"), weights=sha256)
         network = cache(lambda: load_network(path, sha256))
-        run = compile_lungs(network()) if graph is None else graph.function(_IMAGE, [_ANSWER])
+        run = None if graph is None else graph.function(_IMAGE, [_ANSWER])
+        run = run or compile_lungs(network())
         run(tf.zeros(run.inputs[0].shape))  # the first run is slow; no image should pay for it
         return cls(run, network)
 

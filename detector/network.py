@@ -158,11 +158,14 @@ class Graph:
     def __init__(self, definition: Any) -> None:
         self._definition = definition
 
-    def function(self, image: str, answers: Sequence[str]) -> Any:
+    def function(self, image: str, answers: Sequence[str]) -> Any | None:
         """The concrete function from the placeholder of that name to a list of the tensors of those names.
 
+        None where this TensorFlow does not know an operation of the graph, or the graph a name: then the network must
+        be built.
+
         Raises:
-            ModelError: if this TensorFlow does not know an operation of the graph, or the graph a name.
+            ModelError: if there is no placeholder of that name.
         """
         import tensorflow as tf  # noqa: PLC0415
 
@@ -177,7 +180,8 @@ class Graph:
                 tf.TensorSpec(shape, placeholder["dtype"].type)
             )
         except ValueError as error:
-            raise ModelError(f"The compiled network cannot be used: {error}.") from error
+            _LOG.warning("The compiled network cannot be used, and is built from its layers: %s", error)
+            return None
 
     def constant(self, name: str) -> np.ndarray:
         """The constant of that name.
