@@ -75,7 +75,7 @@ def _about(metrics: Mapping[str, Any], card: ModelCard) -> str:
     notes = "".join(f"<li>{escape(note)}</li>" for note in cohort["notes"])
     return small + (
         f"<p><b>{counts['images']:,} images of {counts['patients']:,} patients</b> were analysed, "
-        f"{len(metrics['rejected']):,} more were refused and stand in no figure. "
+        f"{len(metrics['rejected']):,} refused, which stand in no figure. "
         f"Every interval is a 95 % interval: patients were drawn with replacement {cohort['resamples']:,} times, each "
         f"with all of their images. <b>n</b> is the number of images that a figure and its interval rest on, for a "
         f"sensitivity those with the disease alone. <span class='few'>†</span> marks fewer than {FEW}: there the "

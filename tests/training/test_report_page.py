@@ -81,7 +81,7 @@ class TestReportPage:
         text = without_scripts(page(refused))
         assert "1 as too_small" in text
         assert "a.png" in text
-        assert "1 more were refused" in text
+        assert "1 refused" in text
 
     def test_nothing_analysed_is_still_a_page(self):
         text = without_scripts(page(answers_of([])))
