@@ -27,6 +27,8 @@ from detector.schema import Radiograph, in_unit_range
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    _Decoded = tuple[np.ndarray, str, str | None, tuple[str, ...]]  # pixels, format, view position, warnings
+
 MAX_PIXELS = 50_000_000  # the largest detectors have 4280 x 3520 = 15 million
 MAX_PICTURE_BYTES = 25 * 2**20
 MAX_DICOM_BYTES = 64 * 2**20  # a 4280 x 3520 16-bit radiograph is 30 MB
@@ -56,12 +58,18 @@ _BLOCK = 256  # rows at a time, where the whole picture would need several copie
 _FULL_RANGE_SHARE = 0.5  # a 16-bit picture whose maximum lies below half of full scale holds fewer bits
 
 
-def read_radiograph(data: bytes, *, on_size: Callable[[int], None] = lambda _pixels: None) -> Radiograph:
+def read_radiograph(
+    data: bytes,
+    *,
+    on_size: Callable[[int], None] = lambda _pixels: None,
+    on_grey: Callable[[np.ndarray], None] = lambda _grey: None,
+) -> Radiograph:
     """Decode one file in this process; `detector.sandbox` does the same in a child with limits.
 
     Args:
         data: the file's bytes.
         on_size: called with the number of pixels as soon as the header has passed its checks.
+        on_grey: called with the pixels as soon as they have passed theirs, before they are hashed.
 
     Returns:
         The image as displayed: orientation applied, bone white. Equal pictures have equal arrays, whatever files they
@@ -72,7 +80,23 @@ def read_radiograph(data: bytes, *, on_size: Callable[[int], None] = lambda _pix
             `detector.errors`.
     """
     check_bytes(data)
-    return _read_dicom(data, on_size) if is_dicom(data) else _read_picture(data, on_size)
+    read = _read_dicom if is_dicom(data) else _read_picture
+    grey, file_format, view_position, warnings = read(data, on_size)
+    low, high = grey.min(), grey.max()
+    if not (np.isfinite([low, high]).all() and low < high):  # a NaN anywhere makes both NaN
+        raise NoContrastError(f"The pixels reach from {low} to {high}.")
+    grey = np.ascontiguousarray(_of_fewest_bits(grey))
+    on_grey(grey)
+    pixel_hash = hashlib.sha256(np.array(grey.shape, "<u4"))
+    pixel_hash.update(grey)  # a large image's copies would cost as much as its hash
+    return Radiograph(
+        grey=grey,
+        file_format=file_format,
+        sha256=hashlib.sha256(data).hexdigest(),
+        pixel_sha256=pixel_hash.hexdigest(),
+        view_position=view_position,
+        warnings=warnings,
+    )
 
 
 def is_dicom(data: bytes) -> bool:
@@ -107,17 +131,17 @@ def name_warnings(name: str, file_format: str) -> tuple[str, ...]:
     return (f"The file is named like {promised} but holds {file_format}; it was read as {file_format}.",)
 
 
-def _read_dicom(data: bytes, on_size: Callable[[int], None]) -> Radiograph:
+def _read_dicom(data: bytes, on_size: Callable[[int], None]) -> _Decoded:
     from detector import dicom  # noqa: PLC0415 - half a second that only the process that decodes should spend
 
     header = dicom.read_header(data)
     _check_size(header.rows, header.columns)
     on_size(header.rows * header.columns)
     image = dicom.decode(header)
-    return _radiograph(data, image.pixels, "DICOM", image.warnings, view_position=image.view_position)
+    return image.pixels, "DICOM", image.view_position, image.warnings
 
 
-def _read_picture(data: bytes, on_size: Callable[[int], None]) -> Radiograph:
+def _read_picture(data: bytes, on_size: Callable[[int], None]) -> _Decoded:
     header = read_picture_header(data)
     _check_size(header.rows, header.columns)
     on_size(header.rows * header.columns)
@@ -128,30 +152,11 @@ def _read_picture(data: bytes, on_size: Callable[[int], None]) -> Radiograph:
     stored = _imdecode(encoded, cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR)
     grey, colour_warnings = _to_grey(stored)
     grey, range_warnings = _of_full_range(grey)
-    return _radiograph(data, grey, header.file_format, _joined(header, colour_warnings, range_warnings))
+    return grey, header.file_format, None, _joined(header, colour_warnings, range_warnings)
 
 
 def _joined(header: PictureHeader, *more: tuple[str, ...]) -> tuple[str, ...]:
     return header.warnings + tuple(warning for warnings in more for warning in warnings)
-
-
-def _radiograph(
-    data: bytes, grey: np.ndarray, file_format: str, warnings: tuple[str, ...], view_position: str | None = None
-) -> Radiograph:
-    low, high = grey.min(), grey.max()
-    if not (np.isfinite([low, high]).all() and low < high):  # a NaN anywhere makes both NaN
-        raise NoContrastError(f"The pixels reach from {low} to {high}.")
-    grey = np.ascontiguousarray(_of_fewest_bits(grey))
-    pixel_hash = hashlib.sha256(np.array(grey.shape, "<u4"))
-    pixel_hash.update(grey)  # a large image's copies would cost as much as its hash
-    return Radiograph(
-        grey=grey,
-        file_format=file_format,
-        sha256=hashlib.sha256(data).hexdigest(),
-        pixel_sha256=pixel_hash.hexdigest(),
-        view_position=view_position,
-        warnings=warnings,
-    )
 
 
 def _check_size(rows: int, columns: int) -> None:

@@ -132,11 +132,12 @@ class _Worker:
         deadline = _Deadline(process, SECONDS)
         try:
             _send(process.stdin, data)
-            reply = _receive_json(process.stdout)
+            reply = _receive_reply(process.stdout)
             if "size" in reply:  # the header is sound, and how long its pixels may take is known
                 deadline.extend(SECONDS_A_MEGAPIXEL * min(int(reply["size"]), image_io.MAX_PIXELS) / 1e6)
-                reply = _receive_json(process.stdout)
-            radiograph = _radiograph(reply, process.stdout)
+                reply = _receive_reply(process.stdout)
+            grey = _grey(reply, process.stdout)
+            radiograph = _radiograph(grey, _receive_reply(process.stdout))
         except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
             self._replace()
             if deadline.passed:
@@ -305,19 +306,30 @@ def _receive_json(pipe: IO[bytes]) -> dict[str, Any]:
     return dict(json.loads(_receive(pipe, _LONGEST_MESSAGE)))
 
 
-def _radiograph(reply: dict[str, Any], pipe: IO[bytes]) -> Radiograph:
-    """Build the answer, or raise the refusal, that a child has sent."""
+def _receive_reply(pipe: IO[bytes]) -> dict[str, Any]:
+    """Receive one reply of a child, or raise the refusal that it is."""
+    reply = _receive_json(pipe)
     if "refused" in reply:
         raise refusals().get(reply["refused"], UnreadableError)(str(reply["message"]))
     if "failed" in reply:
         _LOG.error("decoding failed unexpectedly\n%s", reply["failed"])
         raise DecoderCrashError("Decoding failed unexpectedly.")
+    return reply
+
+
+def _grey(reply: dict[str, Any], pipe: IO[bytes]) -> np.ndarray:
+    """Receive the pixels that a reply announces, (rows, columns)."""
     rows, columns = int(reply["rows"]), int(reply["columns"])
     if min(rows, columns) < 1 or rows * columns > image_io.MAX_PIXELS:
         raise ValueError(f"The decoder sent {rows} x {columns} pixels.")
     grey = np.empty((rows, columns), _KINDS[reply["kind"]])
     if pipe.readinto(grey.data.cast("B")) < grey.nbytes:
         raise EOFError
+    return grey
+
+
+def _radiograph(grey: np.ndarray, reply: dict[str, Any]) -> Radiograph:
+    """Build the answer from what a child has sent."""
     view = reply["view_position"]
     return Radiograph(
         grey=grey,
@@ -389,23 +401,40 @@ def _limit() -> None:
 
 
 def _answer(data: bytes, replies: IO[bytes], complaints: IO[bytes], memory: _MemoryErrors) -> None:
+    """Send the pixels while they are hashed, and what else is known of them afterwards."""
     _empty(complaints)
     memory.seen = False
-    try:
-        radiograph = image_io.read_radiograph(data, on_size=lambda pixels: _send_json(replies, {"size": pixels}))
+    sending: list[threading.Thread] = []
+
+    def send(grey: np.ndarray) -> None:
         complaints.seek(0)
         if _CUT_OFF in complaints.read():
-            raise UnreadableError("The JPEG's pixels end before its end marker.")  # noqa: TRY301
+            raise UnreadableError("The JPEG's pixels end before its end marker.")
+        sending.append(threading.Thread(target=_send_grey, args=(replies, grey)))
+        sending[0].start()
+
+    try:
+        radiograph = image_io.read_radiograph(
+            data, on_size=lambda pixels: _send_json(replies, {"size": pixels}), on_grey=send
+        )
+        reply = _description(radiograph)
     except (RejectedError, MemoryError) as error:
         if memory.seen or isinstance(error, MemoryError):
             error = DecodingLimitError("Decoding ran out of memory.")
-        return _send_json(replies, {"refused": error.code, "message": str(error)[:1000]})
+        reply = {"refused": error.code, "message": str(error)[:1000]}
     except Exception as error:  # noqa: BLE001 - the parent is told, without what the file says of its patient
         frames = "".join(traceback.format_tb(error.__traceback__))
-        return _send_json(replies, {"failed": f"{frames}{type(error).__name__}"[-4000:]})
-    _send_json(replies, _description(radiograph))
-    replies.write(radiograph.grey.data.cast("B"))
-    return replies.flush()
+        reply = {"failed": f"{frames}{type(error).__name__}"[-4000:]}
+    for thread in sending:
+        thread.join()
+    _send_json(replies, reply)
+
+
+def _send_grey(pipe: IO[bytes], grey: np.ndarray) -> None:
+    rows, columns = grey.shape
+    _send_json(pipe, {"rows": rows, "columns": columns, "kind": grey.dtype.name})
+    pipe.write(grey.data.cast("B"))
+    pipe.flush()
 
 
 def _empty(file: IO[bytes]) -> None:
@@ -419,9 +448,6 @@ def _send_json(pipe: IO[bytes], message: dict[str, Any]) -> None:
 
 def _description(radiograph: Radiograph) -> dict[str, Any]:
     return {
-        "rows": radiograph.rows,
-        "columns": radiograph.columns,
-        "kind": radiograph.grey.dtype.name,
         "file_format": radiograph.file_format,
         "sha256": radiograph.sha256,
         "pixel_sha256": radiograph.pixel_sha256,

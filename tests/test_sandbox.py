@@ -28,7 +28,7 @@ from tests.hostile import make
 HANG = """
 import sys, time
 from detector import image_io, sandbox
-image_io.read_radiograph = lambda data, on_size: {body}
+image_io.read_radiograph = lambda data, on_size, on_grey: {body}
 sandbox.serve()
 """
 
@@ -207,15 +207,21 @@ def test_what_a_decoder_prints_never_reaches_the_answers(worker, stand_in, body,
 
 
 def test_answer_of_impossible_size_is_not_believed(worker, stand_in):
-    stand_in("image_io.Radiograph(__import__('numpy').broadcast_to(b'0', (10**6, 10**6)), '', '', '')")
-    with pytest.raises(DecoderCrashError):
+    stand_in("on_grey(__import__('numpy').broadcast_to(b'0', (10**6, 10**6)))")
+    with pytest.raises(DecoderCrashError, match="ValueError"):
         worker.read(make.png())
 
 
 @pytest.mark.parametrize("dtype", ["object", "float64", "int8"])
 def test_pixels_of_another_kind_are_not_believed(worker, stand_in, dtype):
-    stand_in(f"image_io.Radiograph(__import__('numpy').zeros((64, 64), '{dtype}'), '', '', '')")
-    with pytest.raises(DecoderCrashError):
+    stand_in(f"on_grey(__import__('numpy').zeros((64, 64), '{dtype}'))")
+    with pytest.raises(DecoderCrashError, match="KeyError"):
+        worker.read(make.png())
+
+
+def test_pixels_without_an_end_are_no_answer(worker, stand_in):
+    stand_in("(on_grey(__import__('numpy').zeros((64, 64), 'uint8')), int('x'))")
+    with pytest.raises(DecoderCrashError, match="unexpectedly"):
         worker.read(make.png())
 
 

@@ -6,10 +6,8 @@ removes an ended session only when another one comes or goes: on one clinician's
 
 from __future__ import annotations
 
-import ctypes
 import threading
 import time
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import streamlit as st
@@ -19,6 +17,7 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 from streamlit.runtime.state import SessionState
 
 from detector import garbage
+from detector.ui import memory
 from detector.ui.session import Session
 
 if TYPE_CHECKING:
@@ -34,6 +33,7 @@ _LONGEST_PAUSE = 10.0  # seconds between two looks
 def guard() -> None:
     """Protect the session that calls: to be called on every run of the page, before anything is uploaded."""
     MultiPartParser.spool_max_size = _UPLOAD_BYTES
+    memory.share_arenas()
     context = get_script_run_ctx()
     if context is not None and runtime.exists():
         # The page's own memory of the session, let go of by name: Streamlit may hold on to an ended session's state.
@@ -104,7 +104,7 @@ def _close(server: runtime.Runtime, session_id: str) -> None:
         if held is not None:
             _empty(held.session)
         garbage.collect()  # a session is a ring of references: without this its pictures stay until memory is short
-        _give_back()
+        memory.give_back()
 
     # Streamlit wants it on its own thread and gives no public way there; a test in the browser holds it to that.
     server._get_async_objs().eventloop.call_soon_threadsafe(close)  # noqa: SLF001
@@ -119,9 +119,3 @@ def _empty(session: AppSession) -> None:
     session._fragment_storage.clear()  # noqa: SLF001
     session._session_state = SessionState()  # noqa: SLF001 - its own `clear` keeps the callbacks
     session.flush_browser_queue()
-
-
-def _give_back() -> None:
-    """Return freed memory to the system, where the C library can: it would keep the pages, pictures and all."""
-    with suppress(OSError, AttributeError, TypeError):  # TypeError: Windows has no library without a name
-        ctypes.CDLL(None).malloc_trim(0)

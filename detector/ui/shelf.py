@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 SMALL_SIDE = 96  # pixels of the longer side: 11 mm at 220 dots an inch in a printed list
-_HELD = 16  # display copies of a session: stepping back and forth decodes nothing
+_HELD = 8  # display copies of a session: stepping back and forth decodes nothing
 
 
 class Shelf:

@@ -52,7 +52,7 @@ def test_session_of_many_files_holds_few_copies_and_a_forgotten_one_none(composi
     sources = [Source(str(i), f"{i}.png", lambda data=data: data) for i, data in enumerate(files)]
     analyst.ask(sources, classifier)
     assert isinstance(analyst.wait_for("19", 120), Case)
-    assert len(analyst._shelf) == 16
+    assert len(analyst._shelf) == 8
     assert analyst.answer("0").image.shape == (512, 512)
     analyst.ask(sources[:1], classifier)
     assert len(analyst._shelf) == 1
