@@ -10,7 +10,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from detector.ui import texts
+from detector.ui import memory, texts
 from detector.ui.cases import Case, Failure, analysed
 from detector.ui.shelf import Shelf
 
@@ -145,6 +145,7 @@ class Analyst:
                     self._shelf.keep(lambda shelved: shelved[0] in self._results)
                 self._done, self._running = self._done + 1, None
                 self._change.notify_all()
+        memory.give_back()  # what decoding took for a moment would be kept for the next time, by every session
 
     def _next(self) -> Source | None:
         with self._change:

@@ -45,7 +45,9 @@ def judgement(prediction: Prediction, pre_test: float) -> tuple[str, str]:
     why = texts.POST_TEST_WHY.format(
         kind=kind, value=ratio.value, low=ratio.ci_low, high=ratio.ci_high, cohort=ratios.cohort
     )
-    return headline, f"{why} {texts.LR_FLATTERS if ratios.flatters else texts.LR_MEASURED}"
+    said = [why, texts.LR_FLATTERS if ratios.flatters else texts.LR_MEASURED]
+    said += [texts.LR_MAY_SAY_NOTHING] * (ratio.ci_low <= 1 <= ratio.ci_high)
+    return headline, " ".join(said)
 
 
 def disagreement(case: Case, prediction: Prediction, card: ModelCard) -> str | None:

@@ -155,6 +155,7 @@ LR_FLATTERS = (
     "Elsewhere the X-ray tells less."
 )
 LR_MEASURED = "Sources that the network had not seen."
+LR_MAY_SAY_NOTHING = "The interval holds 1: there, this answer may say nothing."
 POST_TEST_INDETERMINATE = "After it: **{value:.0%}**, as before"
 POST_TEST_INDETERMINATE_WHY = "The network does not know, so the X-ray changes nothing."
 POST_TEST_UNKNOWN = "After it: not known"

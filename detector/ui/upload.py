@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import streamlit as st
+from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from detector.errors import SampleDownloadError, SampleNetworkError
 from detector.schema import BACTERIAL_PNEUMONIA, COVID19, NORMAL
@@ -16,6 +18,8 @@ from detector.ui.sources import Source
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from streamlit.typing import UploadedFile
 
 _COMPOSITES = Path(__file__).resolve().parents[2] / "assets" / "composites"
 _EXAMPLE_ORDER = (COVID19, BACTERIAL_PNEUMONIA, NORMAL)
@@ -30,7 +34,7 @@ def render_upload() -> list[Source]:
         uploads = _uploader(texts.UPLOAD, texts.UPLOAD_HELP, f"uploads_{now.upload_round}", several=True)
     with folder:
         uploads += _uploader(texts.UPLOAD_FOLDER, texts.UPLOAD_HELP, f"folder_{now.upload_round}", several="directory")
-    now.uploaded = [Source(upload.file_id, upload.name, upload.getvalue) for upload in uploads]
+    now.uploaded = _sources(uploads)
     found = [*now.kept, *now.uploaded, *_fetched(now)]
     _render_below(now, found)
     return found or examples()
@@ -55,6 +59,21 @@ def _uploader(label: str, explanation: str, key: str, *, several: bool | str) ->
     return list(
         st.file_uploader(label, accept_multiple_files=several, help=explanation, key=key, max_upload_size=_LIMIT)
     )
+
+
+def _sources(uploads: Sequence[UploadedFile]) -> list[Source]:
+    """What was uploaded, by the bytes that the server holds.
+
+    Streamlit gives every run of the page a copy of every upload of its own; to hold on to that would double them.
+    """
+    context = get_script_run_ctx()
+    records = context.uploaded_file_mgr.get_files(context.session_id, [upload.file_id for upload in uploads])
+    held = {record.file_id: record for record in records}
+    return [
+        Source(upload.file_id, upload.name, partial(getattr, held[upload.file_id], "data"))
+        for upload in uploads
+        if upload.file_id in held
+    ]
 
 
 def _fetched(now: Session) -> list[Source]:

@@ -80,8 +80,17 @@ def test_nothing_measured_is_no_ratio(tmp_path):
 def test_shipped_files_have_ratios_for_every_operating_point():
     for name in read_card(MODELS / f"{DEFAULT_MODEL}.json").calibration.operating_points:
         ratios = read_ratios(name)
-        assert ratios.positive.value > ratios.negative.value > 0
+        for ratio in (ratios.positive, ratios.negative):
+            assert 0 < ratio.ci_low <= ratio.value <= ratio.ci_high
         assert not ratios.flatters  # they were measured on sources that were left out
+
+
+@pytest.mark.parametrize(("low", "high", "said"), [(0.9, 16, True), (1, 16, True), (1.1, 16, False), (0.1, 0.9, False)])
+def test_ratio_that_may_be_one_is_said_to_say_nothing(monkeypatch, low, high, said):
+    ratios = Ratios(LikelihoodRatio(4, low, high), LikelihoodRatio(0.25, 0.1, 1), "hospital X", flatters=False)
+    monkeypatch.setattr(page, "read_ratios", lambda _: ratios)
+    _, why = page.judgement(POSITIVE, 0.2)
+    assert (texts.LR_MAY_SAY_NOTHING in why) == said
 
 
 def test_positive_answer_raises_and_negative_lowers(monkeypatch):
