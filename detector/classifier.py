@@ -220,7 +220,8 @@ def _compile(
         tensors = [features, pooled, tf.concat([_statistics(m) for m in maps], axis=1), binary, three_class]
         return [tf.identity(tensor, name=name) for tensor, name in zip(tensors, _OUTPUTS, strict=True)]
 
-    return tf.function(run).get_concrete_function(tf.TensorSpec((batch, size, size, 1), tf.float32, name=_IMAGE))
+    spec = tf.TensorSpec((batch, size, size, 1), tf.float32, name=_IMAGE)
+    return tf.function(run, autograph=False).get_concrete_function(spec)  # autograph would write a file into /tmp
 
 
 def _statistics(maps: tf.Tensor) -> tf.Tensor:

@@ -87,7 +87,8 @@ def compile_lungs(network: keras.Model) -> tf.types.experimental.ConcreteFunctio
     """The network as one compiled function of one image, (1, size, size, 1) to logits of that shape."""
     run = with_constant_weights(network)
     signature = tf.TensorSpec((1, *network.input_shape[1:]), tf.float32, name=_IMAGE)
-    return tf.function(lambda image: [tf.identity(run(image), name=_ANSWER)]).get_concrete_function(signature)
+    answer = tf.function(lambda image: [tf.identity(run(image), name=_ANSWER)], autograph=False)
+    return answer.get_concrete_function(signature)
 
 
 def build_lung_network(input_size: int) -> keras.Model:
