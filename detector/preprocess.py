@@ -13,12 +13,19 @@ classifier is given the picture round the lungs (`lung_crop`).
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
 from detector.schema import Geometry, NetworkInput, in_unit_range
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 PREPROCESSING_ID = "trim-area224-gauss1.4-lungs160-rank-v2"
 LUNG_PREPROCESSING_ID = "trim-area224-area160-gauss1.0-rank-v1"
@@ -36,6 +43,8 @@ _MIDDLE_HEIGHT, _MIDDLE_WIDTH = 0.5, 0.6  # of the picture, about its middle, th
 _ONE_SIDED = 0.8  # of the lungs' pixels on one side of the picture's middle: the other lung was not found
 _RANK_KNOTS = 256  # quantiles that describe the tone curve
 _RANK_MARGIN = 0.15  # share of each side left out of the ranking, so that borders don't move it
+_BLOCK = 64  # rows that are brought to the grid's width at a time
+_LARGE = 1_000_000  # pixels: more are worth a second thread
 _RANK_SCALE = 2.0  # ranks in [0, 1] become [-1, 1], the range that the ImageNet weights expect
 
 
@@ -82,7 +91,7 @@ def frame_picture(grey: np.ndarray) -> Frame:
     if grey.ndim != 2:
         msg = f"grey must be (rows, columns). Received shape {grey.shape}."
         raise ValueError(msg)
-    working = _resize(np.asarray(in_unit_range(grey), np.float32), WORKING_SIZE, WORKING_SIZE)
+    working = _resize(_narrowed(grey), WORKING_SIZE, WORKING_SIZE)
     return Frame(working, content_box(working), *grey.shape)
 
 
@@ -238,6 +247,38 @@ def _flat_margins(ranges: np.ndarray) -> tuple[int, int]:
     if busy.size == 0:
         return 0, 0
     return min(int(busy[0]), limit), min(int(len(ranges) - 1 - busy[-1]), limit)
+
+
+def _narrowed(grey: np.ndarray) -> np.ndarray:
+    """In [0, 1], and no wider than the working grid if it is larger both ways; its height is kept.
+
+    Some rows at a time: a large picture in float32 would push the networks' weights out of the processor's cache.
+    """
+    if min(grey.shape) < WORKING_SIZE:
+        return np.asarray(in_unit_range(grey), np.float32)
+    narrow = np.empty((len(grey), WORKING_SIZE), np.float32)
+
+    def fill(tops: Sequence[int]) -> None:
+        for top in tops:
+            block = grey[top : top + _BLOCK].astype(np.float32, copy=False)
+            narrow[top : top + _BLOCK] = _resize(block, len(block), WORKING_SIZE)
+
+    tops = range(0, len(grey), _BLOCK)
+    second_half = _helper().submit(fill, tops[len(tops) // 2 :]) if grey.size > _LARGE else None
+    fill(tops if second_half is None else tops[: len(tops) // 2])
+    if second_half is not None:
+        second_half.result()
+    return narrow / np.float32(255) if grey.dtype == np.uint8 else narrow
+
+
+@cache
+def _helper() -> ThreadPoolExecutor:
+    """A second thread for large pictures: their rows are most of what is done before a network runs."""
+    return ThreadPoolExecutor(1, thread_name_prefix="rows")
+
+
+if hasattr(os, "register_at_fork"):  # a thread is not forked
+    os.register_at_fork(after_in_child=_helper.cache_clear)
 
 
 def _resize(image: np.ndarray, rows: int, columns: int) -> np.ndarray:

@@ -45,9 +45,10 @@ from detector.errors import (
 from detector.schema import Radiograph
 
 try:
+    import fcntl
     import resource
 except ImportError:  # Windows: the time limit remains
-    resource = None
+    fcntl = resource = None
 
 
 _LOG = logging.getLogger(__name__)
@@ -59,6 +60,9 @@ _STARVED = 0.25  # of the time: a child that had less of the processor waited fo
 START_SECONDS = 60.0  # a laptop that is loading TensorFlow at the same time
 _LONGEST_SECONDS = SECONDS + SECONDS_A_MEGAPIXEL * image_io.MAX_PIXELS / 1e6
 _LONGEST_MESSAGE = 2**16  # bytes of JSON
+_PIPE = (
+    2**20
+)  # bytes on their way, the most that Linux gives anyone: each time a pipe is full, two processes take turns
 _COMPLAINTS = 2**20  # bytes that decoders may write to standard error, and the largest file that the child may write
 _CUT_OFF = b"premature end"  # libjpeg's words for a JPEG whose pixels stop before its end marker
 _LENGTH = struct.Struct("<Q")
@@ -272,7 +276,7 @@ def _start_child() -> subprocess.Popen[bytes]:
     paths = [str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     # One thread decodes; more would each take a share of the memory limit.
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "OPENBLAS_NUM_THREADS": "1"}
-    return subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, "-m", "detector.sandbox"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -280,6 +284,10 @@ def _start_child() -> subprocess.Popen[bytes]:
         env=environment,
         start_new_session=True,  # Ctrl-C is for the parent, which lets the file at work be finished
     )
+    for pipe in (process.stdin, process.stdout):
+        with contextlib.suppress(AttributeError, OSError):  # a system without it, or without room: it stays as it is
+            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE)
+    return process
 
 
 def _send(pipe: IO[bytes], message: bytes | memoryview) -> None:

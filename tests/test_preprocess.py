@@ -1,3 +1,7 @@
+import multiprocessing
+import os
+
+import cv2
 import numpy as np
 import pytest
 
@@ -150,6 +154,25 @@ class TestFramePicture:
     def test_shrinking_averages_areas(self):
         checks = np.indices((448, 448)).sum(axis=0) % 2  # would alias into stripes
         np.testing.assert_allclose(frame_picture(checks.astype(np.float32)).working, 0.5)
+
+    @pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+    @pytest.mark.parametrize("shape", [(225, 224), (300, 1001), (1301, 1000), (2000, 2000)], ids=str)
+    def test_parts_of_a_picture_give_what_the_whole_gives(self, shape, dtype):
+        grey = (noise(*shape) * 255).astype(np.uint8) if dtype == np.uint8 else noise(*shape)
+        whole = grey / np.float32(255) if dtype == np.uint8 else grey
+        expected = cv2.resize(whole, (WORKING_SIZE, WORKING_SIZE), interpolation=cv2.INTER_AREA)
+        np.testing.assert_allclose(frame_picture(grey).working, expected, atol=1e-6)
+
+    @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system doesn't fork")
+    def test_a_forked_process_frames_large_pictures_too(self):
+        large = noise(1301, 1000)
+        frame_picture(large)  # its second thread now waits in this process
+        context = multiprocessing.get_context("fork")
+        child = context.Process(target=frame_picture, args=(large,))
+        child.start()
+        child.join(60)
+        child.kill()
+        assert child.exitcode == 0
 
     @pytest.mark.parametrize("shape", [(64,), (64, 64, 1), (3, 64, 64)], ids=str)
     def test_other_dimensions_are_named(self, shape):

@@ -55,7 +55,10 @@ def _line(row):
     if "failed" in row:
         return f"{row['what']:<55} failed: {row['failed'].strip().splitlines()[-1]}"
     limit = f"{'≥' if row['at_least'] else '≤'} {row['reach']:g}, then {row['then']:g}"
-    return f"{row['what']:<55} {row['value']:8.2f} {row['unit']:<3} {limit:<18} {'' if row['reached'] else 'missed'}"
+    strictest = row["figures"].get("strictest")
+    told = "" if strictest is None else f"(against the fastest baseline {strictest:.2f})"
+    verdict = "" if row["reached"] else "missed"
+    return f"{row['what']:<55} {row['value']:8.2f} {row['unit']:<3} {limit:<18} {verdict:<7} {told}".rstrip()
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ def ours():
 
 
 def folder():
-    """A folder of 64 files at 224 pixels without maps, rows on the disk."""
+    """A folder of files at 224 pixels without maps, rows on the disk."""
     import itertools
     import tempfile
     from pathlib import Path

@@ -7,16 +7,19 @@ import threading
 import time
 import urllib.request
 from contextlib import contextmanager, suppress
+from functools import cache, partial
 
 from detector.calibration import BALANCED
 from detector.classifier import Classifier
 from detector.pipeline import analyse
 from detector.schema import BINARY, COVID19
-from tests.benchmarks import pictures
+from detector.ui import texts
 from tests.benchmarks.measure import resident
 from tests.browser.conftest import CHROMIUM
-from tests.browser.test_page import bars
+from tests.browser.hands import bars
 from tests.conftest import ROOT
+
+COVID19_NAME = texts.CLASSES[COVID19]
 
 _PATIENCE = 600_000  # milliseconds
 
@@ -147,42 +150,67 @@ def upload_all(chromium, address, pid, *, sessions, files, each):
     return peak.bytes
 
 
-def drop_together(chromium, address, *, sessions, rounds):
+def drop_together(chromium, address, turns):
     """Upload one image in each session at one moment, several times over.
 
+    Args:
+        chromium: a browser.
+        address: of the page.
+        turns: each a dict of name to bytes, one a session.
+
     Returns:
-        ``seconds`` of every image from its drop until its bars are drawn, ``errors`` (how many had none) and
-        ``mixed_up`` (how many showed another image's probability).
+        For each turn ``seconds`` of every image from its drop until its bars are drawn, ``errors`` (how many had none)
+        and ``mixed_up`` (how many showed another image's probability).
     """
-    classifier = Classifier.load()
-    pages = [_open(chromium, address) for _ in range(sessions)]
-    seconds, errors, mixed_up = [], 0, 0
-    for turn in range(rounds):
-        data = [pictures.jpeg(turn * sessions + number, 512) for number in range(sessions)]
-        expected = [_probability(one, classifier) for one in data]
-        for number, page in enumerate(pages):
-            page.evaluate(_WATCH, f"{turn}-{number}.jpg")
+    pages = [_open(chromium, address) for _ in turns[0]]
+    found = []
+    for dropped in turns:
+        expected = probabilities_of(dropped)
+        for page, name in zip(pages, dropped, strict=True):
+            page.evaluate(_WATCH, name)
         began = time.time()  # the browser's clock, too
-        for number, (page, one) in enumerate(zip(pages, data, strict=True)):
-            name = f"{turn}-{number}.jpg"
-            # Only the newest upload counts: what was there goes with the session's reload between the turns.
+        for page, (name, data) in zip(pages, dropped.items(), strict=True):
             page.locator("input[type=file]").first.set_input_files(
-                [{"name": name, "mimeType": "image/jpeg", "buffer": one}]
+                [{"name": name, "mimeType": "image/jpeg", "buffer": data}]
             )
-        for number, page in enumerate(pages):
-            page.get_by_text(f"{turn}-{number}.jpg", exact=True).first.wait_for()
-            page.wait_for_function("window.answeredAt && Date.now() - window.answeredAt > 1000")
-            seconds.append(page.evaluate("window.answeredAt") / 1000 - began)
-            shown = next((value for name, value in bars(page).items() if name == "COVID-19"), None)
-            errors += shown is None
-            mixed_up += shown is not None and abs(shown - expected[number]) > 1e-4
-        for page in pages:
+        shown = {name: _answer_on(page, name) for page, name in zip(pages, dropped, strict=True)}
+        found.append(judged({name: (at - began, bars) for name, (at, bars) in shown.items()}, expected))
+        for page in pages:  # what was uploaded goes with its session
             page.reload()
             _rest(page)
-    return {"seconds": seconds, "errors": errors, "mixed_up": mixed_up}
+    return found
 
 
-def _probability(data, classifier):
-    logits = analyse(data, classifier).logits[BINARY.name]
-    answer = classifier.card.calibration.predict(BINARY, logits, operating_point=BALANCED)
-    return answer.probabilities[COVID19]
+def _answer_on(page, name):
+    """When a page has shown the answer to the image of that name, and its bars."""
+    page.get_by_text(name, exact=True).first.wait_for()
+    page.wait_for_function("window.answeredAt && Date.now() - window.answeredAt > 1000")
+    return page.evaluate("window.answeredAt") / 1000, bars(page)
+
+
+def judged(answers, expected):
+    """Hold what was shown against what should have been.
+
+    Args:
+        answers: name to seconds and bars, a dict of class name to probability.
+        expected: name to the probability of COVID-19.
+    """
+    shown = {name: drawn.get(COVID19_NAME) for name, (_, drawn) in answers.items()}
+    return {
+        "seconds": [seconds for seconds, _ in answers.values()],
+        "errors": sum(value is None for value in shown.values()),
+        "mixed_up": sum(value is not None and abs(value - expected[name]) > 1e-4 for name, value in shown.items()),
+    }
+
+
+def probabilities_of(dropped):
+    """Name to bytes, to name to the probability of COVID-19 that the page should show."""
+    classifier = _classifier()
+    logits = {name: analyse(data, classifier).logits[BINARY.name] for name, data in dropped.items()}
+    predict = partial(classifier.card.calibration.predict, BINARY, operating_point=BALANCED)
+    return {name: predict(values).probabilities[COVID19] for name, values in logits.items()}
+
+
+@cache
+def _classifier():
+    return Classifier.load()
