@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-from functools import cache
+from dataclasses import dataclass
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 import keras
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from detector.gate import Gate
+    from detector.network import Graph
 
 _LOG = logging.getLogger(__name__)
 
@@ -44,6 +46,21 @@ _OUTPUTS = tuple(f"answer_{name}" for name in ("features", "pooled", "texture", 
 _KERNEL = "kernel_"
 
 BATCH = 8  # images of `Classifier.run_batch`: what one stability measurement needs
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A network as compiled functions, each from standardised inputs to the tensors that are read of it.
+
+    Attributes:
+        run: for one input.
+        compile_batch: gives the function for `BATCH` inputs.
+        kernels: task name to (channels, logits).
+    """
+
+    run: Callable[[tf.Tensor], Sequence[tf.Tensor]]
+    compile_batch: Callable[[], Callable[[tf.Tensor], Sequence[tf.Tensor]]]
+    kernels: dict[str, np.ndarray]
 
 
 class Classifier:
@@ -57,14 +74,19 @@ class Classifier:
 
     Thread-safe. A pass always takes one image, in one compiled function of one shape, so that the same input gives the
     same bits whatever else is being analysed. Threads that call together are answered side by side, each on one core.
-    Measurements that need no bits run in batches: `run_batch`, which also follows weights that are set in `network`
-    later; a single pass keeps those that it was built with.
+    Measurements that need no bits run in batches: `run_batch`. Weights that are set in `network` change no answer.
+
+    Args:
+        compiled: the network.
+        card: see above.
+        lung_fields: see above.
+        gate: see above.
+        load: gives the Keras model, for those who need its layers.
     """
 
     def __init__(
         self,
-        run: Callable[[tf.Tensor], Sequence[tf.Tensor]],
-        kernels: dict[str, np.ndarray],
+        compiled: Compiled,
         card: ModelCard,
         lung_fields: LungFields,
         gate: Gate | None,
@@ -74,12 +96,12 @@ class Classifier:
         self.card = card
         self.lung_fields = lung_fields
         self.gate = gate
-        self.kernels = kernels
-        self._run, self._load = run, load
+        self.kernels = compiled.kernels
+        self._run, self._load = compiled.run, load
         self._places = threading.Semaphore(PASSES_AT_ONCE)
         self._counting = threading.Lock()
         self._passes = 0
-        self._run_eight: tf.types.experimental.ConcreteFunction | None = None  # compiled when it is first asked for
+        self._compile_batch, self._run_eight = compiled.compile_batch, None
         self._run(tf.zeros((1, card.input_size, card.input_size, 1)))  # the first run is slow: no image should pay
 
     @classmethod
@@ -101,13 +123,9 @@ class Classifier:
         check_weights(path, card.sha256)
         graph = load_graph(path.with_suffix(GRAPHS), card.graph, weights=card.sha256)
         network = cache(lambda: load_network(path, card.sha256))
-        run = None if graph is None else graph.function(_IMAGE, _OUTPUTS)
-        if run is None:
-            run, kernels = compile_classifier(network()), _kernels(network())
-        else:
-            kernels = {task.name: graph.constant(f"{_KERNEL}{task.name}") for task in TASKS}
+        compiled = (graph and _from_graph(graph)) or _from_layers(network())
         lung_fields = LungFields.load(folder, LUNG_PREPROCESSING_ID)
-        return cls(run, kernels, card, lung_fields, load_gate(folder, card.gate), load=network)
+        return cls(compiled, card, lung_fields, load_gate(folder, card.gate), load=network)
 
     @property
     def network(self) -> keras.Model:
@@ -156,12 +174,13 @@ class Classifier:
 
         Raises:
             ValueError: if the inputs have another shape.
-            NonFiniteError: if the network answers with NaN or infinity.
+            NonFiniteError: if they hold NaN or infinity, or the answers do.
         """
         size = self.card.input_size
         if pixels.shape[1:] != (size, size, 1):
             msg = f"pixels must be (N, {size}, {size}, 1). Received shape {pixels.shape}."
             raise ValueError(msg)
+        _check_finite([pixels])
         parts = [pixels[start : start + BATCH] for start in range(0, len(pixels), BATCH)]
         return [output for part in parts for output in self._run_part(part)]
 
@@ -171,15 +190,28 @@ class Classifier:
         batch[: len(part)] = part
         with self._counting:
             if self._run_eight is None:
-                self._run_eight = _compile(_view(self.network), self.card.input_size, batch=BATCH)
+                self._run_eight = self._compile_batch()
             self._passes += len(part)
         with self._places:
             tensors = self._run_eight(tf.convert_to_tensor(batch))
         return _outputs(tensors, len(part))
 
 
-def compile_classifier(network: keras.Model) -> tf.types.experimental.ConcreteFunction:
-    """One image's pass as a compiled function, with the network's weights and the heads' kernels in its graph."""
+def _from_graph(graph: Graph) -> Compiled | None:
+    """What was compiled before; None where it can't be used."""
+    run = graph.function(_IMAGE, _OUTPUTS)
+    if run is None:
+        return None
+    kernels = {task.name: graph.constant(f"{_KERNEL}{task.name}") for task in TASKS}
+    return Compiled(run, partial(graph.function, _IMAGE, _OUTPUTS, batch=BATCH), kernels)
+
+
+def _from_layers(network: keras.Model) -> Compiled:
+    return Compiled(compile_classifier(network), partial(compile_classifier, network, batch=BATCH), _kernels(network))
+
+
+def compile_classifier(network: keras.Model, *, batch: int = 1) -> tf.types.experimental.ConcreteFunction:
+    """The pass of so many images as a compiled function, with the network's weights and the heads' kernels in it."""
     view, kernels = with_constant_weights(_view(network)), _kernels(network)
 
     def run(image: tf.Tensor) -> list[tf.Tensor]:
@@ -187,7 +219,7 @@ def compile_classifier(network: keras.Model) -> tf.types.experimental.ConcreteFu
             tf.constant(kernel, name=f"{_KERNEL}{task}")
         return view(image)
 
-    return _compile(run, network.input_shape[1], batch=1)
+    return _compile(run, network.input_shape[1], batch=batch)
 
 
 def _kernels(network: keras.Model) -> dict[str, np.ndarray]:

@@ -158,8 +158,8 @@ class Graph:
     def __init__(self, definition: Any) -> None:
         self._definition = definition
 
-    def function(self, image: str, answers: Sequence[str]) -> Any | None:
-        """The concrete function from the placeholder of that name to a list of the tensors of those names.
+    def function(self, image: str, answers: Sequence[str], *, batch: int = 1) -> Any | None:
+        """The concrete function from so many images, fed to the placeholder of that name, to a list of named tensors.
 
         None where this TensorFlow does not know an operation of the graph, or the graph a name: then the network must
         be built.
@@ -174,7 +174,7 @@ class Graph:
             return tf.graph_util.import_graph_def(self._definition, {f"{image}:0": x}, names, name="")
 
         placeholder = self._node(image).attr
-        shape = [size.size for size in placeholder["shape"].shape.dim]
+        shape = [batch, *(size.size for size in placeholder["shape"].shape.dim[1:])]
         try:
             return tf.function(run, autograph=False).get_concrete_function(
                 tf.TensorSpec(shape, placeholder["dtype"].type)
