@@ -61,6 +61,9 @@ CANDIDATES: dict[str, Candidate] = {
     "lite0": Candidate(
         "EfficientNet-Lite0 from ImageNet; whole picture", {"architecture": "lite0", "frozen_units": 0, **_PLAIN}
     ),
+    "lite0_crop": Candidate(
+        "… cut to the lungs", {"architecture": "lite0", "frozen_units": 0, **_PLAIN, "lung_crop": True}
+    ),
     "detector": Candidate("The shipped network's training"),
     "without_lung_crop": Candidate("… on whole pictures", {"lung_crop": False}),
     "without_lung_focus": Candidate(
@@ -68,6 +71,10 @@ CANDIDATES: dict[str, Candidate] = {
     ),
     "without_style": Candidate("… without random filters and mixed spectra", {"style": 0.0}),
     "nothing_frozen": Candidate("… with every unit trained", {"frozen_units": 0}),
+    "crop_alone": Candidate(
+        "… with every unit trained and no remedy but the cut to the lungs",
+        {"frozen_units": 0, **_PLAIN, "lung_crop": True},
+    ),
 }
 
 
