@@ -60,9 +60,7 @@ _STARVED = 0.25  # of the time: a child that had less of the processor waited fo
 START_SECONDS = 60.0  # a laptop that is loading TensorFlow at the same time
 _LONGEST_SECONDS = SECONDS + SECONDS_A_MEGAPIXEL * image_io.MAX_PIXELS / 1e6
 _LONGEST_MESSAGE = 2**16  # bytes of JSON
-_PIPE = (
-    2**20
-)  # bytes on their way, the most that Linux gives anyone: each time a pipe is full, two processes take turns
+_PIPE = 2**20  # bytes on their way, the most that Linux gives anyone; at each full pipe two processes take turns
 _COMPLAINTS = 2**20  # bytes that decoders may write to standard error, and the largest file that the child may write
 _CUT_OFF = b"premature end"  # libjpeg's words for a JPEG whose pixels stop before its end marker
 _LENGTH = struct.Struct("<Q")
@@ -194,17 +192,18 @@ class _Deadline:
         self.seconds, self.passed, self._process = seconds, False, process
         self._used, self._extensions = _processor_seconds(process.pid), 2
         self.due = time.monotonic() + seconds
-        _timekeeper().watch(self)
+        self._keeper = _timekeeper()  # its own to the end: threads that begin at once may each have made one
+        self._keeper.watch(self)
 
     def extend(self, seconds: float) -> None:
         """Start again, with more time."""
-        with _timekeeper().change:
+        with self._keeper.change:
             self.seconds += seconds
             self.due = time.monotonic() + self.seconds
 
     def cancel(self) -> None:
         """Let the process live."""
-        _timekeeper().release(self)
+        self._keeper.release(self)
 
     def is_final(self) -> bool:
         """End the process, unless it has more time coming to it."""
@@ -418,8 +417,12 @@ def _answer(data: bytes, replies: IO[bytes], complaints: IO[bytes], memory: _Mem
         complaints.seek(0)
         if _CUT_OFF in complaints.read():
             raise UnreadableError("The JPEG's pixels end before its end marker.")
-        sending.append(threading.Thread(target=_send_grey, args=(replies, grey)))
-        sending[0].start()
+        thread = threading.Thread(target=_send_grey, args=(replies, grey))
+        try:
+            thread.start()
+        except RuntimeError as error:  # its stack did not fit
+            raise MemoryError from error
+        sending.append(thread)
 
     try:
         radiograph = image_io.read_radiograph(

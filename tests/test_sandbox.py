@@ -112,6 +112,21 @@ def test_child_that_waits_for_a_busy_machine_gets_more_time(worker, monkeypatch)
     assert worker.read(make.png()).rows == 512
 
 
+def test_child_that_answered_in_time_outlives_the_deadline_whatever_other_threads_begin(worker, monkeypatch):
+    monkeypatch.setattr(sandbox, "SECONDS", 1.0)
+    monkeypatch.setattr(sandbox, "_STARVED", 0)
+    receive = sandbox._receive_reply
+
+    def while_others_begin(pipe):
+        sandbox._timekeeper.cache_clear()  # as where two threads decode for the first time at once
+        return receive(pipe)
+
+    monkeypatch.setattr(sandbox, "_receive_reply", while_others_begin)
+    worker.read(make.png())
+    time.sleep(1.2)
+    assert worker._process.poll() is None
+
+
 def test_child_that_works_all_the_time_gets_no_more(worker, stand_in, monkeypatch):
     monkeypatch.setattr(sandbox, "SECONDS", 0.5)
     monkeypatch.setattr(sandbox, "_STARVED", 0.1)  # this machine may be busy
@@ -216,6 +231,13 @@ def test_answer_of_impossible_size_is_not_believed(worker, stand_in):
 def test_pixels_of_another_kind_are_not_believed(worker, stand_in, dtype):
     stand_in(f"on_grey(__import__('numpy').zeros((64, 64), '{dtype}'))")
     with pytest.raises(DecoderCrashError, match="KeyError"):
+        worker.read(make.png())
+
+
+def test_child_without_room_for_a_thread_says_that_memory_ran_out(worker, stand_in):
+    no_thread = "setattr(__import__('threading').Thread, 'start', lambda self: exec('raise RuntimeError'))"
+    stand_in(f"({no_thread}, on_grey(__import__('numpy').zeros((64, 64), 'uint8')))")
+    with pytest.raises(DecodingLimitError, match="memory"):
         worker.read(make.png())
 
 
