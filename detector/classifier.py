@@ -23,7 +23,7 @@ from detector.network import (
     PASSES_AT_ONCE,
     POOLING_LAYER,
     TEXTURE_LAYERS,
-    check_weights,
+    checked_bytes,
     load_graph,
     load_network,
     with_constant_weights,
@@ -120,10 +120,10 @@ class Classifier:
         if card.preprocessing != PREPROCESSING_ID:
             raise ModelError(f"{name} was trained with {card.preprocessing!r}. This is {PREPROCESSING_ID!r}.")
         path = folder / f"{name}.keras"
-        check_weights(path, card.sha256)
+        checked_bytes(path, card.sha256)
         graph = load_graph(path.with_suffix(GRAPHS), card.graph, weights=card.sha256)
         network = cache(lambda: load_network(path, card.sha256))
-        compiled = (graph and _from_graph(graph)) or _from_layers(network())
+        compiled = (graph and _from_graph(graph, network)) or _from_layers(network())
         lung_fields = LungFields.load(folder, LUNG_PREPROCESSING_ID)
         return cls(compiled, card, lung_fields, load_gate(folder, card.gate), load=network)
 
@@ -197,13 +197,17 @@ class Classifier:
         return _outputs(tensors, len(part))
 
 
-def _from_graph(graph: Graph) -> Compiled | None:
-    """What was compiled before; None where it can't be used."""
+def _from_graph(graph: Graph, network: Callable[[], keras.Model]) -> Compiled | None:
+    """What was compiled before; None where it can't be used. `network` is built where it serves no batch."""
     run = graph.function(_IMAGE, _OUTPUTS)
     if run is None:
         return None
+
+    def compile_batch() -> Callable[[tf.Tensor], Sequence[tf.Tensor]]:
+        return graph.function(_IMAGE, _OUTPUTS, batch=BATCH) or compile_classifier(network(), batch=BATCH)
+
     kernels = {task.name: graph.constant(f"{_KERNEL}{task.name}") for task in TASKS}
-    return Compiled(run, partial(graph.function, _IMAGE, _OUTPUTS, batch=BATCH), kernels)
+    return Compiled(run, compile_batch, kernels)
 
 
 def _from_layers(network: keras.Model) -> Compiled:

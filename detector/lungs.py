@@ -21,7 +21,7 @@ from detector.errors import ModelError
 from detector.network import (
     GRAPHS,
     PASSES_AT_ONCE,
-    check_weights,
+    checked_bytes,
     load_graph,
     load_network,
     with_constant_weights,
@@ -63,7 +63,7 @@ class LungFields:
             raise ModelError(f"The lung model's card in {folder} cannot be read: {error}.") from error
         _check_card(card, preprocessing, path)
         sha256 = card.get("sha256")
-        check_weights(path, sha256)
+        checked_bytes(path, sha256)
         graph = load_graph(path.with_suffix(GRAPHS), card.get("graph"), weights=sha256)
         network = cache(lambda: load_network(path, sha256))
         run = None if graph is None else graph.function(_IMAGE, [_ANSWER])

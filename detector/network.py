@@ -7,7 +7,8 @@ arXiv:1801.04381). Widths and kernels of the units are EfficientNet-Lite0's, so 
 what differs is the end. The last stage keeps its resolution (stride 1), because the saliency map is drawn on
 its grid, and the 1,280-channel ImageNet head is a free width.
 
-Keras 3, backend-neutral: the same file trains with TensorFlow, JAX or torch and serves with TensorFlow.
+Keras 3, backend-neutral: the same network trains with TensorFlow, JAX or torch. It is served with TensorFlow, and what
+is there for serving alone, the compiled form (`Graph`), imports it when it is called.
 """
 
 from __future__ import annotations
@@ -68,18 +69,20 @@ LITE0_STAGES = (
 )
 
 
-def check_weights(path: Path, sha256: str | None) -> None:
-    """Check that a file's bytes are those that its card names.
+def checked_bytes(path: Path, sha256: str | None) -> bytes:
+    """Read a file whose bytes must be those that its card names.
 
     Raises:
         ModelError: if the file is missing or has another SHA-256.
     """
     try:
-        found = hashlib.sha256(path.read_bytes()).hexdigest()
+        data = path.read_bytes()
     except OSError as error:
-        raise ModelError(f"The weights {path} cannot be read: {error}.") from error
+        raise ModelError(f"{path} cannot be read: {error}.") from error
+    found = hashlib.sha256(data).hexdigest()
     if found != sha256:
-        raise ModelError(f"The weights {path} are not those of the card: SHA-256 {found}, expected {sha256}.")
+        raise ModelError(f"The bytes of {path} are not those of the card: SHA-256 {found}, expected {sha256}.")
+    return data
 
 
 def load_network(path: Path, sha256: str | None) -> keras.Model:
@@ -88,7 +91,7 @@ def load_network(path: Path, sha256: str | None) -> keras.Model:
     Raises:
         ModelError: if the file is missing, has another SHA-256, or can't be loaded.
     """
-    check_weights(path, sha256)
+    checked_bytes(path, sha256)
     try:
         return keras.saving.load_model(path, compile=False, safe_mode=True)
     except (ValueError, OSError, TypeError, KeyError) as error:
@@ -140,11 +143,11 @@ def load_graph(path: Path, entry: Mapping[str, str] | None, *, weights: str | No
     """
     if not entry or entry.get("weights") != weights or not path.exists():
         return None
-    check_weights(path, entry.get("sha256"))
+    data = checked_bytes(path, entry.get("sha256"))
     import tensorflow as tf  # noqa: PLC0415 - training runs on other backends too
 
     definition = tf.compat.v1.GraphDef()
-    definition.ParseFromString(path.read_bytes())
+    definition.ParseFromString(data)
     return Graph(definition)
 
 
@@ -179,7 +182,7 @@ class Graph:
             return tf.function(run, autograph=False).get_concrete_function(
                 tf.TensorSpec(shape, placeholder["dtype"].type)
             )
-        except ValueError as error:
+        except (ValueError, tf.errors.OpError) as error:
             _LOG.warning("The compiled network cannot be used, and is built from its layers: %s", error)
             return None
 

@@ -13,6 +13,8 @@ import pytest
 import tensorflow as tf
 
 from detector import classifier as classifier_module
+from detector import lungs as lungs_module
+from detector import network as network_module
 from detector.card import DEFAULT_MODEL, MODELS, model_names, read_card
 from detector.classifier import Classifier
 from detector.errors import ModelError, NonFiniteError
@@ -302,8 +304,20 @@ class TestCompiled:
         assert lungs["graph"]["weights"] == lungs["sha256"]
 
     def test_a_start_builds_no_network(self, models, monkeypatch):
-        monkeypatch.setattr(classifier_module, "load_network", lambda *_: pytest.fail("the network was built"))
+        for module in (classifier_module, lungs_module):
+            monkeypatch.setattr(module, "load_network", lambda *_: pytest.fail("a network was built"))
         Classifier.load(folder=models)
+
+    def test_a_graph_that_serves_no_batch_is_no_reason_to_fail(self, models, monkeypatch, network_input):
+        function = network_module.Graph.function
+        monkeypatch.setattr(
+            network_module.Graph,
+            "function",
+            lambda self, *names, batch=1: None if batch > 1 else function(self, *names),
+        )
+        loaded = Classifier.load(folder=models)
+        (output,) = loaded.run_batch(network_input.pixels[np.newaxis])
+        np.testing.assert_allclose(output.logits["binary"], loaded(network_input).logits["binary"], atol=1e-4)
 
     @pytest.mark.parametrize("name", [f"{DEFAULT_MODEL}.graph.pb", "lungs.graph.pb"])
     def test_other_bytes_are_refused(self, models, name):

@@ -126,6 +126,11 @@ class TestGraph:
         with pytest.raises(ModelError, match="not those of the card"):
             load_graph(tmp_path / "a", entry, weights="w")
 
+    def test_operation_that_this_tensorflow_does_not_know(self, function, tmp_path):
+        graph = load_graph(tmp_path / "a", save_graph(function, tmp_path / "a", weights="w"), weights="w")
+        graph._node("mul").op = "MultiplyOfALaterVersion"
+        assert graph.function("image", ["answer"]) is None
+
     def test_names_that_it_does_not_have(self, function, tmp_path):
         graph = load_graph(tmp_path / "a", save_graph(function, tmp_path / "a", weights="w"), weights="w")
         with pytest.raises(ModelError, match="no 'bias'"):
