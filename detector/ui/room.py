@@ -47,11 +47,15 @@ def render_head() -> None:
     """Title and, in one line, what this is not; until it is accepted, at length."""
     st.html(_STYLE)
     now = session()
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
-        st.title(texts.TITLE, anchor=False, width="content")
-        st.caption(texts.DISCLAIMER if now.accepted else texts.SUBTITLE, width="content")
-    if now.accepted:
-        return
+    with st.container():  # one place: an upload that moves up when the notice goes forgets files on their way
+        with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
+            st.title(texts.TITLE, anchor=False, width="content")
+            st.caption(texts.DISCLAIMER if now.accepted else texts.SUBTITLE, width="content")
+        if not now.accepted:
+            _render_welcome()
+
+
+def _render_welcome() -> None:
     with st.container(border=True, key="welcome"):
         left, middle, right = st.columns([4, 4, 3], gap="medium", vertical_alignment="center")
         left.markdown(texts.WELCOME_IS)

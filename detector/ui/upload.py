@@ -11,7 +11,7 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from detector.errors import SampleDownloadError, SampleNetworkError
 from detector.schema import BACTERIAL_PNEUMONIA, COVID19, NORMAL
-from detector.ui import samples, texts
+from detector.ui import samples, texts, upload_answers
 from detector.ui.names import escaped
 from detector.ui.session import Session, session
 from detector.ui.sources import Source
@@ -28,6 +28,7 @@ _LIMIT = 64  # MB a file, as the configuration has it; a DICOM radiograph has 30
 
 def render_upload() -> list[Source]:
     """The uploads and the samples button; returns what to analyse, in order of arrival, or the examples."""
+    upload_answers.keep()
     now = session()
     files, folder = st.tabs([texts.TAB_FILES, texts.TAB_FOLDER])
     with files:

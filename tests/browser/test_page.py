@@ -35,9 +35,11 @@ def test_example_is_drawn_without_a_click(page):
 
 
 def test_first_run_is_accepted_with_one_click_and_remembered(page):
+    upload = page.get_by_test_id("stFileUploaderDropzone").first.element_handle()
     page.get_by_role("button", name="I understand").click()
     expect(page.get_by_text("What it is not")).to_have_count(0)
     settle(page)
+    assert upload.evaluate("zone => zone.isConnected")  # a new one would not know of files on their way
     choose(page, "Question", "Three-class")
     expect(page.get_by_text("What it is not")).to_have_count(0)
 
