@@ -187,10 +187,13 @@ def _reset_greyscale(key: str) -> None:
 
 def _render_viewer(entry: Entry, case: Case, prediction: Prediction, controls: Controls) -> None:
     task, look = prediction.task, controls.look
+    try:
+        x_ray = shown(case.image, controls.greyscale)
+    except DetectorError:
+        st.error(texts.PICTURE_GONE, icon=":material/hourglass_disabled:")
+        return
     heatmap = case.heatmap(case.cam(task, controls.target, controls.against), longer_side=viewer.SIDES[look.style])
-    figure = viewer.comparison_figure(
-        shown(case.image, controls.greyscale), heatmap, look, palette=_palette(), view=zoom.view_of(case.key)
-    )
+    figure = viewer.comparison_figure(x_ray, heatmap, look, palette=_palette(), view=zoom.view_of(case.key))
     sentence = _sentence(case, task, controls)
     with st.container(key=_VIEWER):
         st.html(_style(case))
@@ -216,7 +219,7 @@ def _style(case: Case) -> str:
 
     The pictures take the width that there is, but no more height than the window leaves them (assets/page.css).
     """
-    rows, columns = case.image.shape
+    rows, columns = case.shape
     height = f"calc((100cqw - {viewer.TOOLS}px) * {rows / columns / 2:.4f} + {viewer.HEAD}px)"
     return (
         f"<style>.st-key-{_BARS} {{ min-height: {bars.HEIGHT}px; }}"

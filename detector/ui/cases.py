@@ -59,8 +59,17 @@ class Case:
 
     @property
     def image(self) -> np.ndarray:
-        """The display copy, (H, W) uint8 or uint16; decoded again where others have taken its place."""
+        """The display copy, (H, W) uint8 or uint16; decoded again where others have taken its place.
+
+        Raises:
+            DetectorError: if it can't be decoded now, on a machine that is short of time, memory or processes.
+        """
         return self.picture.pixels
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of `image`, known without it."""
+        return overlay.display_size(self.analysis.geometry.rows, self.analysis.geometry.columns)
 
     @property
     def thumbnail(self) -> str:
@@ -94,9 +103,7 @@ class Case:
 
     def heatmap(self, cam: np.ndarray, *, longer_side: int | None = None) -> np.ndarray:
         """Bring a map to the grid of `image`, or to a coarser one of the same shape: (H, W) float32."""
-        shape = overlay.display_size(self.analysis.geometry.rows, self.analysis.geometry.columns)
-        if longer_side is not None:
-            shape = overlay.display_size(*shape, longer_side=longer_side)
+        shape = self.shape if longer_side is None else overlay.display_size(*self.shape, longer_side=longer_side)
         return overlay.to_heatmap(cam, overlay.scaled(self.analysis.geometry, *shape))
 
     def summary(self, task: Task, target_class: str, full_scale: float) -> EvidenceSummary | None:
@@ -191,7 +198,8 @@ def analysed(
         analysis = analyse(data, classifier, **(options or {}))
     except DetectorError as error:
         _LOG.info("no answer (%s): %s", error.code, error)
-        return Failure(key, error.user_message, error.code, error, _refused_picture(key, data, error, shelf, read))
+        picture = _refused_picture(key, data, error, shelf, read)
+        return Failure(key, error.user_message, error.code, _without_frames(error), picture)
     except Exception:  # noqa: BLE001 - one file must not take the page down; the log has the traceback
         _LOG.exception("unexpected failure on an upload")
         return Failure(key, texts.UNEXPECTED)
@@ -217,6 +225,12 @@ def _refused_picture(
     except DetectorError:
         return None
     return Picture.put(shelf, (key, as_it_is), image, lambda: _decoded(read, as_it_is))
+
+
+def _without_frames(error: DetectorError) -> DetectorError:
+    """The same error without the frames that it was raised in: they hold the whole picture."""
+    error.__cause__ = error.__context__ = None
+    return error.with_traceback(None)
 
 
 def _without_pixels(analysis: Analysis) -> Analysis:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
+from detector.errors import DetectorError
 from detector.ui import texts
 from detector.ui.greyscale import Greyscale, shown
 from detector.ui.names import literal, shown_name
@@ -15,6 +16,7 @@ from detector.ui.session import session
 if TYPE_CHECKING:
     from detector.classifier import Classifier
     from detector.ui.cases import Failure
+    from detector.ui.shelf import Picture
     from detector.ui.worklist import Entry
 
 _WIDTH = 450  # pixels: about a panel of the viewer
@@ -34,8 +36,16 @@ def render_refusal(entry: Entry, classifier: Classifier) -> None:
     if failure.can_force:
         st.caption(texts.FORCE_HELP)
     if failure.picture is not None:
-        picture = jpeg_address(shown(failure.picture.pixels, Greyscale()))
-        st.image(picture, width=_WIDTH, alt=texts.REFUSED_ALT.format(name=shown_name(entry.source.name)))
+        _render_picture(failure.picture, shown_name(entry.source.name))
+
+
+def _render_picture(picture: Picture, name: str) -> None:
+    try:
+        x_ray = shown(picture.pixels, Greyscale())
+    except DetectorError:
+        st.error(texts.PICTURE_GONE, icon=":material/hourglass_disabled:")
+    else:
+        st.image(jpeg_address(x_ray), width=_WIDTH, alt=texts.REFUSED_ALT.format(name=name))
 
 
 def render_correction(entry: Entry, correction: Any, classifier: Classifier) -> None:

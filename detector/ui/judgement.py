@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import streamlit as st
@@ -34,20 +35,21 @@ def judgement(prediction: Prediction, pre_test: float) -> tuple[str, str]:
     if prediction.task is not BINARY or prediction.operating_point is None:
         return texts.POST_TEST_BINARY_ONLY, texts.POST_TEST_BINARY_HINT
     if prediction.decision == INDETERMINATE:
-        return texts.POST_TEST_INDETERMINATE.format(value=pre_test), texts.POST_TEST_INDETERMINATE_WHY
+        return texts.POST_TEST_UNCHANGED.format(value=pre_test), texts.POST_TEST_INDETERMINATE_WHY
     ratios = read_ratios(prediction.operating_point.name)
     if ratios is None:
         return texts.POST_TEST_UNKNOWN, texts.POST_TEST_UNKNOWN_WHY
     ratio = ratios.positive if prediction.decision == COVID19 else ratios.negative
-    after = post_test(pre_test, ratio)
-    headline = texts.POST_TEST.format(value=after.value, low=after.ci_low, high=after.ci_high)
     kind = texts.LR_POSITIVE if prediction.decision == COVID19 else texts.LR_NEGATIVE
     why = texts.POST_TEST_WHY.format(
         kind=kind, value=ratio.value, low=ratio.ci_low, high=ratio.ci_high, cohort=ratios.cohort
     )
     said = [why, texts.LR_FLATTERS if ratios.flatters else texts.LR_MEASURED]
-    said += [texts.LR_MAY_SAY_NOTHING] * (ratio.ci_low <= 1 <= ratio.ci_high)
-    return headline, " ".join(said)
+    after = asdict(post_test(pre_test, ratio))
+    if ratio.ci_low <= 1 <= ratio.ci_high:
+        said.append(texts.LR_MAY_SAY_NOTHING.format(**after))
+        return texts.POST_TEST_UNCHANGED.format(value=pre_test), " ".join(said)
+    return texts.POST_TEST.format(**after), " ".join(said)
 
 
 def disagreement(case: Case, prediction: Prediction, card: ModelCard) -> str | None:

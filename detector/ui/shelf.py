@@ -88,7 +88,11 @@ class Picture:
 
     @property
     def pixels(self) -> np.ndarray:
-        """The display copy, (H, W) uint8 or uint16."""
+        """The display copy, (H, W) uint8 or uint16.
+
+        Raises:
+            DetectorError: if it has to be decoded again and can't be.
+        """
         return self._shelf.get(self.key, self._decode)
 
     @cached_property

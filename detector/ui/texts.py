@@ -135,6 +135,7 @@ STABLE = "Whiskers: {count} mild changes of the picture move the answer over {sp
 # Gate
 GATE_TITLE = "No answer"
 REFUSED_ALT = "The refused picture {name}"
+PICTURE_GONE = "There is no time or room on this computer to decode the picture again just now. Open it once more."
 FORCE = "Analyse anyway"
 FORCE_HELP = "The answer is marked wherever it goes. The network has learnt nothing about such pictures."
 CORRECT_TURN, CORRECT_INVERT, CORRECT_BOTH = "Turn and analyse", "Invert and analyse", "Turn, invert and analyse"
@@ -145,7 +146,7 @@ PRE_TEST_HELP = (
     "How probable COVID-19 was before the X-ray: how common it is where the patient comes from, symptoms, contacts. "
     "Formula: post-test odds = pre-test odds × likelihood ratio, with odds = p / (1 - p)."
 )
-POST_TEST = "After it: **{value:.0%}** ({low:.0%} to {high:.0%})"
+POST_TEST = "After it: **{value:.0%}** ({ci_low:.0%} to {ci_high:.0%})"
 POST_TEST_WHY = (
     "Post-test odds = pre-test odds × LR. {kind} = {value:.2g} ({low:.2g} to {high:.2g}), measured on {cohort}."
 )
@@ -155,8 +156,11 @@ LR_FLATTERS = (
     "Elsewhere the X-ray tells less."
 )
 LR_MEASURED = "Sources that the network had not seen."
-LR_MAY_SAY_NOTHING = "The interval holds 1: there, this answer may say nothing."
-POST_TEST_INDETERMINATE = "After it: **{value:.0%}**, as before"
+LR_MAY_SAY_NOTHING = (
+    "Its interval holds 1, at which an answer says nothing, so the probability stays as it was. By the ratio it would "
+    "be {value:.0%} ({ci_low:.0%} to {ci_high:.0%})."
+)
+POST_TEST_UNCHANGED = "After it: **{value:.0%}**, as before"
 POST_TEST_INDETERMINATE_WHY = "The network does not know, so the X-ray changes nothing."
 POST_TEST_UNKNOWN = "After it: not known"
 POST_TEST_UNKNOWN_WHY = "No likelihood ratio has been measured for this operating point."

@@ -26,6 +26,7 @@ import json, os, sys, threading, time, weakref
 
 KINDS = (
     ("detector.ui.cases", "Case"), ("detector.ui.sources", "Source"), ("detector.ui.worklist", "Entry"),
+    ("detector.ui.cases", "Failure"), ("detector.ui.shelf", "Picture"),
     ("detector.schema", "Stability"), ("streamlit.runtime.uploaded_file_manager", "UploadedFile"),
 )
 alive = {}  # name of a class to those of its objects that something still holds, by their address

@@ -6,7 +6,7 @@ import sys
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from detector.errors import ModelError, NotAChestXrayError, SampleNetworkError
+from detector.errors import DecodingLimitError, ModelError, NotAChestXrayError, SampleNetworkError
 from detector.schema import ClassStability, Stability
 from detector.ui import cases, resources, samples, stability_check, texts
 from detector.ui.names import literal
@@ -109,6 +109,21 @@ def test_nothing_but_a_new_image_runs_the_network(app, classifier):
     app.segmented_control(key="order").set_value("urgency").run()
     assert not app.exception
     assert classifier.forward_passes == passes
+
+
+def test_picture_that_cannot_be_decoded_again_keeps_its_answer(app, monkeypatch):
+    settled(app)
+
+    def no_time(_data):
+        raise DecodingLimitError("busy")
+
+    monkeypatch.setattr(cases, "read_radiograph", no_time)
+    app.session_state["session"].analyst._shelf.keep(lambda _key: False)
+    app.segmented_control(key="mode").set_value("three-class").run()
+    assert not app.exception
+    assert [error.value for error in app.error] == [texts.PICTURE_GONE]
+    assert headings(app) == ["COVID-19 likely"]
+    monkeypatch.undo()
 
 
 def test_next_and_previous_walk_through_the_list(app):

@@ -1,13 +1,16 @@
 """What the page keeps of a file, the words about it, and names as harmless text."""
 
+import weakref
+
 import numpy as np
 import pytest
 
 from detector.card import DEFAULT_MODEL, MODELS, read_card
-from detector.errors import EmptyFileError
+from detector.errors import EmptyFileError, NotAChestXrayError
 from detector.evidence import FAINT_SENTENCE, OUTSIDE_WARNING
+from detector.sandbox import read_radiograph
 from detector.schema import BINARY, THREE_CLASS, Correction
-from detector.ui import texts
+from detector.ui import cases, texts
 from detector.ui.cases import Case, Failure, all_warnings, evidence_sentence
 from detector.ui.cases import analysed as _analysed
 from detector.ui.greyscale import Greyscale, display_copy, shown
@@ -50,6 +53,23 @@ def test_refused_picture_is_kept_to_be_looked_at(classifier, composite_pixels):
     assert failure.can_force
     np.testing.assert_array_equal(shown(failure.picture.pixels, Greyscale()), composite_pixels[::-1])
     assert failure.thumbnail.startswith("data:image/jpeg;base64,")
+
+
+def test_refusal_does_not_hold_the_whole_picture(classifier, composite_pixels, monkeypatch):
+    decoded = []
+
+    def analyse(data, *_args):
+        radiograph = read_radiograph(data)
+        decoded.append(weakref.ref(radiograph))
+        try:
+            int("a cause of its own")
+        except ValueError as error:
+            raise NotAChestXrayError from error
+
+    monkeypatch.setattr(cases, "analyse", analyse)
+    failure = analysed("k", encode(composite_pixels), classifier)
+    assert isinstance(failure.error, NotAChestXrayError)
+    assert decoded[0]() is None
 
 
 def test_file_that_cannot_be_read_has_no_picture(classifier):

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 
 import pytest
 
@@ -89,16 +90,29 @@ def test_shipped_files_have_ratios_for_every_operating_point():
 def test_ratio_that_may_be_one_is_said_to_say_nothing(monkeypatch, low, high, said):
     ratios = Ratios(LikelihoodRatio(4, low, high), LikelihoodRatio(0.25, 0.1, 1), "hospital X", flatters=False)
     monkeypatch.setattr(page, "read_ratios", lambda _: ratios)
-    _, why = page.judgement(POSITIVE, 0.2)
-    assert (texts.LR_MAY_SAY_NOTHING in why) == said
+    headline, why = page.judgement(POSITIVE, 0.2)
+    assert ("as before" in headline) == said
+    assert ("holds 1" in why) == said
+    assert "50%" in (why if said else headline)
+
+
+@pytest.mark.parametrize("point", ["balanced", "sensitive", "specific"])
+@pytest.mark.parametrize("pre_test", [0.01, 0.2, 0.9])
+def test_shipped_ratios_never_let_an_answer_speak_against_itself(point, pre_test):
+    operating_point = OperatingPoint(point, 0.3, 0.9, 0.8, "validation")
+    for positive in (True, False):
+        decision = "covid19" if positive else "not_covid19"
+        headline, _ = page.judgement(Prediction(BINARY, {"covid19": 0.5}, decision, operating_point), pre_test)
+        after = int(re.search(r"\*\*(\d+)%\*\*", headline).group(1))
+        assert after >= round(100 * pre_test) if positive else after <= round(100 * pre_test)
 
 
 def test_positive_answer_raises_and_negative_lowers(monkeypatch):
-    ratios = Ratios(LikelihoodRatio(4, 1, 16), LikelihoodRatio(0.25, 0.1, 1), "hospital X", flatters=False)
+    ratios = Ratios(LikelihoodRatio(4, 1.5, 16), LikelihoodRatio(0.25, 0.1, 0.9), "hospital X", flatters=False)
     monkeypatch.setattr(page, "read_ratios", lambda _: ratios)
     headline, why = page.judgement(POSITIVE, 0.2)
     assert "50%" in headline
-    assert "20% to 80%" in headline
+    assert "27% to 80%" in headline  # odds 1/4 times 1.5 and 16
     assert "hospital X" in why
     assert "pre-test odds × LR" in why
     negative = Prediction(BINARY, {"covid19": 0.05, "not_covid19": 0.95}, "not_covid19", POINT)
