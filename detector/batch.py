@@ -43,7 +43,8 @@ _LOG = logging.getLogger(__name__)
 
 _Item, _Result = TypeVar("_Item"), TypeVar("_Result")
 
-# Two more than cores: while one waits for its decoder, others run. Of the largest images each needs half a gigabyte.
+# Two more than the cores, of six at most: while one waits for its decoder, others run. Of the largest images each needs
+# half a gigabyte.
 WORKERS = min(os.cpu_count() or 1, 6) + 2
 _AHEAD = 2  # files a worker that may wait, begun or finished, for their turn
 _READ_LIMIT = MAX_DICOM_BYTES + 1  # enough to see that a file is too large, whatever its size

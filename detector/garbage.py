@@ -28,7 +28,7 @@ def paused() -> Iterator[None]:
 
 
 def collect() -> None:
-    """Collect all garbage, also what was frozen while it was in use, as the session that was open then."""
+    """Collect all garbage, also what was in use when it was frozen and is garbage since: a session, by now ended."""
     gc.unfreeze()
     gc.collect()
     gc.freeze()

@@ -45,12 +45,13 @@ def to_heatmap(cam: np.ndarray, geometry: Geometry) -> np.ndarray:
 def display_size(rows: int, columns: int, *, longer_side: int = DISPLAY_SIDE) -> tuple[int, int]:
     """Rows and columns of an image when its longer side is at most `longer_side` pixels.
 
-    Where a whole number of pixels can be made one at the price of a twentieth of the size, they are: every pixel shown
-    is then the mean of its own, and it takes a tenth of the time.
+    Where a whole number of pixels can be made one, with none left over and at the price of a twentieth of the size at
+    most, they are: every pixel shown is then the mean of its own, and it takes a tenth of the time.
     """
     longest = max(rows, columns)
     whole = -(-longest // longer_side)
-    divisor = whole if whole * longer_side * _NEARLY <= longest else max(1.0, longest / longer_side)
+    fits = rows % whole == columns % whole == 0 and whole * longer_side * _NEARLY <= longest
+    divisor = whole if fits else max(1.0, longest / longer_side)
     return max(1, round(rows / divisor)), max(1, round(columns / divisor))
 
 

@@ -60,10 +60,11 @@ class TestDisplay:
             pytest.param((2048, 1000), (1024, 500), id="tall"),
             pytest.param((500, 4096), (125, 1024), id="wide"),
             pytest.param((64, 64), (64, 64), id="never-enlarged"),
-            pytest.param((1, 10_000), (1, 1000), id="one-line-stays"),
+            pytest.param((1, 10_000), (1, 1024), id="one-line-stays"),
             pytest.param((2000, 1500), (1000, 750), id="two-pixels-become-one"),
             pytest.param((3000, 3000), (1000, 1000), id="three-pixels-become-one"),
             pytest.param((2500, 2048), (1024, 839), id="no-whole-number-is-near"),
+            pytest.param((2001, 2000), (1024, 1023), id="a-row-would-be-left-over"),
         ],
     )
     def test_longer_side_is_limited(self, shape, expected):
@@ -79,6 +80,11 @@ class TestDisplay:
         assert shown.shape == (8, 8)
         assert shown.dtype == np.uint8
         np.testing.assert_array_equal(shown, 128)
+
+    def test_where_pixels_become_one_each_shown_is_the_mean_of_its_own(self):
+        pixels = np.random.default_rng(0).integers(0, 256, (30, 24), np.uint8)
+        shown = to_display(pixels, longer_side=10)
+        np.testing.assert_allclose(shown, pixels.reshape(10, 3, 8, 3).mean(axis=(1, 3)), atol=0.51)
 
     def test_geometry_is_scaled_with_the_image(self):
         half = scaled(BOX, 50, 60)

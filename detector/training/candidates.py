@@ -1,4 +1,4 @@
-"""Candidates for the shipped network, and what each of its remedies is worth: one table, by one small protocol.
+"""Candidates for the shipped network, and what each remedy of its training is worth: one table, by one small protocol.
 
 Every candidate is trained for the same number of batches of the same pictures in the same order, and measured on the
 validation split and on pairs of sources that a second training of it never saw. It is there to choose by; the
@@ -46,7 +46,7 @@ class Candidate:
 
     Attributes:
         words: what it is, for the table.
-        changes: fields of the shipped `FitConfig` that are different.
+        changes: fields of `FitConfig`'s defaults, which are the shipped network's first training, that are different.
     """
 
     words: str
@@ -64,7 +64,7 @@ CANDIDATES: dict[str, Candidate] = {
     "lite0_crop": Candidate(
         "… cut to the lungs", {"architecture": "lite0", "frozen_units": 0, **_PLAIN, "lung_crop": True}
     ),
-    "detector": Candidate("The shipped network's training"),
+    "detector": Candidate("The shipped network's first training: three units frozen, cut to the lungs, all remedies"),
     "without_lung_crop": Candidate("… on whole pictures", {"lung_crop": False}),
     "without_lung_focus": Candidate(
         "… with evidence outside the lungs at no cost", {"lung_weight": 0.0, "swap_probability": 0.0}

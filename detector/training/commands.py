@@ -153,6 +153,7 @@ def train_lungs(manifest: Path, images: Path, out: Path, settings: dict[str, Any
         ManifestError: if no row has a mask.
     """
     del resume
+    make_repeatable()
     examples = read_manifest(manifest)
     make_folder(out)
     train, test = ([e for e in examples if (e.split == "test") is held_out] for held_out in (False, True))
@@ -233,7 +234,7 @@ def train_gate(
 
 
 def audit_trainings(manifest: Path, images: Path, out: Path, *, batches: int) -> Trainings:
-    """The trainings of an audit: the shipped settings, shorter.
+    """The trainings of an audit: the shipped network's first training, shorter.
 
     Raises:
         ManifestError: if the manifest or a picture can't be read.
@@ -274,6 +275,7 @@ def candidates(
 
 
 def _trainings(examples: Sequence[Example], images: Path, out: Path, *, batches: int) -> Trainings:
+    make_repeatable()
     make_folder(out)
     return Trainings(images, out, protocol(FitConfig(), batches=batches), _lung_masks(examples, images, out))
 

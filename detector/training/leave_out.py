@@ -88,8 +88,8 @@ class Trainings:
         """
         folder = self.out / f"{pair.positive}-{pair.negative}"
         path = folder / "result.json"
-        if path.exists():
-            return json.loads(path.read_text(encoding="utf-8"))
+        if path.exists() and "own_source" in (known := json.loads(path.read_text(encoding="utf-8"))):
+            return known
         kept, tested = parted(examples, pair)
         train, validation = ([e for e in kept if e.split == split] for split in ("train", "val"))
         network = fit(train, validation, self.images, folder, self.config, lungs=self.lungs, resume=True)

@@ -162,8 +162,8 @@ def growth_over_a_folder(repeats):
 def growth_over_uploads(repeats):
     """Memory that 500 uploads leave behind, in sessions of 25 that end, after four sessions to warm up (AppTest).
 
-    The median of the last four sessions less that of the first four: how much of what was freed is still held when one
-    session ends differs by tens of megabytes, either way.
+    The median after the last four sessions less that after the four of the warm-up, 500 uploads earlier: how much of
+    what was freed is still held when one session ends differs by tens of megabytes, either way.
     """
     from streamlit.testing.v1 import AppTest
 
@@ -182,7 +182,7 @@ def growth_over_uploads(repeats):
         del app
         gc.collect()
         samples.append(resident() / _MEGABYTE)
-    first, last = samples[warm : warm + 4], samples[-4:]
+    first, last = samples[:warm], samples[-warm:]
     return {"growth": statistics.median(last) - statistics.median(first), "samples": samples}
 
 

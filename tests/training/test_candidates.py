@@ -26,8 +26,10 @@ FIGURES = {
 }
 
 
-def examples():
-    labels = {"a": ("covid19",), "b": ("covid19", "normal", "bacterial_pneumonia"), "c": ("normal",)}
+LABELS = {"a": ("covid19",), "b": ("covid19", "normal", "bacterial_pneumonia"), "c": ("normal",)}
+
+
+def examples(labels=LABELS):
     return [
         Example(f"{source}{label}{split}{i}", label, source, split, f"{source}{label}{split}{i}")
         for source, kinds in labels.items()
@@ -94,12 +96,27 @@ def test_table_has_every_figure_with_an_interval(runs, trainings):
     assert entry["validation"]["binary_auroc"]["n"] == 15
     assert entry["validation"]["evidence_in_lungs"]["value"] == pytest.approx(1, abs=1e-4)
     assert entry["left_out"][PAIR.name].keys() >= {"value", "ci_low", "ci_high", "positives", "negatives"}
-    own = [e for e in examples() if e.source == PAIR.positive]
-    counts = [sum((e.label == "covid19") == sick for e in own) for sick in (True, False)]
-    found = entry["own_source"].get(PAIR.name)
-    assert (found is not None) == all(counts)
-    assert found is None or [found["positives"], found["negatives"]] == counts
+    assert entry["own_source"] == {}  # a has COVID-19 alone
     assert json.loads((trainings.out / "candidates.json").read_text()) == json.loads(json.dumps(table))
+
+
+def test_sick_and_others_of_one_left_out_source_have_a_figure_of_their_own(runs, trainings):
+    del runs
+    some, pair = examples({**LABELS, "d": ("covid19", "normal")}), SourcePair("b", "c")
+    table = compare_candidates(some, trainings, names=["detector"], pairs=[pair])
+    own = table["candidates"]["detector"]["own_source"][pair.name]
+    assert own.keys() >= {"value", "ci_low", "ci_high"}
+    assert (own["n"], own["positives"], own["negatives"]) == (18, 6, 12)
+
+
+def test_pair_that_was_measured_without_its_own_source_is_measured_again(runs, trainings):
+    compare_candidates(examples(), trainings, names=["detector"], pairs=[PAIR])
+    path = trainings.out / "detector-7" / "a-c" / "result.json"
+    result = json.loads(path.read_text())
+    del result["own_source"]
+    path.write_text(json.dumps(result))
+    compare_candidates(examples(), trainings, names=["detector"], pairs=[PAIR])
+    assert [name for name, _, _ in runs] == ["detector-7", "a-c", "a-c"]
 
 
 def test_test_split_and_left_out_sources_are_not_trained_on(runs, trainings):
