@@ -62,17 +62,21 @@ CANDIDATES: dict[str, Candidate] = {
         "EfficientNet-Lite0 from ImageNet; whole picture", {"architecture": "lite0", "frozen_units": 0, **_PLAIN}
     ),
     "lite0_crop": Candidate(
-        "… cut to the lungs", {"architecture": "lite0", "frozen_units": 0, **_PLAIN, "lung_crop": True}
+        "EfficientNet-Lite0 from ImageNet; cut to the lungs",
+        {"architecture": "lite0", "frozen_units": 0, **_PLAIN, "lung_crop": True},
     ),
-    "detector": Candidate("The shipped network's first training: three units frozen, cut to the lungs, all remedies"),
-    "without_lung_crop": Candidate("… on whole pictures", {"lung_crop": False}),
+    "detector": Candidate(
+        "The shipped network's first training: cut to the lungs, evidence outside them at a cost, random filters and "
+        "mixed spectra, three units frozen"
+    ),
+    "without_lung_crop": Candidate("The first training, on whole pictures", {"lung_crop": False}),
     "without_lung_focus": Candidate(
-        "… with evidence outside the lungs at no cost", {"lung_weight": 0.0, "swap_probability": 0.0}
+        "The first training, evidence outside the lungs at no cost", {"lung_weight": 0.0, "swap_probability": 0.0}
     ),
-    "without_style": Candidate("… without random filters and mixed spectra", {"style": 0.0}),
-    "nothing_frozen": Candidate("… with every unit trained", {"frozen_units": 0}),
+    "without_style": Candidate("The first training, without random filters and mixed spectra", {"style": 0.0}),
+    "nothing_frozen": Candidate("The first training, every unit trained", {"frozen_units": 0}),
     "crop_alone": Candidate(
-        "… with every unit trained and no remedy but the cut to the lungs",
+        "The first training, every unit trained, no remedy but the cut to the lungs",
         {"frozen_units": 0, **_PLAIN, "lung_crop": True},
     ),
 }
@@ -114,6 +118,9 @@ def compare_candidates(
             "changes": dict(candidate.changes),
             **_on_validation(examples, own),
             **_left_out({pair.name: own.run_pair(pair, examples) for pair in pairs}),
+        }
+        table["candidates"] = {
+            known: table["candidates"][known] for known in CANDIDATES if known in table["candidates"]
         }
         try:
             path.write_text(json.dumps(table, indent=2, allow_nan=False) + "\n", encoding="utf-8")

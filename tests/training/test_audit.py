@@ -205,6 +205,23 @@ class TestAudit:
         assert found["not_run"] == {}
         assert found["splits"]["val"]["overall"]["figures"][LUNGS_BLACKED_OUT]["binary_auroc"]["value"] == 1
 
+    def test_a_source_left_out_of_several_pairs_is_told_of_once(self, manifest, classifier, tmp_path):
+        found = audit(manifest, tmp_path, classifier, tmp_path / "out")
+        pairs = [("a", "c", 0.6), ("a", "d", 0.8), ("b", "c", None)]
+        found["leave_one_source_pair_out"]["network"] = {
+            "mean_auroc": 0.7, "lowest_auroc": 0.5, "highest_auroc": 0.9,
+            "pairs": [
+                {"pair": {"positive": positive, "negative": negative},
+                 "own_source": None if area is None else {"auroc": {"value": area}}}
+                for positive, negative, area in pairs
+            ],
+        }  # fmt: skip
+        told = " ".join(module.sentences(found))
+        assert "reach 0.700 on it, 0.500 to 0.900 over 3 pairs" in told
+        assert "about a's own pictures" in told
+        assert told.count("they reach 0.700") == 1
+        assert "about b's" not in told
+
     def test_a_manifest_without_a_split_is_refused_before_any_work(self, manifest, classifier, tmp_path, monkeypatch):
         lines = manifest.read_text().splitlines()
         manifest.write_text("\n".join(line for line in lines if ",val," not in line) + "\n")

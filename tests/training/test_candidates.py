@@ -131,6 +131,7 @@ def test_what_is_finished_is_not_trained_again(runs, trainings):
     count = len(runs)
     second = compare_candidates(examples(), trainings, names=["lite0", "detector"], pairs=[PAIR])
     assert len(runs) == count + 2
+    assert list(second["candidates"]) == ["lite0", "detector"]  # in the order of the candidates, not of their runs
     assert second["candidates"]["detector"] == json.loads(json.dumps(first["candidates"]["detector"]))
 
 
