@@ -33,8 +33,10 @@ _COMPARED = {
 }  # names in saliency.json
 
 FAINT_SENTENCE = "There is next to no evidence for this class; the map is nearly clear"
+OPPOSED_SENTENCE = "There is next to no evidence for this class; what the map shows speaks against it"
 UNMEASURED_SENTENCE = "The lungs were not found, so where the evidence lies was not measured"
 OUTSIDE_WARNING = "Most of the evidence lies outside the lungs. Distrust this answer."
+OUTSIDE_NOTE = "What evidence there is for COVID-19 lies mostly outside the lungs."
 
 
 def summarise(
@@ -69,13 +71,14 @@ def summarise(
         peak_in_lung=peak_in_lung(cam, lung_field) if measured else None,
         zones=_zone_shares(positive / total, lung_field, geometry) if measured else dict.fromkeys(ZONES, 0.0),
         faint=total <= 0 or float(cam.max()) < _FAINT * full_scale,
+        opposed=float(cam.min()) < min(0.0, -_FAINT * full_scale),
     )
 
 
 def sentence(summary: EvidenceSummary) -> str:
     """Say where the evidence lies, without a full stop, e.g. "72 % of the evidence lies in the lungs (30 % of …)"."""
     if summary.faint:
-        return FAINT_SENTENCE
+        return OPPOSED_SENTENCE if summary.opposed else FAINT_SENTENCE
     if summary.in_lung_fraction is None:
         return UNMEASURED_SENTENCE
     share = f"{_percent(summary.in_lung_fraction)} of the evidence lies in the lungs"
@@ -83,13 +86,18 @@ def sentence(summary: EvidenceSummary) -> str:
     return f"{share} ({_percent(summary.lung_area_fraction)} of the picture)" + (f", {zones}" if zones else "")
 
 
-def warning(summary: EvidenceSummary) -> str | None:
-    """The reason to distrust an answer whose evidence lies mostly outside the lungs; None where it does not.
+def warning(summary: EvidenceSummary, *, answered: bool = True) -> str | None:
+    """What to say where a map's evidence lies mostly outside the lungs; None where it does not.
 
-    It holds for the map of the class that was answered: what would have spoken for another class need not be in a lung.
+    Args:
+        summary: of the target class's map.
+        answered: whether that class is the answer. Then it is a reason to distrust it; what would have spoken for
+            COVID-19, where the answer is another or none, is only told of.
     """
     outside = summary.in_lung_fraction is not None and summary.in_lung_fraction < _MOSTLY
-    return OUTSIDE_WARNING if outside and not summary.faint else None
+    if not outside or summary.faint:
+        return None
+    return OUTSIDE_WARNING if answered else OUTSIDE_NOTE
 
 
 def report_lines(saliency: Mapping[str, Any]) -> list[str]:

@@ -64,7 +64,7 @@ def analysed_row(
         explained: whether saliency was asked for; without it the row's ``saliency`` is null.
     """
     radiograph, point = analysis.radiograph, prediction.operating_point
-    outside = warning(summary) if explained and summary else None
+    outside = warning(summary, answered=prediction.explains_the_answer) if explained and summary else None
     return {
         "path": path,
         "status": "ok",

@@ -215,6 +215,11 @@ class Prediction:
         """The class that a map explains unless the reader chooses another."""
         return COVID19 if self.decision in (NOT_COVID19, INDETERMINATE) else self.decision
 
+    @property
+    def explains_the_answer(self) -> bool:
+        """Whether the target class is what was answered."""
+        return self.target_class == self.decision
+
 
 #: The six zones that a radiologist names; right and left are the patient's, so right is the left side of the picture.
 ZONES = tuple(f"{side} {height} zone" for side in ("right", "left") for height in ("upper", "middle", "lower"))
@@ -235,6 +240,7 @@ class EvidenceSummary:
         zones: each of `ZONES` to the share of the positive evidence that lies in it; they sum to `in_lung_fraction`,
             and are all 0 where that is None.
         faint: whether the strongest evidence for the class is too little to be seen when it is drawn.
+        opposed: whether evidence against it is seen.
     """
 
     in_lung_fraction: float | None
@@ -244,6 +250,7 @@ class EvidenceSummary:
     peak_in_lung: bool | None
     zones: Mapping[str, float]
     faint: bool
+    opposed: bool = False
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,8 @@ import pytest
 
 from detector.evidence import (
     FAINT_SENTENCE,
+    OPPOSED_SENTENCE,
+    OUTSIDE_NOTE,
     OUTSIDE_WARNING,
     UNMEASURED_SENTENCE,
     peak_in_lung,
@@ -222,6 +224,13 @@ def test_sentence_names_the_fewest_zones_that_hold_half(given, expected):
 )
 def test_evidence_mostly_outside_the_lungs_is_a_warning(given, expected):
     assert warning(given) == expected
+    assert warning(given, answered=False) == (OUTSIDE_NOTE if expected else None)
+
+
+def test_map_that_speaks_against_the_class_alone_is_not_called_clear():
+    against = np.array([[0.0, -9], [0, 0]], np.float32)
+    assert sentence(summarise(against, LEFT, WHOLE, full_scale=10)) == OPPOSED_SENTENCE
+    assert sentence(summarise(against, LEFT, WHOLE, full_scale=1000)) == FAINT_SENTENCE
 
 
 @pytest.mark.parametrize(("full_scale", "faint"), [(0.0, False), (19.9, False), (20.1, True)])
@@ -232,7 +241,7 @@ def test_faint_is_less_than_a_twentieth_of_full_colour(full_scale, faint):
 def test_evidence_against_alone_is_faint_however_strong():
     share = summarise(np.full((4, 4), -50, np.float32), LEFT, WHOLE, full_scale=1)
     assert share.faint
-    assert sentence(share) == FAINT_SENTENCE
+    assert sentence(share) == OPPOSED_SENTENCE
 
 
 def test_a_summary_is_frozen():

@@ -95,11 +95,13 @@ class Analyst:
             self._left_out.clear()
 
     def again(self, source: Source, classifier: Classifier, options: Mapping[str, Any]) -> None:
-        """Analyse one file anew, otherwise than before."""
+        """Analyse one file anew, otherwise than before. An answer that it has is not given up for a refusal."""
         key = self._keys[source.identifier]
         result = analysed(key, source.read(), classifier, options, shelf=self._shelf, read=source.read)
         with self._change:
-            self._results[key] = result
+            known = self._results.get(key)
+            kept = isinstance(result, Failure) and isinstance(known, Case)
+            self._results[key] = known.left_as_it_came() if kept else result
 
     def key(self, identifier: str) -> str | None:
         """SHA-256 of a file that has had its turn."""

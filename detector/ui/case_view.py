@@ -122,10 +122,18 @@ def _render_controls(case: Case, prediction: Prediction, card: ModelCard) -> Con
         target = _render_target(case, prediction)
         against = _render_against(prediction.task, target)
         style = st.segmented_control(
-            texts.STYLE, STYLES, default=COLOUR, required=True, format_func=texts.STYLES.get, key="style"
+            texts.STYLE,
+            STYLES,
+            default=COLOUR,
+            required=True,
+            format_func=texts.STYLES.get,
+            key="style",
+            persist_state="session",
         )
         with st.container(width=110):
-            opacity = st.slider(texts.OPACITY, 0, 100, 60, step=5, format="%d %%", key="opacity")
+            opacity = st.slider(
+                texts.OPACITY, 0, 100, 60, step=5, format="%d %%", key="opacity", persist_state="session"
+            )
         with st.popover(texts.GREYSCALE, icon=":material/contrast:"):
             greyscale = _render_greyscale(case)
     title = (
@@ -174,9 +182,9 @@ def _render_against(task: Task, target: str) -> str | None:
 def _render_greyscale(case: Case) -> Greyscale:
     """Level, window and inversion of this X-ray."""
     key = case.key[:16]
-    level = st.slider(texts.LEVEL, 0, 100, 50, format="%d %%", key=f"level_{key}")
-    window = st.slider(texts.WINDOW, 2, 100, 100, format="%d %%", key=f"window_{key}")
-    inverted = st.toggle(texts.INVERT, key=f"invert_{key}")
+    level = st.slider(texts.LEVEL, 0, 100, 50, format="%d %%", key=f"level_{key}", persist_state="session")
+    window = st.slider(texts.WINDOW, 2, 100, 100, format="%d %%", key=f"window_{key}", persist_state="session")
+    inverted = st.toggle(texts.INVERT, key=f"invert_{key}", persist_state="session")
     st.button(texts.GREYSCALE_RESET, key="reset_greyscale", on_click=_reset_greyscale, args=(key,))
     return Greyscale(level, window, inverted)
 

@@ -57,6 +57,13 @@ class Case:
             self._misnamed[said] = replace(self, analysis=analysis, _misnamed={})
         return self._misnamed[said] if said else self
 
+    def left_as_it_came(self) -> Case:
+        """The case after a correction that the gate had suggested, and then refused."""
+        warnings = (*self.analysis.warnings, texts.CORRECTION_REFUSED)
+        return replace(
+            self, analysis=replace(self.analysis, suggested_correction=None, warnings=warnings), _misnamed={}
+        )
+
     @property
     def image(self) -> np.ndarray:
         """The display copy, (H, W) uint8 or uint16; decoded again where others have taken its place.
@@ -165,13 +172,10 @@ def evidence_sentence(case: Case, task: Task, target_class: str, full_scale: flo
 
 
 def all_warnings(case: Case, prediction: Prediction, card: ModelCard) -> tuple[str, ...]:
-    """What makes this answer less trustworthy, as sentences.
-
-    Only evidence for the class that was answered can be a reason for distrust, whatever is being explained.
-    """
+    """What makes this answer less trustworthy, as sentences, whatever is being explained."""
     task = prediction.task
     summary = case.summary(task, prediction.target_class, card.saliency_scale[task.name])
-    outside = None if summary is None else warning(summary)
+    outside = None if summary is None else warning(summary, answered=prediction.explains_the_answer)
     return (*case.warnings, outside) if outside else case.warnings
 
 

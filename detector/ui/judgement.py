@@ -23,7 +23,7 @@ def render_judgement(prediction: Prediction) -> None:
     """The pre-test slider and what the answer makes of it. Only the binary question has likelihood ratios."""
     pre_test = st.slider(
         texts.PRE_TEST, 1, 99, _FIRST, format="%d %%", help=texts.PRE_TEST_HELP, key="pre_test",
-        disabled=prediction.task is not BINARY,
+        persist_state="session", disabled=prediction.task is not BINARY,
     )  # fmt: skip
     headline, explanation = judgement(prediction, pre_test / 100)
     st.markdown(headline)

@@ -11,7 +11,7 @@ import streamlit as st
 from detector.calibration import BALANCED
 from detector.errors import ModelError
 from detector.schema import BINARY, TASKS, task_by_mode
-from detector.ui import resources, texts
+from detector.ui import arrow_keys, resources, texts
 from detector.ui.case_view import render_case
 from detector.ui.cases import Case, Failure
 from detector.ui.gate_view import render_refusal
@@ -62,6 +62,7 @@ def render(
         _render_list_live(sources, choices, card)
     with room:
         _render_room(entries, choices, card, classifier)
+        arrow_keys.render()
 
 
 def render_choices(card: ModelCard) -> Choices:

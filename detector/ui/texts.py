@@ -27,7 +27,7 @@ WELCOME_IS = (
 )
 WELCOME_IS_NOT = (
     "**What it is not:** a medical device, a second reader, or a test for COVID-19. It knows no history, no earlier "
-    "image and no other disease. It was measured on public collections, not on your patients."
+    "image and no disease but COVID-19 and pneumonia. It was measured on public collections, not on your patients."
 )
 WELCOME_PRIVACY = "**Your images** stay in this computer's memory and are gone when the page is closed."
 ACCEPT = "I understand, not for diagnosis"
@@ -61,7 +61,8 @@ OPERATING_POINT = "Operating point"
 OPERATING_POINTS = {"balanced": "Balanced", "sensitive": "Sensitive", "specific": "Specific"}
 OPERATING_POINT_HELP = (
     "Where the line between COVID-19 and not is drawn. Sensitive misses few and alarms often; "
-    "specific alarms seldom and misses more. Measured on validation images: "
+    "specific alarms seldom and misses more. Answers close to the line are indeterminate. If every image "
+    "is decided, on validation: "
 )
 OPERATING_POINT_MEASURED = "{name} finds {sensitivity:.0%} and clears {specificity:.0%}"
 
@@ -72,7 +73,7 @@ ANALYSING_ONE = "Analysing {name} …"
 CANCEL, RESUME = "Stop", "Go on with the rest"
 UNEXPECTED = "This file could not be analysed. The other files are not affected. Try another copy of it."
 MODEL_FAILED = "The network cannot be loaded, so nothing can be analysed. {cure}"
-MORE_FAILURES = "{count} more files have no answer. The list says why."
+MORE_FAILURES = "Without an answer, too: {count} more. The list says why."
 
 
 def time_left(seconds: float | None) -> str:
@@ -90,7 +91,8 @@ ORDER = "Order"
 ORDERS = {"arrival": "As they came", "urgency": "What needs eyes first"}
 ORDER_HELP = (
     "What needs eyes first: findings, the most probable on top; then what the network can't tell; then what it "
-    "refused; then all-clears with a warning; then the others."
+    "refused; then all-clears with a warning; then the others. An order to look through a list by, no triage: a grave "
+    "disease that the network does not know comes last."
 )
 COLUMN_IMAGE, COLUMN_NAME, COLUMN_DECISION = "X-ray", "Name", "Decision"
 COLUMN_PROBABILITY, COLUMN_WARNINGS = "P(COVID-19)", "Warnings"
@@ -139,6 +141,7 @@ PICTURE_GONE = "There is no time or room on this computer to decode the picture 
 FORCE = "Analyse anyway"
 FORCE_HELP = "The answer is marked wherever it goes. The network has learnt nothing about such pictures."
 CORRECT_TURN, CORRECT_INVERT, CORRECT_BOTH = "Turn and analyse", "Invert and analyse", "Turn, invert and analyse"
+CORRECTION_REFUSED = "Turned or inverted as suggested, it was refused, so it stands as it came."
 
 # Judgement
 PRE_TEST = "COVID-19 before the X-ray"
@@ -155,7 +158,9 @@ LR_FLATTERS = (
     "That cohort comes from the collections that the network learnt from, so it flatters. "
     "Elsewhere the X-ray tells less."
 )
-LR_MEASURED = "Sources that the network had not seen."
+LR_MEASURED = (
+    "Those are networks trained like this one, for a shorter time, and asked about two collections that they never saw."
+)
 LR_MAY_SAY_NOTHING = (
     "Its interval holds 1, at which an answer says nothing, so the probability stays as it was. By the ratio it would "
     "be {value:.0%} ({ci_low:.0%} to {ci_high:.0%})."
@@ -295,7 +300,8 @@ TERMS = {
     "calibrated": "of the pictures given 80 %, about 80 in a hundred have it, if they are like the test pictures.",
     "ECE": "expected calibration error: how far, on average, probabilities lie from what turned out true.",
     "95 % interval": "what chance in the choice of test patients leaves open. Not what another hospital would change.",
-    "operating point": "the probability from which on COVID-19 is called: balanced, sensitive or specific.",
+    "operating point": "the probability at which the answer turns: balanced, sensitive or specific. Sensitivity and "
+    "specificity are those of all pictures decided by it; those too close to it are indeterminate all the same.",
     "indeterminate": "too close to the operating point, or two classes too close together. The network abstains.",
     "likelihood ratio": "by how much an answer multiplies the odds; sensitivity / (1 - specificity) when positive.",
     "logit": "what the network adds up before it becomes a probability. Evidence is measured in it.",

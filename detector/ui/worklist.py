@@ -94,7 +94,7 @@ def render_progress(analyst: Analyst) -> None:
         bar.progress(progress.done / progress.total, text)
         stop.button(texts.CANCEL, key="cancel", on_click=analyst.cancel, width="stretch")
     elif analyst.has_left_out:
-        st.button(texts.RESUME, key="resume", icon=":material/play_arrow:", on_click=analyst.resume)
+        st.button(texts.RESUME, key="resume", icon=":material/play_arrow:", on_click=_resume, args=(analyst,))
 
 
 def render_worklist(entries: Sequence[Entry], order: str) -> None:
@@ -192,6 +192,12 @@ def _finding(entry: Entry) -> float:
         return 0.0
     found = entry.prediction.probabilities
     return found[COVID19] + found.get(BACTERIAL_PNEUMONIA, 0.0)
+
+
+def _resume(analyst: Analyst) -> None:
+    """Take the rest up, by a run of the whole page: the list alone queues nothing."""
+    analyst.resume()
+    st.rerun()
 
 
 def _selected(key: str) -> int | None:

@@ -78,6 +78,40 @@ def test_drag_in_toggle_class_look_with_one_pass_an_image(page, three_formats):
     assert passes(page) == before + len(three_formats)
 
 
+def test_arrow_keys_step_through_the_list_after_a_click_on_a_choice(page):
+    for place, (group, option) in enumerate([("Question", "Three-class"), ("Map", "Lines")], start=2):
+        choose(page, group, option)
+        page.keyboard.press("ArrowRight")
+        expect(page.get_by_text(f"{place} of 3")).to_be_visible()
+        settle(page)
+    choice = page.get_by_role("radiogroup", name=re.compile("Question")).get_by_role("radio").first
+    choice.focus()
+    page.keyboard.press("Space")
+    settle(page)
+    assert choice.evaluate("choice => choice === document.activeElement")  # who came by keyboard stays
+
+
+def test_rest_of_a_stopped_run_goes_on(page, composite_pixels):
+    drop(page, *((f"{n}.png", encode(np.roll(composite_pixels, n, axis=1))) for n in range(40)))
+    page.get_by_role("button", name="Stop", exact=True).click()
+    page.get_by_role("button", name="Go on with the rest").click()
+    progress = page.get_by_text(re.compile(r"\d+ of \d+ analysed"))
+    progress.wait_for()
+    expect(progress).to_have_count(0, timeout=60_000)
+    expect(page.get_by_role("button", name="Go on with the rest")).to_have_count(0)
+
+
+def test_readers_settings_outlive_another_image_and_the_other_page(page):
+    page.get_by_role("slider", name="COVID-19 before the X-ray").press("ArrowRight")
+    choose(page, "Map", "Lines")
+    page.get_by_role("link", name="How good is it?").click()
+    page.get_by_role("heading", name="Beside the original").wait_for()
+    page.get_by_role("link", name="Reading room").click()
+    settle(page)
+    assert page.get_by_role("slider", name="COVID-19 before the X-ray").input_value() == "11"
+    assert len(layers(page)) == 2  # lines are no picture
+
+
 def test_wheel_zooms_and_drag_moves_both_pictures(page):
     whole = ranges(page)
     assert whole[0] == whole[1]

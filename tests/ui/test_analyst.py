@@ -4,7 +4,10 @@ import threading
 
 import pytest
 
+from detector.errors import NotAChestXrayError
+from detector.schema import Correction
 from detector.ui import analyst as module
+from detector.ui import texts
 from detector.ui.analyst import Analyst
 from detector.ui.cases import Failure
 from detector.ui.sources import Source
@@ -127,6 +130,20 @@ def test_run_ends_when_nobody_looks_any_more(calls, monkeypatch):
     analyst.ask([source("a", b"1")], None)
     assert analyst.wait_for("a", 10) is None
     assert calls.found == []
+
+
+def test_refused_correction_leaves_the_answer_as_it_was(make_case, monkeypatch):
+    case = make_case(warnings=("The picture may be upside down.",))
+    results = iter([case, module.Failure("k", "It stands on its head.", error=NotAChestXrayError())])
+    monkeypatch.setattr(module, "analysed", lambda *_args, **_options: next(results))
+    analyst = Analyst()
+    analyst.ask([source("a", b"1")], None)
+    finish(analyst, "a")
+    analyst.again(source("a", b"1"), None, {"correction": Correction(quarter_turns=2)})
+    kept = analyst.answer("a")
+    assert kept.analysis.logits is case.analysis.logits
+    assert kept.suggested_correction is None
+    assert kept.warnings == ("The picture may be upside down.", texts.CORRECTION_REFUSED)
 
 
 def test_again_replaces_the_answer_and_passes_the_options(calls):

@@ -7,7 +7,7 @@ import pytest
 
 from detector.card import DEFAULT_MODEL, MODELS, read_card
 from detector.errors import EmptyFileError, NotAChestXrayError
-from detector.evidence import FAINT_SENTENCE, OUTSIDE_WARNING
+from detector.evidence import FAINT_SENTENCE, OUTSIDE_NOTE, OUTSIDE_WARNING
 from detector.sandbox import read_radiograph
 from detector.schema import BINARY, THREE_CLASS, Correction
 from detector.ui import cases, texts
@@ -110,6 +110,13 @@ def test_evidence_outside_the_lungs_is_a_warning_of_the_answer(make_case, card):
     case = make_case([[0, 400], [0, 400]], logit=5.0, warnings=("dark",))
     prediction = card.calibration.predict(BINARY, case.analysis.logits["binary"])
     assert all_warnings(case, prediction, card) == ("dark", OUTSIDE_WARNING)
+
+
+def test_evidence_for_what_was_not_answered_is_no_reason_to_distrust_the_answer(make_case, card):
+    case = make_case([[0, 400], [0, 400]], logit=-9.0)
+    prediction = card.calibration.predict(BINARY, case.analysis.logits["binary"])
+    assert prediction.decision == "not_covid19"
+    assert all_warnings(case, prediction, card) == (OUTSIDE_NOTE,)
 
 
 def test_evidence_inside_the_lungs_is_no_warning(make_case, card):
