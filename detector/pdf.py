@@ -34,6 +34,7 @@ _PICTURE_HEIGHT = 92 * mm
 _BAR_HEIGHT, _BAR_GAP = 6 * mm, 3 * mm
 _JPEG_QUALITY = 92
 _THUMBNAIL = 11 * mm
+_FRAME = 6  # points that ReportLab keeps free within its margins
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,7 @@ class CasePage:
         captions: of the two pictures.
         bars: of the chart.
         threshold: operating point on the first bar; None where there is none.
+        band: lowest and highest value of the first bar that are too close to the operating point to call.
         findings: sentences.
         warnings: sentences; they come first.
         provenance: how the answer came about, a line each.
@@ -72,6 +74,7 @@ class CasePage:
     captions: tuple[str, str]
     bars: Sequence[Bar]
     threshold: float | None
+    band: tuple[float, float] | None
     findings: Sequence[str]
     warnings: Sequence[str]
     provenance: Sequence[str]
@@ -84,14 +87,16 @@ class ListPages:
 
     Attributes:
         title: of the list.
+        subject: what was asked, and when it was answered.
         columns: headings; the first column holds the thumbnails.
         rows: a cell each for the other columns.
         thumbnails: (H, W) uint8, or None where a file has no picture.
-        notice: what this is not.
+        notice: what this is not; it stands on every page.
         provenance: how the answers came about.
     """
 
     title: str
+    subject: str
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
     thumbnails: Sequence[np.ndarray | None]
@@ -111,7 +116,7 @@ def case_pdf(page: CasePage) -> bytes:
     for warning in page.warnings:
         top = _write_warning(canvas, warning, top - 2 * mm, width)
     top = _draw_pictures(canvas, page, top - 5 * mm, width)
-    top = _draw_bars(canvas, page.bars, page.threshold, top - 6 * mm, width)
+    top = _draw_bars(canvas, page, top - 4 * mm, width)
     for finding in page.findings:
         top = _write(canvas, finding, _BODY, top - 2 * mm, width)
     bottom = _MARGIN + sum(_height(line, _SMALL, width) for line in page.provenance)
@@ -128,7 +133,7 @@ def list_pdf(pages: ListPages) -> bytes:
     """Print a worklist on as many A4 pages as it needs."""
     buffer = io.BytesIO()
     document = SimpleDocTemplate(
-        buffer, pagesize=landscape(A4), leftMargin=_MARGIN, rightMargin=_MARGIN, topMargin=_MARGIN,
+        buffer, pagesize=landscape(A4), leftMargin=_MARGIN - _FRAME, rightMargin=_MARGIN - _FRAME, topMargin=_MARGIN,
         bottomMargin=_MARGIN, title=_plain(pages.title), invariant=1,
     )  # fmt: skip
     width = landscape(A4)[0] - 2 * _MARGIN
@@ -142,8 +147,13 @@ def list_pdf(pages: ListPages) -> bytes:
         ("LEFTPADDING", (0, 0), (0, -1), 0),
     ])  # fmt: skip
     table = Table(cells, colWidths=widths, repeatRows=1, style=style)
-    notice, provenance = _paragraph(pages.notice, _NOTICE), _paragraph(pages.provenance, _SMALL)
-    document.build([notice, _paragraph(pages.title, _TITLE), Spacer(0, 4 * mm), table, Spacer(0, 4 * mm), provenance])
+    head = [_paragraph(pages.title, _TITLE), _paragraph(pages.subject, _SMALL), Spacer(0, 4 * mm)]
+
+    def write_notice(canvas: Canvas, _: SimpleDocTemplate) -> None:
+        _write(canvas, pages.notice, _NOTICE, landscape(A4)[1] - _MARGIN / 2, width)
+
+    story = [*head, table, Spacer(0, 4 * mm), _paragraph(pages.provenance, _SMALL)]
+    document.build(story, onFirstPage=write_notice, onLaterPages=write_notice)
     return buffer.getvalue()
 
 
@@ -184,22 +194,30 @@ def _draw_pictures(canvas: Canvas, page: CasePage, top: float, width: float) -> 
     side = (width - 4 * mm) / 2
     rows, columns = page.image.shape
     factor = min(side / columns, _PICTURE_HEIGHT / rows)
+    lowest = 0.0
     for place, (pixels, caption) in enumerate(zip((page.image, page.overlay), page.captions, strict=True)):
         left = _MARGIN + place * (side + 4 * mm)
         canvas.drawImage(_jpeg(pixels), left, top - rows * factor, columns * factor, rows * factor)
         label = _paragraph(caption, _SMALL)
-        height = label.wrap(side, A4[1])[1]
-        label.drawOn(canvas, left, top - rows * factor - height - 1 * mm)
-    return top - rows * factor - 5 * mm
+        height = label.wrap(side, A4[1])[1] + 1 * mm
+        label.drawOn(canvas, left, top - rows * factor - height)
+        lowest = max(lowest, height)
+    return top - rows * factor - lowest
 
 
-def _draw_bars(canvas: Canvas, bars: Sequence[Bar], threshold: float | None, top: float, width: float) -> float:
+def _draw_bars(canvas: Canvas, page: CasePage, top: float, width: float) -> float:
     """The probabilities as bars over a scale from 0 to 1; returns where they end."""
     start, scale = _MARGIN + 42 * mm, width - 60 * mm
-    for place, bar in enumerate(bars):
+    for place, bar in enumerate(page.bars):
         bottom = top - (place + 1) * _BAR_HEIGHT - place * _BAR_GAP
         canvas.setFillColor(colors.HexColor("#EEF1F3"))
         canvas.rect(start, bottom, scale, _BAR_HEIGHT, stroke=0, fill=1)
+        if page.band is not None and place == 0:
+            low, high = page.band
+            canvas.setFillColor(_LINE)
+            canvas.rect(
+                start + scale * low, bottom - 1 * mm, scale * (high - low), _BAR_HEIGHT + 2 * mm, stroke=0, fill=1
+            )
         canvas.setFillColor(colors.HexColor(bar.colour))
         canvas.rect(start, bottom, scale * bar.probability, _BAR_HEIGHT, stroke=0, fill=1)
         canvas.setFillColor(_INK)
@@ -210,11 +228,12 @@ def _draw_bars(canvas: Canvas, bars: Sequence[Bar], threshold: float | None, top
         if bar.low is not None and bar.high is not None:
             middle = bottom + _BAR_HEIGHT / 2
             canvas.line(start + scale * bar.low, middle, start + scale * bar.high, middle)
-        if threshold is not None and place == 0:
+        if page.threshold is not None and place == 0:
+            line = start + scale * page.threshold
             canvas.setDash(1.5, 1.5)
-            canvas.line(start + scale * threshold, bottom - 1 * mm, start + scale * threshold, top + 1 * mm)
+            canvas.line(line, bottom - 1 * mm, line, top + 1 * mm)
             canvas.setDash()
-    return top - len(bars) * (_BAR_HEIGHT + _BAR_GAP) - 1 * mm
+    return top - len(page.bars) * (_BAR_HEIGHT + _BAR_GAP) - 1 * mm
 
 
 def _jpeg(pixels: np.ndarray) -> ImageReader:

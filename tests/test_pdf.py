@@ -38,6 +38,7 @@ def page(**changes):
         "captions": ("X-ray", "Evidence for COVID-19"),
         "bars": [Bar("COVID-19", 0.9, "#E6803C", 0.8, 0.95), Bar("Not COVID-19", 0.1, "#7B8794")],
         "threshold": 0.3,
+        "band": (0.1, 0.5),
         "findings": ["Most of it in the right lung."],
         "warnings": ["The picture has very little contrast."],
         "provenance": ["PNG, 60 × 40 pixels", "model 1"],
@@ -84,6 +85,7 @@ def test_list_has_a_line_a_file_and_its_head_on_every_page():
     pdf = list_pdf(
         ListPages(
             title="Worklist",
+            subject="Question: Binary.",
             columns=("X-ray", "", "Decision", "P", "Name", "Warnings"),
             rows=[(str(i), "Normal", "1.0%", f"X-ray {i}", "") for i in range(count)],
             thumbnails=[np.zeros((10, 20), np.uint8) if i % 2 else None for i in range(count)],
@@ -93,5 +95,6 @@ def test_list_has_a_line_a_file_and_its_head_on_every_page():
     )
     text = text_of(pdf)
     assert pages(pdf) > 1
-    assert text.count("Decision") == pages(pdf)
+    assert text.count("Decision") == text.count("Not for diagnosis") == pages(pdf)
+    assert "Question: Binary." in text
     assert all(f"X-ray {i}" in text for i in range(count))

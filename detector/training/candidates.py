@@ -55,7 +55,7 @@ class Candidate:
 
 CANDIDATES: dict[str, Candidate] = {
     "original": Candidate(
-        "The original's three units of convolution, depthwise convolution and convolution; whole picture",
+        "The original's three units; whole picture",
         {"architecture": "original", "initial": RANDOM, "frozen_units": 0, **_PLAIN},
     ),
     "lite0": Candidate(
@@ -65,10 +65,7 @@ CANDIDATES: dict[str, Candidate] = {
         "EfficientNet-Lite0 from ImageNet; cut to the lungs",
         {"architecture": "lite0", "frozen_units": 0, **_PLAIN, "lung_crop": True},
     ),
-    "detector": Candidate(
-        "The shipped network's first training: cut to the lungs, evidence outside them at a cost, random filters and "
-        "mixed spectra, three units frozen"
-    ),
+    "detector": Candidate("The shipped network's first training: all remedies, three units frozen"),
     "without_lung_crop": Candidate("The first training, on whole pictures", {"lung_crop": False}),
     "without_lung_focus": Candidate(
         "The first training, evidence outside the lungs at no cost", {"lung_weight": 0.0, "swap_probability": 0.0}

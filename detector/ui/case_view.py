@@ -15,7 +15,7 @@ from detector.ui import bars, stability_check, texts, viewer, zoom
 from detector.ui.cases import all_warnings, evidence_sentence
 from detector.ui.gate_view import render_correction
 from detector.ui.greyscale import Greyscale, shown
-from detector.ui.judgement import disagreement, render_judgement
+from detector.ui.judgement import disagreement, indeterminacy, render_judgement
 from detector.ui.names import literal, shown_name
 from detector.ui.palette import palette_of
 from detector.ui.session import session
@@ -80,6 +80,9 @@ def _render_answer(entry: Entry, case: Case, prediction: Prediction, card: Model
         render_correction(entry, case.suggested_correction, classifier)
     st.header(texts.DECISIONS[prediction.decision], anchor=False)
     st.caption(" · ".join([literal(entry.source.name), *map(literal, case.marks), NOTICE]))
+    why = indeterminacy(prediction, card)
+    if why:
+        st.markdown(why)
     note = disagreement(case, prediction, card)
     if note:
         st.info(note, icon=":material/compare_arrows:")

@@ -21,9 +21,10 @@ from detector.pdf import Bar, CasePage, ListPages, case_pdf, list_pdf
 from detector.report import analysed_row, csv_line, failed_row
 from detector.schema import COVID19, NOTICE
 from detector.ui import stability_check, texts
+from detector.ui.bars import indeterminate_band
 from detector.ui.cases import Case, all_warnings, evidence_sentence
 from detector.ui.greyscale import shown
-from detector.ui.judgement import disagreement
+from detector.ui.judgement import disagreement, indeterminacy
 from detector.ui.names import shown_name
 from detector.ui.palette import LIGHT
 from detector.ui.session import session
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from detector.card import ModelCard
-    from detector.schema import Prediction
+    from detector.schema import OperatingPoint, Prediction, Stability
     from detector.ui.session import Choices
     from detector.ui.viewer import Controls
     from detector.ui.worklist import Entry
@@ -47,8 +48,9 @@ def render_case_exports(entry: Entry, prediction: Prediction, controls: Controls
     """The menu that saves one image's answer."""
     with st.popover(texts.SAVE_CASE, icon=":material/download:"):
         named = st.checkbox(texts.SAVE_NAME, help=texts.SAVE_NAME_HELP, key="name_case")
+        stability = session().stability.get(entry.answer.key)  # now: a file is made where there is no session
         makers: dict[str, Callable[[], bytes]] = {
-            "pdf": lambda: case_pdf(case_page(entry, prediction, controls, card, named=named)),
+            "pdf": lambda: case_pdf(case_page(entry, prediction, controls, card, named=named, stability=stability)),
             "png": lambda: case_png(entry.answer, prediction, controls),
             "csv": lambda: as_csv([row_of(entry, prediction, card, named=named)]),
             "json": lambda: as_json(row_of(entry, prediction, card, named=named)),
@@ -121,7 +123,15 @@ def case_png(case: Case, prediction: Prediction, controls: Controls) -> bytes:
     return buffer.getvalue()
 
 
-def case_page(entry: Entry, prediction: Prediction, controls: Controls, card: ModelCard, *, named: bool) -> CasePage:
+def case_page(
+    entry: Entry,
+    prediction: Prediction,
+    controls: Controls,
+    card: ModelCard,
+    *,
+    named: bool,
+    stability: Stability | None = None,
+) -> CasePage:
     """The content of one image's PDF."""
     case = entry.answer
     image, overlay = _pictures(case, prediction, controls)
@@ -132,8 +142,9 @@ def case_page(entry: Entry, prediction: Prediction, controls: Controls, card: Mo
         image=image,
         overlay=overlay,
         captions=(texts.XRAY_PANEL, f"{controls.look.title}. {texts.MAP_CAUTION}"),
-        bars=_bars(case, prediction),
+        bars=_bars(prediction, stability),
         threshold=point.threshold if point else None,
+        band=indeterminate_band(prediction, card.calibration.bands[prediction.task.name]),
         findings=_findings(case, prediction, controls, card),
         warnings=all_warnings(case, prediction, card),
         provenance=_provenance(case, card),
@@ -145,10 +156,11 @@ def list_pages(entries: Sequence[Entry], card: ModelCard, *, named: bool) -> Lis
     """The content of the worklist's PDF."""
     return ListPages(
         title=texts.WORKLIST,
+        subject=_asked(entries),
         columns=(texts.COLUMN_IMAGE, "", texts.COLUMN_DECISION, texts.COLUMN_PROBABILITY, texts.COLUMN_NAME,
                  texts.COLUMN_WARNINGS),
         rows=[_printed(entry, named=named) for entry in entries],
-        thumbnails=[e.answer.picture.small if isinstance(e.answer, Case) else None for e in entries],
+        thumbnails=[e.answer.picture.small if e.answer.picture else None for e in entries],
         notice=NOTICE,
         provenance=f"{card.info.name} {card.info.version}, SHA-256 {card.info.sha256}. {card.licence}",
     )  # fmt: skip
@@ -173,8 +185,7 @@ def _pictures(case: Case, prediction: Prediction, controls: Controls) -> tuple[n
     return image, painted(image, heatmap, controls.look)
 
 
-def _bars(case: Case, prediction: Prediction) -> list[Bar]:
-    stability = session().stability.get(case.key)
+def _bars(prediction: Prediction, stability: Stability | None) -> list[Bar]:
     ends = stability_check.whiskers(stability, prediction.task) if stability else {}
     return [
         Bar(texts.CLASSES[name], value, LIGHT.classes[name], *ends.get(name, (None, None)))
@@ -186,11 +197,26 @@ def _findings(case: Case, prediction: Prediction, controls: Controls, card: Mode
     sentence = evidence_sentence(case, prediction.task, controls.target, controls.look.full_scale)
     found = [f"{texts.CLASSES[controls.target]}: {sentence}"]
     if prediction.operating_point is not None:
-        point = prediction.operating_point
-        name = texts.OPERATING_POINTS.get(point.name, point.name)
-        found.append(texts.PRINTED_POINT.format(name=name, threshold=point.threshold, cohort=point.cohort))
-    note = disagreement(case, prediction, card)
-    return [*found, note] if note else found
+        found.append(_printed_point(prediction.operating_point))
+    notes = (indeterminacy(prediction, card), disagreement(case, prediction, card))
+    return [*found, *filter(None, notes)]
+
+
+def _asked(entries: Sequence[Entry]) -> str:
+    """The question and the operating point of a list, and when its last image was answered."""
+    answered = [entry for entry in entries if entry.prediction is not None]
+    if not answered:
+        return ""
+    prediction = answered[0].prediction
+    point, when = prediction.operating_point, max(entry.answer.analysis.analysed_at for entry in answered)
+    asked = texts.PRINTED_QUESTION.format(mode=texts.MODES[prediction.task.mode])
+    said = [asked, _printed_point(point)] if point else [asked]
+    return " ".join([*said, texts.PRINTED_WHEN.format(when=when)])
+
+
+def _printed_point(point: OperatingPoint) -> str:
+    name = texts.OPERATING_POINTS.get(point.name, point.name)
+    return texts.PRINTED_POINT.format(name=name, threshold=point.threshold, cohort=point.cohort)
 
 
 def _provenance(case: Case, card: ModelCard) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ import streamlit as st
 
 from detector.schema import BINARY, COVID19, INDETERMINATE, THREE_CLASS
 from detector.ui import texts
+from detector.ui.bars import indeterminate_band
 from detector.ui.pretest import post_test, read_ratios
 
 if TYPE_CHECKING:
@@ -50,6 +52,23 @@ def judgement(prediction: Prediction, pre_test: float) -> tuple[str, str]:
         said.append(texts.LR_MAY_SAY_NOTHING.format(**after))
         return texts.POST_TEST_UNCHANGED.format(value=pre_test), " ".join(said)
     return texts.POST_TEST.format(**after), " ".join(said)
+
+
+def indeterminacy(prediction: Prediction, card: ModelCard) -> str | None:
+    """Why an answer is none, in its own numbers; None where it is one."""
+    if prediction.decision != INDETERMINATE:
+        return None
+    half_width = card.calibration.bands[prediction.task.name]
+    if prediction.operating_point is not None:
+        low, high = indeterminate_band(prediction, half_width) or (0.0, 1.0)
+        return texts.INDETERMINATE_NEAR.format(
+            value=prediction.probabilities[COVID19], low=low, high=high, threshold=prediction.operating_point.threshold
+        )
+    first, second = sorted(prediction.probabilities, key=prediction.probabilities.get, reverse=True)[:2]
+    return texts.INDETERMINATE_TWO.format(
+        first=texts.CLASSES[first], second=texts.CLASSES[second], value=prediction.probabilities[first],
+        other=prediction.probabilities[second], times=math.exp(half_width),
+    )  # fmt: skip
 
 
 def disagreement(case: Case, prediction: Prediction, card: ModelCard) -> str | None:

@@ -27,7 +27,9 @@ _OURS = {
     (THREE_CLASS.name, "accuracy"): "three_class_accuracy",
     (THREE_CLASS.name, "auc"): "three_class_macro_auroc",
 }
-_WEIGHTED = "weighted by class size"
+#: The ways of averaging, as the evaluation names them: the one that the original's figures fit, and the one it names.
+_FITTING = {BINARY.name: "COVID-19 alone", THREE_CLASS.name: "plain mean of classes"}
+_WEIGHTED = dict.fromkeys(_FITTING, "weighted by class size")
 _BY_SOURCE = (
     "binary_auroc",
     "binary_balanced_sensitivity",
@@ -65,7 +67,10 @@ def original_table(folder: Path = EVALUATION) -> dict[str, list[str]] | None:
     return {
         texts.COLUMN_FIGURE: [f"{texts.TASKS[task.name]}: {texts.FIGURES[figure]}" for task, figure in rows],
         texts.COLUMN_ORIGINAL: [f"{original[task.name][figure]:.3f}" for task, figure in rows],
-        texts.COLUMN_OURS: [in_words(_ours(metrics, task.name, figure)) for task, figure in rows],
+        **{
+            column: [in_words(_ours(metrics, task.name, figure, ways[task.name])) for task, figure in rows]
+            for column, ways in ((texts.COLUMN_OURS, _FITTING), (texts.COLUMN_OURS_WEIGHTED, _WEIGHTED))
+        },
     }
 
 
@@ -88,12 +93,12 @@ def candidate_table(folder: Path = EVALUATION) -> dict[str, list[str]] | None:
         return None
     entries = list(found["candidates"].values())
     table = {texts.COLUMN_CANDIDATE: [entry["words"] for entry in entries]}
-    for name, title in texts.CANDIDATE_MEASURES.items():
-        table[title] = [in_words(entry["validation"].get(name)) for entry in entries]
     for kind, words in (("left_out", texts.CANDIDATE_LEFT_OUT), ("own_source", texts.CANDIDATE_OWN_SOURCE)):
         for pair in dict.fromkeys(pair for entry in entries for pair in entry.get(kind, {})):
             title = words.format(pair=pair)
             table[title] = [in_words(entry.get(kind, {}).get(pair)) for entry in entries]
+    for name, title in texts.CANDIDATE_MEASURES.items():
+        table[title] = [in_words(entry["validation"].get(name)) for entry in entries]
     return table
 
 
@@ -184,8 +189,8 @@ def _estimates(prefix: str, part: Mapping[str, Any]) -> list[tuple[str, str]]:
     return found
 
 
-def _ours(metrics: Mapping[str, Any], task: str, figure: str) -> Mapping[str, Any] | None:
-    written = metrics.get("original", {}).get(task, {}).get(_WEIGHTED)
+def _ours(metrics: Mapping[str, Any], task: str, figure: str, way: str) -> Mapping[str, Any] | None:
+    written = metrics.get("original", {}).get(task, {}).get(way)
     if written is not None:
         return written.get(figure)
     return metrics["overall"].get(_OURS.get((task, figure), ""))

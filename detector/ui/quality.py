@@ -50,7 +50,7 @@ def _render_original() -> None:
     if table is None:
         return
     st.subheader(texts.ORIGINAL_TITLE, anchor=False)
-    st.table(table, hide_index=True, border="horizontal", alt=texts.ORIGINAL_TITLE)
+    st.dataframe(table, hide_index=True, alt=texts.ORIGINAL_TITLE)
     st.caption(texts.ORIGINAL_NOTE)
 
 

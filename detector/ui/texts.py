@@ -117,6 +117,14 @@ DECISIONS = {
     BACTERIAL_PNEUMONIA: "Bacterial pneumonia likely",
     INDETERMINATE: "Indeterminate: the network does not know",
 }
+INDETERMINATE_NEAR = (
+    "COVID-19 {value:.1%} lies between {low:.0%} and {high:.0%}, too close to the operating point of "
+    "{threshold:.0%} to call."
+)
+INDETERMINATE_TWO = (
+    "{first} {value:.1%}, {second} {other:.1%}: to be called, a class must be {times:.0f} times as probable as the "
+    "next."
+)
 DECISION_LABELS = {**CLASSES, INDETERMINATE: "Indeterminate"}
 FORCED = "analysed against the advice of the gate ({code})"
 TURNED, INVERTED = "turned before the analysis", "inverted before the analysis"
@@ -197,6 +205,7 @@ SAVE_NAME = "Write the file's name into it"
 SAVE_NAME_HELP = "Names of files often hold a patient's name or number. Without it, files are numbered."
 SAVE_AS = {"pdf": "PDF report", "png": "PNG picture", "csv": "CSV table", "json": "JSON record"}
 NEUTRAL_NAME = "X-ray {number}"
+PRINTED_QUESTION, PRINTED_WHEN = "Question: {mode}.", "Answered by {when}."
 PRINTED_POINT = "Operating point {name}: {threshold:.1%}, chosen on {cohort}."
 
 # Details
@@ -215,11 +224,14 @@ QUALITY_LEAD = (
 )
 ORIGINAL_TITLE = "Beside the original"
 ORIGINAL_NOTE = (
-    "The original project's figures are its own: weighted, on a small test set of the collections that it was trained "
-    "on. The images are not the same, so the columns can be read side by side but not subtracted. Where ours is a "
-    "dash, it has not been measured in this form."
+    "The original project's figures are its own, on a small test set of the collections that it was trained on. It "
+    "calls them weighted; but weighted by class size, recall is accuracy, and its recall is not. They fit COVID-19 "
+    "alone for the binary question and the plain mean of the classes for the other, so the first of our columns is the "
+    "one to read beside them. The images are not the same: nothing can be subtracted. A dash has not been measured."
 )
-COLUMN_FIGURE, COLUMN_ORIGINAL, COLUMN_OURS = "Figure", "Original", "This network (95 % interval)"
+COLUMN_FIGURE, COLUMN_ORIGINAL = "Figure", "Original"
+COLUMN_OURS = "This network, COVID-19 alone or plain mean (95 % interval)"
+COLUMN_OURS_WEIGHTED = "This network, weighted by class size"
 FIGURES = {"accuracy": "accuracy", "precision": "precision", "recall": "recall", "f1": "F1", "auc": "AUC"}
 NOT_DEFINED = "–"
 ESTIMATE = "{value:.3f} ({low:.3f} to {high:.3f})"
@@ -265,13 +277,13 @@ CANDIDATES_NOTE = (
 )
 COLUMN_CANDIDATE = "Network"
 CANDIDATE_LEFT_OUT = "AUROC where left out: {pair}"
-CANDIDATE_OWN_SOURCE = "The same networks, within the first source alone: {pair}"
+CANDIDATE_OWN_SOURCE = "Within the first of them alone: {pair}"
 CANDIDATE_MEASURES = {
     "binary_auroc": "Binary AUROC",
+    "evidence_in_lungs": "Evidence in the lungs",
     "auroc_covid19_against_other_pneumonias": "AUROC, COVID-19 against other pneumonias",
     "three_class_macro_auroc": "Three-class AUROC",
     "three_class_accuracy": "Three-class accuracy",
-    "evidence_in_lungs": "Evidence in the lungs",
 }
 AUDIT_NONE = "The audit's results are not shipped with this version."
 AUDIT_LINE = "{name}: {value}"

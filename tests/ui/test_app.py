@@ -269,5 +269,5 @@ def test_second_page_shows_what_the_files_hold_and_needs_no_network():
     app = AppTest.from_function(second_page, default_timeout=60).run()
     assert not app.exception
     assert texts.ORIGINAL_TITLE in [element.value for element in app.subheader]
-    assert len(app.table) == 2  # the original beside ours, what the gate refuses
-    assert len(app.dataframe) == 2  # the sources, the candidates
+    assert len(app.table) == 1  # what the gate refuses
+    assert len(app.dataframe) == 3  # the original beside ours, the sources, the candidates

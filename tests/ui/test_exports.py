@@ -10,7 +10,7 @@ from PIL import Image
 
 from detector.card import DEFAULT_MODEL, MODELS, read_card
 from detector.errors import EmptyFileError
-from detector.schema import BINARY, NOTICE
+from detector.schema import BINARY, NOTICE, ClassStability, Stability
 from detector.ui.cases import Failure, analysed
 from detector.ui.exports import as_csv, as_json, case_page, case_png, list_pages, row_of
 from detector.ui.greyscale import Greyscale
@@ -66,6 +66,22 @@ def every_export(entry, controls, card, *, named):
     words = [page.title, page.subject, *page.captions, *page.findings, *page.warnings, *page.provenance]
     words += [cell for line in pages.rows for cell in line]
     return as_csv([row]).decode() + as_json(row).decode() + " ".join(words)
+
+
+def test_page_has_the_whiskers_of_the_stability_check_and_the_band(entry, controls, card):
+    classes = {"covid19": ClassStability(0.7, 0.99, 0.9), "not_covid19": ClassStability(0.01, 0.3, 0.9)}
+    stability = Stability({"binary": classes}, ("a little brighter",))
+    page = case_page(entry, entry.prediction, controls, card, named=False, stability=stability)
+    assert [(bar.low, bar.high) for bar in page.bars] == [(0.7, 0.99), (0.01, 0.3)]
+    low, high = page.band
+    assert low < page.threshold < high
+
+
+def test_printed_list_says_what_was_asked_and_when(entry, card):
+    subject = list_pages([entry], card, named=False).subject
+    assert "Binary" in subject
+    assert "Balanced" in subject
+    assert entry.answer.analysis.analysed_at in subject
 
 
 def test_no_export_names_the_patient_or_the_file(entry, controls, card):

@@ -119,6 +119,19 @@ def test_positive_answer_raises_and_negative_lowers(monkeypatch):
     assert "6%" in page.judgement(negative, 0.2)[0]  # odds 1/4 times 1/4 is 1/16
 
 
+def test_reason_for_an_indeterminate_answer_has_its_numbers():
+    card = read_card(MODELS / f"{DEFAULT_MODEL}.json")
+    point = card.calibration.operating_points["balanced"]
+    near = Prediction(BINARY, {"covid19": 0.3, "not_covid19": 0.7}, "indeterminate", point)
+    assert "30.0%" in page.indeterminacy(near, card)
+    assert f"{point.threshold:.0%}" in page.indeterminacy(near, card)
+    probabilities = {"normal": 0.6, "bacterial_pneumonia": 0.05, "covid19": 0.35}
+    told = page.indeterminacy(Prediction(THREE_CLASS, probabilities, "indeterminate"), card)
+    assert told.startswith("Normal 60.0%, COVID-19 35.0%:")
+    assert f"{math.exp(card.calibration.bands['three_class']):.0f} times" in told
+    assert page.indeterminacy(POSITIVE, card) is None
+
+
 def test_indeterminate_answer_moves_nothing():
     headline, _ = page.judgement(UNSURE, 0.2)
     assert "20%" in headline

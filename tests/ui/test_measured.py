@@ -35,11 +35,20 @@ def test_original_stands_beside_ours(folder):
 
 def test_figures_in_the_original_s_own_form_come_first(folder):
     metrics = json.loads((folder / "test.json").read_text())
-    metrics["original"] = {"binary": {"weighted by class size": {"f1": estimate(0.7)}}}
+    ways = {"COVID-19 alone": {"f1": estimate(0.7)}, "weighted by class size": {"f1": estimate(0.6)}}
+    metrics["original"] = {"binary": ways}
     (folder / "test").mkdir()
     (folder / "test" / "metrics.json").write_text(json.dumps(metrics))
     table = measured.original_table(folder)
     assert table[texts.COLUMN_OURS][3] == "0.700 (0.600 to 0.800)"
+    assert table[texts.COLUMN_OURS_WEIGHTED][3] == "0.600 (0.500 to 0.700)"
+
+
+def test_original_s_binary_figures_fit_one_class_alone():
+    original = json.loads((measured.EVALUATION / "original.json").read_text())["binary"]
+    precision, recall = original["precision"], original["recall"]
+    assert original["f1"] == pytest.approx(2 * precision * recall / (precision + recall), abs=1e-4)
+    assert recall != pytest.approx(original["accuracy"], abs=1e-3)  # as it were if weighted by class size
 
 
 def test_sources_have_a_line_each_and_undefined_figures_a_dash_with_its_reason(folder):
