@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import logging
 from collections import defaultdict
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -25,6 +25,7 @@ from detector.schema import BINARY, COVID19, NOT_COVID19, TASKS, THREE_CLASS
 from detector.training.evaluate import make_folder
 from detector.training.metrics import bootstrap
 from detector.training.randomise import randomise, stages_from_the_top, weights_restored
+from detector.training.resampling import exact_interval
 from detector.training.saliency_measures import (
     FRACTIONS,
     area_under,
@@ -201,7 +202,9 @@ def in_lung(rights: dict[tuple[Task, str], list[Explained]], classifier: Classif
             index = np.flatnonzero((sources == source) | (source == "all"))
             patients = [group[i].example.patient_group for i in index]
             part = {key: np.array([measured[i][key] for i in index], float) for key in _STATISTICS}
-            figures = {key: estimate(part[key], patients, of=of) for key, of in _STATISTICS.items()}
+            figures = {
+                key: estimate(part[key], patients, of=of, share=key in _SHARES) for key, of in _STATISTICS.items()
+            }
             rows.append({"task": task.name, "class": name, "source": source, "n": len(index), **figures})
     return rows
 
@@ -218,6 +221,7 @@ _STATISTICS: dict[str, Callable[[np.ndarray], float]] = {
     "mostly_outside": np.mean,
     "faint": np.mean,
 }
+_SHARES = {"peak_in_lung", "mostly_outside", "faint"}  # of images
 
 
 def lung_measures(explained: Explained, cam: np.ndarray, full_scale: float) -> dict[str, float]:
@@ -239,11 +243,20 @@ def lung_measures(explained: Explained, cam: np.ndarray, full_scale: float) -> d
     }
 
 
-def estimate(values: np.ndarray, patients: Sequence[str], *, of: Callable[[np.ndarray], float]) -> dict[str, Any]:
-    """A figure of a group of images with its 95 % interval over patients; images that don't define it are left out."""
+def estimate(
+    values: np.ndarray, patients: Sequence[str], *, of: Callable[[np.ndarray], float], share: bool = False
+) -> dict[str, Any]:
+    """A figure of a group of images with its 95 % interval over patients; images that don't define it are left out.
+
+    A share of images that is 0 or 1 has the exact interval: every resample would give the share again.
+    """
     defined = np.flatnonzero(np.isfinite(values))
-    kept = values[defined]
-    return asdict(bootstrap(lambda i: float(of(kept[i])), [patients[i] for i in defined]))
+    kept, groups = values[defined], [patients[i] for i in defined]
+    found = bootstrap(lambda i: float(of(kept[i])), groups)
+    if share and found.value in {0.0, 1.0}:
+        low, high = exact_interval(found.value, len(set(groups)))
+        found = replace(found, ci_low=low, ci_high=high)
+    return asdict(found)
 
 
 def randomisation(chosen: Sequence[Explained], classifier: Classifier, *, seeds: int = SEEDS) -> dict[str, Any]:

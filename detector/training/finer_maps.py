@@ -226,7 +226,7 @@ def _lung_figures(
     figures: dict[str, Any] = {}
     for key, of in (("in_lung_fraction", np.median), ("peak_in_lung", np.mean), ("grid_ceiling", np.median)):
         values, others = (np.array([m[key] for m in part], float) for part in (measured, reference))
-        figures[key] = estimate(values, patients, of=of)
+        figures[key] = estimate(values, patients, of=of, share=key == "peak_in_lung")
         figures[f"{key}_gain"] = estimate(values - others, patients, of=np.mean)
     return figures
 

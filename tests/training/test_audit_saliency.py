@@ -62,6 +62,13 @@ def test_image_without_a_figure_is_left_out_of_it():
     assert (found["value"], found["n"]) == (2, 2)
 
 
+@pytest.mark.parametrize(("value", "ends"), [(1.0, (0.6915, 1)), (0.0, (0, 0.3085))])
+def test_share_of_all_or_none_has_the_exact_interval(value, ends):
+    found = estimate(np.full(10, value), [str(i) for i in range(10)], of=np.mean, share=True)
+    assert (found["ci_low"], found["ci_high"]) == pytest.approx(ends, abs=1e-4)  # 0.025 ** (1 / 10)
+    assert found["value"] == value
+
+
 def test_figure_of_no_image_is_null_with_a_reason():
     found = estimate(np.array([np.nan]), ["p"], of=np.mean)
     assert found["value"] is None
