@@ -222,7 +222,9 @@ def _check_kind(dataset: FileDataset) -> None:
     if modality not in _RADIOGRAPHY:
         raise UnsupportedDicomError(f"(0008,0060) Modality is {_known(modality)}, not one of radiography.")
     if "PixelData" not in dataset:
-        raise UnsupportedDicomError("(7FE0,0010) Pixel Data is missing.")
+        # What is compressed holds pixels; where they lack their end, pydicom leaves them out without a word.
+        missing = UnreadableError if dataset.file_meta.TransferSyntaxUID.is_encapsulated else UnsupportedDicomError
+        raise missing("(7FE0,0010) Pixel Data is missing.")
     frames = _text(dataset, "NumberOfFrames") or "1"
     if frames != "1":
         raise UnsupportedDicomError(f"(0028,0008) Number of Frames is {_known(frames)}.")

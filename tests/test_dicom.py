@@ -378,6 +378,13 @@ class TestDamage:
         with pytest.raises((UnreadableError, UnsupportedDicomError)):
             decoded(data[: int(len(data) * share)])
 
+    @pytest.mark.parametrize("syntax", [RLELossless, JPEG2000Lossless], ids=["rle", "jpeg-2000"])
+    @pytest.mark.parametrize("share", [0.9, 0.98])
+    def test_compressed_pixels_without_their_end_are_damage_and_no_other_kind_of_file(self, syntax, share):
+        data = encapsulated(compressed(syntax), syntax)
+        with pytest.raises(UnreadableError):
+            decoded(data[: int(len(data) * share)])
+
     def test_more_rows_than_pixels_is_refused(self):
         with pytest.raises(UnreadableError):
             decoded(make_dicom(SMALL, Rows=3))

@@ -95,7 +95,7 @@ class Case:
         turned = correction is not None and correction.quarter_turns % 4 != 0
         inverted = correction is not None and correction.inverted
         found = [texts.TURNED] * turned + [texts.INVERTED] * inverted
-        return (*found, texts.FORCED.format(code=forced)) if forced else tuple(found)
+        return (*found, texts.FORCED) if forced else tuple(found)
 
     @property
     def suggested_correction(self) -> Any:

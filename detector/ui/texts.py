@@ -126,7 +126,7 @@ INDETERMINATE_TWO = (
     "next."
 )
 DECISION_LABELS = {**CLASSES, INDETERMINATE: "Indeterminate"}
-FORCED = "analysed against the advice of the gate ({code})"
+FORCED = "analysed against the advice of the gate"
 TURNED, INVERTED = "turned before the analysis", "inverted before the analysis"
 DISAGREEMENT = "The other question disagrees. {mode}: {decision}."
 PROBABILITY_AXIS = "Calibrated probability"
