@@ -417,6 +417,9 @@ def _answer(data: bytes, replies: IO[bytes], complaints: IO[bytes], memory: _Mem
         complaints.seek(0)
         if _CUT_OFF in complaints.read():
             raise UnreadableError("The JPEG's pixels end before its end marker.")
+        if grey.nbytes < _PIPE // 2:  # the pipe takes it at once: a thread would cost more than it saves
+            _send_grey(replies, grey)
+            return
         thread = threading.Thread(target=_send_grey, args=(replies, grey))
         try:
             thread.start()

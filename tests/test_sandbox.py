@@ -236,7 +236,7 @@ def test_pixels_of_another_kind_are_not_believed(worker, stand_in, dtype):
 
 def test_child_without_room_for_a_thread_says_that_memory_ran_out(worker, stand_in):
     no_thread = "setattr(__import__('threading').Thread, 'start', lambda self: exec('raise RuntimeError'))"
-    stand_in(f"({no_thread}, on_grey(__import__('numpy').zeros((64, 64), 'uint8')))")
+    stand_in(f"({no_thread}, on_grey(__import__('numpy').zeros((1024, 1024), 'uint8')))")
     with pytest.raises(DecodingLimitError, match="memory"):
         worker.read(make.png())
 
