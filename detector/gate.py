@@ -245,8 +245,9 @@ def check_image(radiograph: Radiograph) -> tuple[str, ...]:
     if radiograph.view_position in _SIDE_VIEWS:
         raise SideViewError(f"(0018,5101) View Position is {radiograph.view_position!r}.")
     sides = radiograph.rows, radiograph.columns
-    sample = in_unit_range(radiograph.grey[:: _step(sides[0]), :: _step(sides[1])])
-    low, high = np.percentile(sample, [2, 98])
+    stored = radiograph.grey[:: _step(sides[0]), :: _step(sides[1])]
+    low, high = np.percentile(stored, [2, 98]) / (255 if stored.dtype == np.uint8 else 1)  # 8 bits are sorted faster
+    sample = in_unit_range(stored)
     if high - low < _LEAST_CONTRAST:
         raise NoContrastError(f"The pixels' 2nd and 98th percentile are {low:.3f} and {high:.3f}.")
     warnings = []
