@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import logging
 from collections import defaultdict
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -25,7 +25,6 @@ from detector.schema import BINARY, COVID19, NOT_COVID19, TASKS, THREE_CLASS
 from detector.training.evaluate import make_folder
 from detector.training.metrics import bootstrap
 from detector.training.randomise import randomise, stages_from_the_top, weights_restored
-from detector.training.resampling import exact_interval
 from detector.training.saliency_measures import (
     FRACTIONS,
     area_under,
@@ -246,17 +245,10 @@ def lung_measures(explained: Explained, cam: np.ndarray, full_scale: float) -> d
 def estimate(
     values: np.ndarray, patients: Sequence[str], *, of: Callable[[np.ndarray], float], share: bool = False
 ) -> dict[str, Any]:
-    """A figure of a group of images with its 95 % interval over patients; images that don't define it are left out.
-
-    A share of images that is 0 or 1 has the exact interval: every resample would give the share again.
-    """
+    """A figure of a group of images with its 95 % interval over patients; images that don't define it are left out."""
     defined = np.flatnonzero(np.isfinite(values))
-    kept, groups = values[defined], [patients[i] for i in defined]
-    found = bootstrap(lambda i: float(of(kept[i])), groups)
-    if share and found.value in {0.0, 1.0}:
-        low, high = exact_interval(found.value, len(set(groups)))
-        found = replace(found, ci_low=low, ci_high=high)
-    return asdict(found)
+    kept = values[defined]
+    return asdict(bootstrap(lambda i: float(of(kept[i])), [patients[i] for i in defined], share=share))
 
 
 def randomisation(chosen: Sequence[Explained], classifier: Classifier, *, seeds: int = SEEDS) -> dict[str, Any]:

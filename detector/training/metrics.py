@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from detector.training import weighted
-from detector.training.resampling import ONE_CLASS, RESAMPLES, Estimate
+from detector.training.resampling import ONE_CLASS, RESAMPLES, Estimate, exact_interval
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -69,6 +69,7 @@ def bootstrap(
     samples: int = RESAMPLES,
     seed: int = 0,
     undefined: str = ONE_CLASS,
+    share: bool = False,
 ) -> Estimate:
     """Estimate a figure with a percentile bootstrap over patients (Efron 1979), not over images.
 
@@ -78,6 +79,7 @@ def bootstrap(
         samples: resamples.
         seed: of the resampling.
         undefined: the reason to give where there is no figure.
+        share: the figure is a share of images, so that 0 and 1 have an exact interval.
     """
     _, membership = np.unique(np.asarray(groups, dtype=str), return_inverse=True)
     order = np.argsort(membership, kind="stable")
@@ -86,6 +88,8 @@ def bootstrap(
     if value is None:
         reason = undefined if members else "no images"
         return Estimate(None, None, None, membership.size, reason)
+    if share and value in {0.0, 1.0}:
+        return Estimate(value, *exact_interval(value, len(members)), membership.size)
     rng = np.random.default_rng(seed)
     drawn = [measure(_resample(members, rng)) for _ in range(samples)]
     defined = [x for x in drawn if x is not None]
