@@ -91,10 +91,38 @@ def swap_surroundings(
     found = fields.mean(axis=(1, 2)) >= _LEAST_LUNG
     changed = inputs.copy()
     for i in np.flatnonzero(found & (rng.random(len(inputs)) < probability)):
-        soft = cv2.GaussianBlur(fields[i].astype(np.float32), (0, 0), _SOFT_EDGE)
-        kept = np.minimum(soft * 2, 1)[..., np.newaxis]  # the whole lung, fading outside its border
-        changed[i] = kept * inputs[i] + (1 - kept) * others[i]
+        changed[i] = _in_surroundings(inputs[i], fields[i], others[i])
     return changed
+
+
+def opposed_surroundings(
+    inputs: np.ndarray, fields: np.ndarray, positive: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
+    """Give every picture the surroundings of the lungs of a picture with the other answer.
+
+    What a network answers then is right only as far as the lungs told it: one that goes by the surroundings is wrong.
+
+    Args:
+        inputs: (N, size, size, 1) float32, standardised.
+        fields: (N, size, size) bool, the lungs of each; a picture without lungs is left alone.
+        positive: (N,) bool; where all are alike, nobody has other surroundings to lend, and nothing changes.
+        rng: source of randomness.
+
+    Returns:
+        (N, size, size, 1) float32; the inputs are not changed.
+    """
+    changed = inputs.copy()
+    lenders = {True: np.flatnonzero(~positive), False: np.flatnonzero(positive)}
+    for i in np.flatnonzero(fields.mean(axis=(1, 2)) >= _LEAST_LUNG):
+        if len(others := lenders[bool(positive[i])]):
+            changed[i] = _in_surroundings(inputs[i], fields[i], inputs[rng.choice(others)])
+    return changed
+
+
+def _in_surroundings(picture: np.ndarray, field: np.ndarray, other: np.ndarray) -> np.ndarray:
+    soft = cv2.GaussianBlur(field.astype(np.float32), (0, 0), _SOFT_EDGE)
+    kept = np.minimum(soft * 2, 1)[..., np.newaxis]  # the whole lung, fading outside its border
+    return kept * picture + (1 - kept) * other
 
 
 def segmenter(lungs: keras.Model) -> Callable[[np.ndarray], np.ndarray]:

@@ -22,6 +22,7 @@ FIGURES = {
     "auroc_covid19_against_other_pneumonias",
     "three_class_macro_auroc",
     "three_class_accuracy",
+    "binary_auroc_in_other_surroundings",
     "evidence_in_lungs",
 }
 
@@ -150,11 +151,12 @@ def test_measures_by_hand():
         "binary": np.array([[2.0], [-1], [-2], [1], [-3]]),
         "three_class": np.array([[0, 0, 3.0], [0, 2, 0], [3, 0, 0], [0, 3, 0], [9, 0, 0]]),
     }
-    found = measures(labels, logits, np.array([0.2, 0.4, 1, 1, 1]))
+    found = measures(labels, logits, np.array([2.0, 1, 3, 0, 0]), np.array([0.2, 0.4, 1, 1, 1]))
     values = {name: measure.of(np.ones((1, 5 if measure.keep is None else measure.keep.sum())))[0]
               for name, measure in found.items()}  # fmt: skip
     assert values["binary_auroc"] == pytest.approx(5 / 6)  # -1 below 1
     assert values["auroc_covid19_against_other_pneumonias"] == pytest.approx(3 / 4)
+    assert values["binary_auroc_in_other_surroundings"] == pytest.approx(4 / 6)  # 3 above both
     assert values["three_class_accuracy"] == pytest.approx(3 / 4)  # the viral one is none of the three
     assert values["evidence_in_lungs"] == pytest.approx(0.7)
 

@@ -5,7 +5,14 @@ import numpy as np
 import pytest
 
 from detector.network import Stage, build_network
-from detector.training.lung_focus import lung_cells, outside_share, segmenter, swap_surroundings, with_evidence
+from detector.training.lung_focus import (
+    lung_cells,
+    opposed_surroundings,
+    outside_share,
+    segmenter,
+    swap_surroundings,
+    with_evidence,
+)
 
 STAGES = (Stage(kernel=3, stride=8, expansion=1, channels=8, repeats=1),)
 
@@ -53,6 +60,26 @@ def test_lungs_stay_and_surroundings_come_from_another_picture(fields):
 def test_probability_of_zero_changes_nothing(fields):
     inputs = np.random.default_rng(0).normal(size=(2, 160, 160, 1)).astype(np.float32)
     np.testing.assert_array_equal(swap_surroundings(inputs, fields, np.random.default_rng(0), probability=0.0), inputs)
+
+
+def test_surroundings_come_from_a_picture_with_the_other_answer():
+    positive = np.array([True, False, True, False, True])
+    inputs = np.where(positive, 1, -1).reshape(5, 1, 1, 1) * np.ones((5, 160, 160, 1), np.float32)
+    fields = np.zeros((5, 160, 160), bool)
+    fields[:4, :, :80] = True  # the last has no lungs
+    before = inputs.copy()
+    changed = opposed_surroundings(inputs, fields, positive, np.random.default_rng(0))
+    np.testing.assert_array_equal(inputs, before)
+    np.testing.assert_array_equal(changed[:4, :, :78], before[:4, :, :78])
+    np.testing.assert_array_equal(changed[:4, :, 120:], -before[:4, :, 120:])
+    np.testing.assert_array_equal(changed[4], before[4])
+
+
+def test_where_all_answers_are_alike_nobody_lends_surroundings(fields):
+    inputs = np.random.default_rng(0).normal(size=(2, 160, 160, 1)).astype(np.float32)
+    for answer in (True, False):
+        changed = opposed_surroundings(inputs, fields, np.full(2, answer), np.random.default_rng(0))
+        np.testing.assert_array_equal(changed, inputs)
 
 
 def test_evidence_is_the_network_s_own_map_and_shares_its_weights():
