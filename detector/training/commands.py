@@ -64,6 +64,7 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 
 VERSION = "2"
+_FILES = ("teachers", "teachers_of_whole")  # settings that name networks, of which a card says what they are
 _FIRST_WEIGHTS = {IMAGENET: "EfficientNet-Lite0, ImageNet", RANDOM: "random"}
 
 LICENCE = (
@@ -91,7 +92,8 @@ def train_classifier(manifest: Path, images: Path, out: Path, settings: dict[str
     """Train the classifier and write ``detector.keras`` and ``detector.json`` to `out`.
 
     Calibration sees the validation split alone. The test split, where the manifest has one, is measured once, at the
-    end, for the card.
+    end, for the card. A network of whole pictures is a teacher alone: the program would show it something else, so that
+    it is neither calibrated nor measured.
 
     Raises:
         ManifestError: if the manifest can't be used, or its validation split lacks a class.
@@ -110,6 +112,8 @@ def train_classifier(manifest: Path, images: Path, out: Path, settings: dict[str
     for path in MODELS.glob(f"{LUNG_MODEL}.*"):  # the classifier is shown what the shipped lung fields find
         shutil.copy(path, out)
     card = _draft_card(out, asdict(config), _cohort(train))
+    if not config.lung_crop:
+        return card
     answers = answer_all(validation, images, Classifier.load(folder=out))
     calibration = calibrate(answers)
     scale = {name: float(np.quantile(peaks, _SCALE_QUANTILE)) for name, peaks in answers.peaks.items()}
@@ -327,9 +331,11 @@ def _draft_card(out: Path, config: dict[str, Any], cohort: dict[str, int]) -> Mo
         calibration=Calibration({t.name: 1.0 for t in TASKS}, {}, {t.name: 0.0 for t in TASKS}),
         saliency_scale={t.name: 1.0 for t in TASKS},
         training={
-            "config": config | {"initial": "earlier networks" if earlier else initial},
+            "config": {name: value for name, value in config.items() if name not in _FILES}
+            | {"initial": "earlier networks" if earlier else initial},
             "images": cohort,
             "initial_weights": [_earlier(Path(path)) for path in earlier] or _FIRST_WEIGHTS[initial],
+            **{name: [_earlier(Path(path)) for path in config[name]] for name in _FILES if config[name]},
             "keras": keras.__version__,
             "backend": keras.backend.backend(),
             "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -25,10 +25,11 @@ from detector.preprocess import INPUT_SIZE, PREPROCESSING_ID
 from detector.schema import BACTERIAL_PNEUMONIA, BINARY, COVID19, NORMAL, THREE_CLASS
 from detector.training import architectures
 from detector.training.augmentation import cut_out, mix_amplitudes
+from detector.training.distillation import TAUGHT, Teachers, distance, with_taught
 from detector.training.imagenet import load_imagenet_weights
 from detector.training.lung_focus import EVIDENCE, lung_cells, outside_share, swap_surroundings, with_evidence
 from detector.training.metrics import auroc, log_loss, macro_auroc
-from detector.training.views import LungMasks, plain_view, random_view, read_working
+from detector.training.views import LungMasks, change_picture, plain_view, read_working
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -79,6 +80,10 @@ class FitConfig:
         validate_every: batches between checkpoints, each with a validation.
         initial: ``"imagenet"``, ``"random"``, or paths of ``.keras`` files of the same network, from the mean of whose
             weights the run goes on.
+        teachers: paths of ``.keras`` files, to whose mean logits the run is held as well as to the labels (see
+            `detector.training.distillation`).
+        teachers_of_whole: the same, of networks that are shown whole pictures; one mean is taken over all.
+        teaching: weight of the distance from the teachers in the loss.
         lung_crop: whether pictures are cut to their lungs, as `detector.preprocess` does; False only for comparison.
         lung_weight: weight of the share of the evidence outside the lungs in the loss.
         swap_probability: of a picture's surroundings to come from another one of the batch.
@@ -98,6 +103,9 @@ class FitConfig:
     frozen_units: int = 3
     validate_every: int = 250
     initial: str | tuple[str, ...] = IMAGENET
+    teachers: tuple[str, ...] = ()
+    teachers_of_whole: tuple[str, ...] = ()
+    teaching: float = 1.0
     lung_crop: bool = True
     lung_weight: float = 2.0
     swap_probability: float = 0.3
@@ -149,11 +157,12 @@ def fit(
         run.restore()
     else:
         run.forget_log()
+    teachers = Teachers.load(config.teachers, config.teachers_of_whole)
     validation_inputs = load_inputs(validation, images, lungs, transform=transform, cut=config.lung_crop)
     clock = _Clock(run.step, config.batches)
     start = run.step if run.waited < config.patience else config.batches  # a run that patience ended stays ended
-    for inputs, targets in _batches(train, images, config, lungs=lungs, start=start, transform=transform):
-        losses = run.train(inputs, targets)
+    for inputs, targets, shown in _batches(train, images, config, lungs=lungs, start=start, transform=transform):
+        losses = run.train(inputs, {**targets, TAUGHT: teachers.logits(**shown)} if teachers else targets)
         clock.tick(run.step, losses)
         if run.step % config.validate_every == 0 or run.step == config.batches:
             with run.averaged():
@@ -217,7 +226,7 @@ def freeze(network: keras.Model, *, units: int) -> None:
 
 
 def compile_network(network: keras.Model, config: FitConfig) -> None:
-    """Attach AdamW (Loshchilov and Hutter 2019), one loss a task, and where the lungs have a weight, theirs."""
+    """Attach AdamW (Loshchilov and Hutter 2019), one loss a task, and the lungs' and the teachers' where they count."""
     schedule = keras.optimizers.schedules.CosineDecay(
         initial_learning_rate=0.0,
         decay_steps=max(1, config.batches - config.warmup_batches),
@@ -233,6 +242,8 @@ def compile_network(network: keras.Model, config: FitConfig) -> None:
     weights = dict.fromkeys(losses, 1.0)
     if config.lung_weight:
         losses[EVIDENCE], weights[EVIDENCE] = outside_share, config.lung_weight
+    if config.teachers or config.teachers_of_whole:
+        losses[TAUGHT], weights[TAUGHT] = distance, config.teaching
     network.compile(optimizer, losses, loss_weights=weights, jit_compile=False)
 
 
@@ -331,6 +342,8 @@ class _Run:
     def __init__(self, network: keras.Model, config: FitConfig, out: Path) -> None:
         self.network, self.config, self.out = network, config, out
         self.trainer = with_evidence(network) if config.lung_weight else network  # a second view of one set of weights
+        if config.teachers or config.teachers_of_whole:
+            self.trainer = with_taught(self.trainer)
         compile_network(self.trainer, config)
         self.step = 0
         self.average = [np.array(w) for w in network.get_weights()]
@@ -462,23 +475,27 @@ def _batches(
     lungs: LungMasks,
     start: int,
     transform: Callable[[NetworkInput], np.ndarray] = _pixels_of,
-) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
-    """Yield the batches from `start` to the end, made a few ahead by threads."""
+) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray], dict[str, np.ndarray]]]:
+    """Yield the batches from `start` to the end, made a few ahead by threads: inputs, targets, what teachers see."""
     weights = sampling_weights(examples, config.balance)
 
-    def make(step: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    def make(step: int) -> tuple[np.ndarray, dict[str, np.ndarray], dict[str, np.ndarray]]:
         rng = np.random.default_rng([config.seed, step])
         chosen = [examples[i] for i in rng.choice(len(examples), config.batch_size, p=weights)]
         pictures = ((read_working(images / e.image), lungs[e.image]) for e in chosen)
-        views = [random_view(*picture, rng, cut=config.lung_crop, style=config.style) for picture in pictures]
+        changed = [change_picture(*picture, rng, cut=config.lung_crop, style=config.style) for picture in pictures]
+        views = [picture.view() for picture in changed]
         inputs = np.stack([transform(view) for view in views])
         fields = np.stack([view.lung_field for view in views])
+        shown = {"lungs": inputs, "whole": inputs}
+        if config.teachers_of_whole:
+            shown["whole"] = np.stack([transform(picture.whole()) for picture in changed])
         inputs = swap_surroundings(inputs, fields, rng, probability=config.swap_probability)
         inputs = mix_amplitudes(inputs, rng, probability=config.style)
         targets = targets_for(chosen)
         if config.lung_weight:
             targets[EVIDENCE] = lung_cells(fields, INPUT_SIZE // GRID_STEP)
-        return np.stack([cut_out(one, rng) for one in inputs]), targets
+        return np.stack([cut_out(one, rng) for one in inputs]), targets, shown
 
     yield from _ahead(make, range(start, config.batches))
 

@@ -168,6 +168,25 @@ class TestTrainClassifier:
         assert first.training["initial_weights"] == "EfficientNet-Lite0, ImageNet"
         assert str(tmp_path) not in card.to_json()
 
+    def test_the_card_says_who_taught_a_run_and_names_no_file(self, without_test, tmp_path):
+        first = train_classifier(without_test, tmp_path, tmp_path / "first", SETTINGS, resume=False)
+        assert "teachers" not in first.training
+        teacher = str(tmp_path / "first" / "detector.keras")
+        card = train_classifier(
+            without_test, tmp_path, tmp_path / "out", SETTINGS | {"teachers_of_whole": [teacher]}, resume=False
+        )
+        assert card.training["teachers_of_whole"] == [{"sha256": first.sha256, "training": first.training}]
+        assert "teachers" not in card.training
+        assert card.training["config"]["teaching"] == 1
+        assert str(tmp_path) not in card.to_json()
+
+    def test_a_network_of_whole_pictures_is_neither_calibrated_nor_measured(self, manifest, tmp_path, seen):
+        card = train_classifier(manifest, tmp_path, tmp_path / "out", SETTINGS | {"lung_crop": False}, resume=False)
+        assert card == read_card(tmp_path / "out" / "detector.json")
+        assert card.performance == {}
+        assert card.calibration.operating_points == {}
+        assert seen == []
+
     def test_a_manifest_without_a_validation_split_is_refused_before_anything_is_written(self, manifest, tmp_path):
         manifest.write_text(manifest.read_text().replace(",val,", ",train,"))
         with pytest.raises(ManifestError, match="no rows of split 'val'"):

@@ -255,6 +255,66 @@ class TestInitialise:
             initialise(self.network(), str(tmp_path / "none.keras"))
 
 
+class TestTeachers:
+    CONFIG = replace(CONFIG, style=0.0, teaching=2.0)
+
+    @pytest.fixture
+    def taught(self, tmp_path):
+        """The settings of a run that one network of random weights teaches on lungs, and another on whole pictures."""
+        for number, name in enumerate(("lungs", "whole")):
+            keras.utils.set_random_seed(number)
+            network = small_network(160)
+            network.set_weights([w + 0.1 for w in network.get_weights()])  # else both answer nothing but zeros
+            network.save(tmp_path / f"{name}.keras")
+        return replace(
+            self.CONFIG, teachers=(str(tmp_path / "lungs.keras"),), teachers_of_whole=(str(tmp_path / "whole.keras"),)
+        )
+
+    def test_teachers_see_what_the_student_does_before_it_is_spoilt(self, images, examples, lungs, taught, monkeypatch):
+        for name in ("swap_surroundings", "mix_amplitudes"):
+            monkeypatch.setattr(fit_module, name, lambda inputs, *_, **__: np.zeros_like(inputs))
+        steps = list(fit_module._batches(examples, images, taught, lungs=lungs, start=0))
+        for inputs, _, shown in steps:
+            assert {name: pixels.shape for name, pixels in shown.items()} == {"lungs": (2, 160, 160, 1),
+                                                                              "whole": (2, 160, 160, 1)}  # fmt: skip
+            assert np.mean(inputs == 0) > 0.4  # but for the boxes that are cut out
+            assert shown["lungs"].std() > 0.1
+            assert not np.array_equal(shown["lungs"], shown["whole"])
+
+    def test_a_run_that_is_taught_ends_elsewhere_than_one_that_is_not(self, images, examples, lungs, taught, tmp_path):
+        ends = []
+        for number, config in enumerate((taught, replace(taught, teachers=(), teachers_of_whole=()))):
+            network = fit(examples, examples, images, tmp_path / str(number), config, lungs=lungs)
+            ends.append(network.get_layer("binary").get_weights()[0])
+        assert not np.array_equal(*ends)
+
+    def test_a_taught_run_resumes_bit_for_bit(self, images, examples, lungs, taught, tmp_path, monkeypatch):
+        whole = fit(examples, examples, images, tmp_path / "whole", taught, lungs=lungs)
+        monkeypatch.setattr(fit_module._Run, "log", raise_after_the_first(fit_module._Run.log))
+        with pytest.raises(KilledError):
+            fit(examples, examples, images, tmp_path / "killed", taught, lungs=lungs)
+        again = fit(examples, examples, images, tmp_path / "killed", taught, lungs=lungs, resume=True)
+        assert_same_weights(whole.get_weights(), again.get_weights())
+
+    def test_a_missing_teacher_is_refused_before_the_run(self, images, examples, lungs, tmp_path):
+        config = replace(self.CONFIG, teachers=(str(tmp_path / "none.keras"),))
+        with pytest.raises(ModelError, match=r"none\.keras cannot teach"):
+            fit(examples, examples, images, tmp_path / "run", config, lungs=lungs)
+
+
+def raise_after_the_first(log):
+    """A log that ends the first run at its first line, and writes those of the next."""
+    lines = []
+
+    def written(run, row):
+        lines.append(row)
+        log(run, row)
+        if len(lines) == 1:
+            raise KilledError
+
+    return written
+
+
 class TestBatches:
     CONFIG = replace(CONFIG, batches=9)
 
@@ -268,19 +328,19 @@ class TestBatches:
     def test_a_batch_is_a_function_of_seed_and_step_alone(self, batches):
         every, later = (batches(start=start) for start in (0, 5))
         assert len(every) == 9
-        for (inputs, targets), (same_inputs, same_targets) in zip(every[5:], later, strict=True):
+        for (inputs, targets, _), (same_inputs, same_targets, _) in zip(every[5:], later, strict=True):
             np.testing.assert_array_equal(inputs, same_inputs)
             for name in ("binary", "three_class", "evidence"):
                 np.testing.assert_array_equal(targets[name], same_targets[name])
 
     def test_batches_of_two_steps_and_of_two_seeds_differ(self, batches):
-        (first, _), (second, _) = batches()[:2]
-        (other, _), *_ = batches(replace(self.CONFIG, seed=8, batches=1))
+        (first, *_), (second, *_) = batches()[:2]
+        (other, *_), *_ = batches(replace(self.CONFIG, seed=8, batches=1))
         assert not np.array_equal(first, second)
         assert not np.array_equal(first, other)
 
     def test_inputs_and_targets_have_the_networks_form(self, batches):
-        (inputs, targets), *_ = batches(start=8)
+        (inputs, targets, _), *_ = batches(start=8)
         assert inputs.shape == (2, 160, 160, 1)
         assert inputs.dtype == np.float32
         shapes = {"binary": (2, 1), "three_class": (2, 3), "evidence": (2, 10, 10, 1)}
@@ -288,7 +348,7 @@ class TestBatches:
         assert 0 < targets["evidence"].mean() < 1
 
     def test_without_their_weight_nothing_is_asked_of_the_lungs(self, batches):
-        (_, targets), *_ = batches(replace(self.CONFIG, lung_weight=0.0), start=8)
+        (_, targets, _), *_ = batches(replace(self.CONFIG, lung_weight=0.0), start=8)
         assert set(targets) == {"binary", "three_class"}
 
     @pytest.mark.parametrize("cut", [True, False], ids=["cut", "whole"])
@@ -301,7 +361,7 @@ class TestBatches:
 
     def test_the_network_is_shown_what_the_transform_makes_of_a_view(self, batches):
         plain = replace(self.CONFIG, swap_probability=0.0, style=0.0, batches=3)
-        for inputs, _ in batches(plain, transform=lambda view: np.full_like(view.pixels, 2)):
+        for inputs, *_ in batches(plain, transform=lambda view: np.full_like(view.pixels, 2)):
             values, counts = np.unique(inputs, return_counts=True)
             assert values[counts.argmax()] == 2  # all but the boxes that are hidden
             assert np.abs(values[values != 2]).max(initial=0) <= 1
@@ -332,7 +392,9 @@ class Pretence:
         tiny = build_network(input_size=16, stages=(), stem_channels=2, feature_channels=2)
         monkeypatch.setattr(architectures, "build", lambda *_, **__: keras.models.clone_model(tiny))
         monkeypatch.setattr(fit_module, "load_inputs", lambda *_, **__: None)
-        monkeypatch.setattr(fit_module, "_batches", lambda _, __, c, start, **___: [(None, None)] * (c.batches - start))
+        monkeypatch.setattr(
+            fit_module, "_batches", lambda _, __, c, start, **___: [(None, None, None)] * (c.batches - start)
+        )
         monkeypatch.setattr(fit_module, "validate", self.validate)
         monkeypatch.setattr(fit_module._Run, "train", lambda run, *_: self.train(run))
 
