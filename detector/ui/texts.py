@@ -38,6 +38,7 @@ UPLOAD = "Drag chest X-rays here: PNG, JPEG or DICOM"
 UPLOAD_FOLDER = "Drag or choose a folder of chest X-rays"
 UPLOAD_HELP = "Several files at once are fine. They are kept in memory while this page is open and go nowhere."
 CLEAR = "Clear the list"
+REMOVE = "Remove the open image"
 SAMPLES = "Fetch sample X-rays"
 SAMPLES_HELP = (
     "Downloads six published chest X-rays (1.6 MB) from the ieee8023 covid-chestxray-dataset on GitHub and keeps them "

@@ -91,6 +91,8 @@ def _render_below(now: Session, found: Sequence[Source]) -> None:
             if wanted:
                 _fetch_samples(now)
                 st.rerun()
+        if now.opened in {source.identifier for source in now.kept}:  # the upload shows it no more, and can't remove it
+            st.button(texts.REMOVE, icon=":material/delete:", key="remove", on_click=_remove_opened)
         if found:
             st.button(texts.CLEAR, icon=":material/delete_sweep:", key="clear", on_click=_clear)
     for sentence in now.sample_notes:
@@ -106,6 +108,11 @@ def _render_below(now: Session, found: Sequence[Source]) -> None:
 def _remove_samples() -> None:
     now = session()
     now.samples, now.sample_notes = [], ()
+
+
+def _remove_opened() -> None:
+    now = session()
+    now.kept, now.opened = [source for source in now.kept if source.identifier != now.opened], None
 
 
 def _clear() -> None:

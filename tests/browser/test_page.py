@@ -250,6 +250,20 @@ def test_uploads_survive_a_look_at_the_other_page(page, three_formats):
     expect(page.get_by_text(re.compile(r"first\.png · Research"))).to_be_visible()
 
 
+def test_an_upload_that_outlived_the_other_page_can_be_removed_alone(page, three_formats):
+    drop(page, *three_formats[:2])
+    settle(page)
+    remove = page.get_by_role("button", name="Remove the open image")
+    expect(remove).to_have_count(0)  # the upload has a cross for each of its files
+    page.get_by_role("link", name="How good is it?").click()
+    expect(page.get_by_role("heading", name="Beside the original")).to_be_visible()
+    page.get_by_role("link", name="Reading room").click()
+    expect(page.get_by_text("1 of 2")).to_be_visible()
+    remove.click()
+    expect(page.get_by_text("1 of 2")).to_have_count(0)
+    expect(page.get_by_text(re.compile(rf"{re.escape(three_formats[1][0])} · Research"))).to_be_visible()
+
+
 def test_nothing_is_asked_of_any_other_machine(tab, server):
     asked = []
     tab.on("request", lambda request: asked.append(request.url))
