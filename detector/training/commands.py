@@ -330,16 +330,18 @@ def _draft_card(out: Path, config: dict[str, Any], cohort: dict[str, int]) -> Mo
         preprocessing=PREPROCESSING_ID,
         calibration=Calibration({t.name: 1.0 for t in TASKS}, {}, {t.name: 0.0 for t in TASKS}),
         saliency_scale={t.name: 1.0 for t in TASKS},
-        training={
-            "config": {name: value for name, value in config.items() if name not in _FILES}
-            | {"initial": "earlier networks" if earlier else initial},
-            "images": cohort,
-            "initial_weights": [_earlier(Path(path)) for path in earlier] or _FIRST_WEIGHTS[initial],
-            **{name: [_earlier(Path(path)) for path in config[name]] for name in _FILES if config[name]},
-            "keras": keras.__version__,
-            "backend": keras.backend.backend(),
-            "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        },
+        training=_each_told_once(
+            {
+                "config": {name: value for name, value in config.items() if name not in _FILES}
+                | {"initial": "earlier networks" if earlier else initial},
+                "images": cohort,
+                "initial_weights": [_earlier(Path(path)) for path in earlier] or _FIRST_WEIGHTS[initial],
+                **{name: [_earlier(Path(path)) for path in config[name]] for name in _FILES if config[name]},
+                "keras": keras.__version__,
+                "backend": keras.backend.backend(),
+                "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
+            }
+        ),
         performance={},
         licence=LICENCE,
         limits=LIMITS,
@@ -353,6 +355,22 @@ def _earlier(path: Path) -> dict[str, Any]:
     found = {"sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
     card = path.with_suffix(".json")
     return found | ({"training": read_card(card).training} if card.exists() else {})
+
+
+def _each_told_once(training: dict[str, Any], told: set[str] | None = None) -> dict[str, Any]:
+    """The same record, where a network is described the first time that it is named: one may be in many pedigrees."""
+    told = set() if told is None else told
+
+    def tell(network: dict[str, Any]) -> dict[str, Any]:
+        if "training" not in network or network["sha256"] in told:
+            return {"sha256": network["sha256"]}
+        told.add(network["sha256"])
+        return network | {"training": _each_told_once(network["training"], told)}
+
+    return {
+        name: [tell(network) for network in value] if isinstance(value, list) else value
+        for name, value in training.items()
+    }
 
 
 def _write_card(card: ModelCard, out: Path) -> None:

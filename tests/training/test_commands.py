@@ -180,6 +180,21 @@ class TestTrainClassifier:
         assert card.training["config"]["teaching"] == 1
         assert str(tmp_path) not in card.to_json()
 
+    def test_a_network_that_is_named_twice_is_described_once(self, without_test, tmp_path):
+        def trained(name, initial=(), **more):
+            settings = SETTINGS | more | ({"initial": [*map(str, initial)]} if initial else {})
+            card = train_classifier(without_test, tmp_path, tmp_path / name, settings, resume=False)
+            return card, tmp_path / name / "detector.keras"
+
+        first, path = trained("first")
+        second, other = trained("second", [path], seed=9)
+        third, _ = trained("third", [other, path], teachers=[str(path)], seed=10)
+        described, named = third.training["initial_weights"]
+        assert described == {"sha256": second.sha256, "training": second.training}
+        assert described["training"]["initial_weights"][0]["training"] == first.training
+        assert named == {"sha256": first.sha256}
+        assert third.training["teachers"] == [{"sha256": first.sha256}]
+
     def test_a_network_of_whole_pictures_is_neither_calibrated_nor_measured(self, manifest, tmp_path, seen):
         card = train_classifier(manifest, tmp_path, tmp_path / "out", SETTINGS | {"lung_crop": False}, resume=False)
         assert card == read_card(tmp_path / "out" / "detector.json")
