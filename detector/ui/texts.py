@@ -281,6 +281,7 @@ CANDIDATE_LEFT_OUT = "AUROC where left out: {pair}"
 CANDIDATE_OWN_SOURCE = "Within the first of them alone: {pair}"
 CANDIDATE_MEASURES = {
     "binary_auroc": "Binary AUROC",
+    "binary_auroc_in_other_surroundings": "The same, lungs set into a picture with the other answer",
     "evidence_in_lungs": "Evidence in the lungs",
     "auroc_covid19_against_other_pneumonias": "AUROC, COVID-19 against other pneumonias",
     "three_class_macro_auroc": "Three-class AUROC",
