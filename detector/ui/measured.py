@@ -15,7 +15,7 @@ from detector.ui import texts
 from detector.ui.pretest import EVALUATION, read_json, read_metrics
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 _FIGURES = ("accuracy", "precision", "recall", "f1", "auc")
@@ -93,13 +93,16 @@ def candidate_table(folder: Path = EVALUATION) -> dict[str, list[str]] | None:
         return None
     entries = list(found["candidates"].values())
     table = {texts.COLUMN_CANDIDATE: [entry["words"] for entry in entries]}
+    table |= _validation_columns(entries, texts.CANDIDATE_MEASURES)
     for kind, words in (("left_out", texts.CANDIDATE_LEFT_OUT), ("own_source", texts.CANDIDATE_OWN_SOURCE)):
         for pair in dict.fromkeys(pair for entry in entries for pair in entry.get(kind, {})):
             title = words.format(pair=pair)
             table[title] = [in_words(entry.get(kind, {}).get(pair)) for entry in entries]
-    for name, title in texts.CANDIDATE_MEASURES.items():
-        table[title] = [in_words(entry["validation"].get(name)) for entry in entries]
-    return table
+    return table | _validation_columns(entries, texts.CANDIDATE_MORE_MEASURES)
+
+
+def _validation_columns(entries: Sequence[Mapping[str, Any]], titles: Mapping[str, str]) -> dict[str, list[str]]:
+    return {title: [in_words(entry["validation"].get(name)) for entry in entries] for name, title in titles.items()}
 
 
 def candidate_batches(folder: Path = EVALUATION) -> int:
