@@ -48,7 +48,6 @@ _LOG = logging.getLogger(__name__)
 LUNGS_BLACKED_OUT = "lungs_blacked_out"
 SHIPPED_ON_BLACKED_OUT = "shipped_network_on_blacked_out_lungs"
 SHIPPED_IN_OTHER_SURROUNDINGS = "shipped_network_in_surroundings_of_the_other_answer"
-
 SHIPPED = "shipped_network"
 
 _WORDS = {
@@ -254,7 +253,7 @@ def parted(examples: Sequence[Example], pair: SourcePair) -> tuple[list[Example]
 
 
 def shipped_contenders(classifier: Classifier, images: Path) -> dict[str, Predictor]:
-    """The shipped network on pictures as they are, and with the lung fields blacked out."""
+    """The shipped network on pictures as they are, with blacked-out lungs, and with lungs in misleading surroundings."""
     found = {SHIPPED: partial(_predict, classifier=classifier, images=images, change=None)}
     found[SHIPPED_ON_BLACKED_OUT] = partial(_predict, classifier=classifier, images=images, change=blacked_out)
     found[SHIPPED_IN_OTHER_SURROUNDINGS] = partial(_predict_opposed, classifier=classifier, images=images)

@@ -46,10 +46,6 @@ class Teachers:
         """
         return cls(*([_load(path) for path in paths] for paths in (of_lungs, of_whole)))
 
-    def __bool__(self) -> bool:
-        """Whether there is any."""
-        return bool(self._of_lungs or self._of_whole)
-
     def logits(self, lungs: np.ndarray, whole: np.ndarray) -> np.ndarray:
         """Mean logits of the teachers, (N, logits of all tasks) float32.
 

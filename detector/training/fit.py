@@ -113,6 +113,11 @@ class FitConfig:
     patience: int = 6
     seed: int = 20261123
 
+    @property
+    def is_taught(self) -> bool:
+        """Whether there are teachers."""
+        return bool(self.teachers or self.teachers_of_whole)
+
 
 def _pixels_of(view: NetworkInput) -> np.ndarray:
     return view.pixels
@@ -162,7 +167,7 @@ def fit(
     clock = _Clock(run.step, config.batches)
     start = run.step if run.waited < config.patience else config.batches  # a run that patience ended stays ended
     for inputs, targets, shown in _batches(train, images, config, lungs=lungs, start=start, transform=transform):
-        losses = run.train(inputs, {**targets, TAUGHT: teachers.logits(**shown)} if teachers else targets)
+        losses = run.train(inputs, {**targets, TAUGHT: teachers.logits(**shown)} if config.is_taught else targets)
         clock.tick(run.step, losses)
         if run.step % config.validate_every == 0 or run.step == config.batches:
             with run.averaged():
@@ -242,7 +247,7 @@ def compile_network(network: keras.Model, config: FitConfig) -> None:
     weights = dict.fromkeys(losses, 1.0)
     if config.lung_weight:
         losses[EVIDENCE], weights[EVIDENCE] = outside_share, config.lung_weight
-    if config.teachers or config.teachers_of_whole:
+    if config.is_taught:
         losses[TAUGHT], weights[TAUGHT] = distance, config.teaching
     network.compile(optimizer, losses, loss_weights=weights, jit_compile=False)
 
@@ -342,7 +347,7 @@ class _Run:
     def __init__(self, network: keras.Model, config: FitConfig, out: Path) -> None:
         self.network, self.config, self.out = network, config, out
         self.trainer = with_evidence(network) if config.lung_weight else network  # a second view of one set of weights
-        if config.teachers or config.teachers_of_whole:
+        if config.is_taught:
             self.trainer = with_taught(self.trainer)
         compile_network(self.trainer, config)
         self.step = 0

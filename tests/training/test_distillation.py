@@ -29,11 +29,6 @@ def test_logits_of_all_teachers_are_averaged_each_on_what_it_is_shown():
     np.testing.assert_allclose(found, [[-mean, mean, mean, mean]] * 2, rtol=1e-6)
 
 
-def test_without_a_teacher_there_is_nothing_to_be_taught():
-    assert not Teachers([], [])
-    assert Teachers([], [Constant(1)])
-
-
 def test_distance_by_hand():
     taught, own = np.array([[2.0, 0, 2, 4]]), np.array([[0.0, 2, 0, 0]])
     binary = np.log(2)  # a student that does not know, whoever teaches
