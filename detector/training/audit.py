@@ -253,7 +253,7 @@ def parted(examples: Sequence[Example], pair: SourcePair) -> tuple[list[Example]
 
 
 def shipped_contenders(classifier: Classifier, images: Path) -> dict[str, Predictor]:
-    """The shipped network on pictures as they are, with blacked-out lungs, and with lungs in misleading surroundings."""
+    """The shipped network on pictures as they are, blacked-out lungs, and lungs in misleading surroundings."""
     found = {SHIPPED: partial(_predict, classifier=classifier, images=images, change=None)}
     found[SHIPPED_ON_BLACKED_OUT] = partial(_predict, classifier=classifier, images=images, change=blacked_out)
     found[SHIPPED_IN_OTHER_SURROUNDINGS] = partial(_predict_opposed, classifier=classifier, images=images)
