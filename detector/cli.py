@@ -143,6 +143,9 @@ def _add_train(commands: Any) -> None:
         help="don't cut to the lungs: a network for --teachers-of-whole",
     )  # fmt: skip
     parser.add_argument("--lung-weight", type=float, metavar="W", help="cost of evidence outside the lungs (0: none)")
+    parser.add_argument(
+        "--swap-probability", type=float, metavar="P", help="chance that a picture's surroundings are exchanged"
+    )
     parser.add_argument("--style", type=float, metavar="P", help="chance of a random filter and of a mixed spectrum")
     parser.add_argument("--seed", type=int, help="of everything random")
     parser.add_argument("--task", choices=["classifier", "lungs", "gate"], default="classifier", help="which part")
@@ -222,7 +225,9 @@ def _add_candidates(commands: Any) -> None:
 
 
 def _add_model(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--models", type=Path, default=MODELS, metavar="DIR", help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--models", type=Path, default=MODELS, metavar="DIR", help="the folder with the networks and their cards"
+    )
     parser.add_argument("--model", default=DEFAULT_MODEL, metavar="NAME", help="which network (see: models)")
 
 
@@ -394,7 +399,8 @@ def _train(options: argparse.Namespace) -> int:
 
     names = ["batches", "peak_learning_rate", "seed"]
     if options.task == "classifier":
-        names += ["frozen_units", "initial", "lung_crop", "lung_weight", "style", "teachers", "teachers_of_whole"]
+        names += ["frozen_units", "initial", "lung_crop", "lung_weight", "style", "swap_probability"]
+        names += ["teachers", "teachers_of_whole"]
     settings = {name: value for name in names if (value := getattr(options, name)) is not None}
     train = train_lungs if options.task == "lungs" else train_classifier
     train(options.manifest, images, options.out, settings, resume=options.resume)

@@ -2,8 +2,9 @@
 
     python -m scripts.ship_results --run RUN --audit RUN --saliency RUN --finer RUN --candidates RUN
 
-Each part may be left out, and stays as it is then. What the audit of the maps found is noted in the card as well,
-because the page reads it there. Measures of other weights than those shipped are refused.
+Each part may be left out. With other weights goes whatever was measured of those before, and measures of any but those
+shipped are refused; nothing is written before everything has been looked at. What the audit of the maps found is noted
+in the card as well, because the page reads it there.
 """
 
 from __future__ import annotations
@@ -11,14 +12,20 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+from itertools import chain
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from detector.card import DEFAULT_MODEL, MODELS
 from detector.errors import ModelError
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 _CARD = f"{DEFAULT_MODEL}.json"
-_RUN = {
-    **{name: name for name in ("detector.keras", "detector.json", "detector.graph.pb", "gate.npz")},
+_NEEDED = {_CARD: _CARD, f"{DEFAULT_MODEL}.keras": f"{DEFAULT_MODEL}.keras"}
+_OPTIONAL = {
+    **{name: name for name in (f"{DEFAULT_MODEL}.graph.pb", "gate.npz")},
     "training_log.jsonl": "evaluation/training_log.jsonl",
     "evaluation_val/metrics.json": "evaluation/val.json",
     "evaluation_test/metrics.json": "evaluation/test.json",
@@ -30,68 +37,77 @@ _MEASURED = {
     "finer": ("finer_maps.json",),
     "candidates": ("candidates.json",),
 }
+_OF_NO_WEIGHTS = {"candidates.json", "likelihood_ratios.json"}  # of trainings of their own
+_STALE = ("audit.json", "saliency.json", "finer_maps.json", "plots/saliency_*.json")
 
 
-def ship_run(run: Path, models: Path = MODELS) -> None:
-    """Take a training's folder: weights, card, gate, log, and its evaluation of validation and test."""
-    known = _read(models / _CARD) if (models / _CARD).exists() else {"sha256": None}
-    for name, place in _RUN.items():
-        if (run / name).exists():
-            _take(run / name, models / place)
-    if known["sha256"] == _read(models / _CARD)["sha256"] and "saliency" in known["performance"]:
-        _note_saliency(known["performance"]["saliency"], models)
+def ship(parts: Mapping[str, Path], models: Path = MODELS) -> None:
+    """Take the named parts.
 
-
-def ship_measured(part: str, folder: Path, models: Path = MODELS) -> None:
-    """Take what was measured of the shipped weights.
+    Args:
+        parts: ``run`` and the names of measures to the folders that hold them.
+        models: folder to take them to.
 
     Raises:
-        ModelError: if it was measured of others.
+        ModelError: if a file is missing, or was measured of other weights than those that will be shipped.
     """
-    for name in _MEASURED[part]:
-        path = folder / name
-        if path.suffix == ".json":
-            of = _read(path).get("model", {}).get("sha256")
-            shipped = _read(models / _CARD)["sha256"]
-            if of not in {None, shipped}:
-                raise ModelError(f"{path} was measured of the weights {of}; those shipped are {shipped}.")
-        _take(path, models / "evaluation" / name)
-    if part == "saliency":
-        _note_saliency(_read(folder / "saliency.json")["headline"], models)
+    card = _read(parts.get("run", models) / _CARD)
+    copies = {}
+    if "run" in parts:
+        wanted = _NEEDED | {name: place for name, place in _OPTIONAL.items() if (parts["run"] / name).exists()}
+        copies = {parts["run"] / name: models / place for name, place in wanted.items()}
+    for part in parts.keys() - {"run"}:
+        copies |= {parts[part] / name: models / "evaluation" / name for name in _MEASURED[part]}
+    for path in copies:
+        _check(path, card["sha256"])
+    known = _read(models / _CARD) if (models / _CARD).exists() else {}
+    if known.get("sha256") != card["sha256"]:
+        for path in chain.from_iterable((models / "evaluation").glob(pattern) for pattern in _STALE):
+            path.unlink()
+        known = {}
+    for path, place in copies.items():
+        _take(path, place)
+    maps = _read(parts["saliency"] / "saliency.json")["headline"] if "saliency" in parts else _maps_of(known)
+    if maps:
+        performance = card["performance"] | {"saliency": maps}
+        (models / _CARD).write_text(json.dumps(card | {"performance": performance}, indent=2) + "\n", encoding="utf-8")
 
 
-def _note_saliency(figures: dict, models: Path) -> None:
-    card = _read(models / _CARD)
-    card["performance"]["saliency"] = figures
-    (models / _CARD).write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
+def _check(path: Path, sha256: str) -> None:
+    """Whether a file is there and belongs to the weights."""
+    if not path.exists():
+        raise ModelError(f"{path} is missing.")
+    if path.suffix == ".json" and path.name not in {_CARD, *_OF_NO_WEIGHTS}:
+        of = _read(path).get("model", {}).get("sha256")
+        if of != sha256:
+            raise ModelError(f"{path} was measured of the weights {of}; those to be shipped are {sha256}.")
+
+
+def _maps_of(card: Mapping[str, Any]) -> dict[str, Any] | None:
+    return card.get("performance", {}).get("saliency")
 
 
 def _take(path: Path, place: Path) -> None:
     if path.is_dir():
-        place.mkdir(parents=True, exist_ok=True)
-        for file in path.iterdir():
-            shutil.copy(file, place)
+        shutil.copytree(path, place, dirs_exist_ok=True)
     else:
         place.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, place)
 
 
-def _read(path: Path) -> dict:
-    return json.loads(path.read_text(encoding="utf-8"))
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path} cannot be read: {error}.") from error
 
 
 def main() -> None:
     """Read the command line and take the parts that it names."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--run", type=Path, metavar="DIR")
-    for part in _MEASURED:
+    for part in ("run", *_MEASURED):
         parser.add_argument(f"--{part}", type=Path, metavar="DIR")
-    options = parser.parse_args()
-    if options.run:
-        ship_run(options.run)
-    for part in _MEASURED:
-        if folder := getattr(options, part):
-            ship_measured(part, folder)
+    ship({part: folder for part, folder in vars(parser.parse_args()).items() if folder})
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import pytest
 
 from detector.card import MODELS
 from detector.errors import ModelError
-from scripts.ship_results import ship_measured, ship_run
+from scripts.ship_results import ship
 
 
 def write(path, content):
@@ -14,8 +14,16 @@ def write(path, content):
     path.write_text(content if isinstance(content, str) else json.dumps(content))
 
 
-def read_card(models):
+def of(sha256, **more):
+    return {"model": {"sha256": sha256}, **more}
+
+
+def card_of(models):
     return json.loads((models / "detector.json").read_text())
+
+
+def everything(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 @pytest.fixture
@@ -26,69 +34,99 @@ def run(tmp_path):
     for name in ("detector.keras", "gate.npz", "training_log.jsonl", "evaluation_val/plots/only_for_val.json"):
         write(folder / name, name)
     for split in ("val", "test"):
-        write(folder / f"evaluation_{split}" / "metrics.json", {"split": split})
+        write(folder / f"evaluation_{split}" / "metrics.json", of("new", split=split))
     write(folder / "evaluation_test" / "plots" / "roc.json", {"split": "test"})
     return folder
 
 
 @pytest.fixture
+def maps(tmp_path):
+    """What was measured of the maps of the earlier weights."""
+    write(tmp_path / "maps" / "saliency.json", of("old", headline={"peak": 0.5}))
+    write(tmp_path / "maps" / "plots" / "saliency_peak.json", {"new": True})
+    return tmp_path / "maps"
+
+
+@pytest.fixture
 def models(tmp_path):
-    """Earlier weights, as they are shipped, and how their maps were measured."""
+    """Earlier weights, as they are shipped, and what was measured of them."""
     folder = tmp_path / "models"
     write(folder / "detector.json", {"sha256": "old", "performance": {"saliency": {"peak": 1}}})
     write(folder / "detector.keras", "old weights")
-    write(folder / "evaluation" / "plots" / "saliency_peak.json", {})
+    for name in ("audit.json", "saliency.json", "finer_maps.json", "plots/saliency_peak.json"):
+        write(folder / "evaluation" / name, of("old"))
+    write(folder / "evaluation" / "candidates.json", {})
     return folder
 
 
 def test_a_run_is_taken_to_the_places_where_the_page_looks(run, models):
-    ship_run(run, models)
+    ship({"run": run}, models)
     assert (models / "detector.keras").read_text() == "detector.keras"
     assert (models / "evaluation" / "training_log.jsonl").read_text() == "training_log.jsonl"
     for split in ("val", "test"):
-        assert json.loads((models / "evaluation" / f"{split}.json").read_text()) == {"split": split}
-    assert {path.name for path in (models / "evaluation" / "plots").iterdir()} == {"roc.json", "saliency_peak.json"}
+        assert json.loads((models / "evaluation" / f"{split}.json").read_text()) == of("new", split=split)
     assert not (models / "detector.graph.pb").exists()  # the run had none
 
 
-def test_other_weights_lose_what_was_measured_of_the_old_maps_and_the_same_keep_it(run, models):
-    ship_run(run, models)
-    assert "saliency" not in read_card(models)["performance"]
+def test_with_other_weights_goes_what_was_measured_of_the_old_ones(run, models):
+    ship({"run": run}, models)
+    assert "saliency" not in card_of(models)["performance"]
+    left = {path.name for path in (models / "evaluation").rglob("*.json")}
+    assert left == {"candidates.json", "roc.json", "val.json", "test.json"}
+
+
+def test_the_same_weights_keep_what_was_measured_of_them(run, models):
     write(models / "detector.json", {"sha256": "new", "performance": {"saliency": {"peak": 1}}})
-    ship_run(run, models)
-    assert read_card(models)["performance"] == {"val": {}, "test": {}, "saliency": {"peak": 1}}
+    ship({"run": run}, models)
+    assert card_of(models)["performance"] == {"val": {}, "test": {}, "saliency": {"peak": 1}}
+    assert (models / "evaluation" / "plots" / "saliency_peak.json").exists()
 
 
-def test_what_was_found_of_the_maps_stands_in_the_card_too(tmp_path, models):
-    write(tmp_path / "found" / "saliency.json", {"model": {"sha256": "old"}, "headline": {"peak": 0.5}})
-    write(tmp_path / "found" / "plots" / "saliency_peak.json", {"new": True})
-    ship_measured("saliency", tmp_path / "found", models)
-    assert read_card(models)["performance"]["saliency"] == {"peak": 0.5}
+def test_what_was_found_of_the_maps_stands_in_the_card_too(maps, models):
+    ship({"saliency": maps}, models)
+    assert card_of(models)["performance"]["saliency"] == {"peak": 0.5}
     assert json.loads((models / "evaluation" / "plots" / "saliency_peak.json").read_text()) == {"new": True}
 
 
-def test_measures_of_other_weights_are_refused_and_leave_everything(tmp_path, models):
-    write(tmp_path / "found" / "saliency.json", {"model": {"sha256": "others"}, "headline": {"peak": 0.5}})
-    before = sorted(path.read_bytes() for path in models.rglob("*.*") if path.is_file())
-    with pytest.raises(ModelError, match="measured of the weights others; those shipped are old"):
-        ship_measured("saliency", tmp_path / "found", models)
-    assert before == sorted(path.read_bytes() for path in models.rglob("*.*") if path.is_file())
+def test_a_run_and_its_measures_are_taken_together(run, maps, models):
+    write(maps / "saliency.json", of("new", headline={"peak": 0.5}))
+    ship({"run": run, "saliency": maps}, models)
+    assert card_of(models) == {"sha256": "new", "performance": {"val": {}, "test": {}, "saliency": {"peak": 0.5}}}
+
+
+@pytest.mark.parametrize("spoil", ["other weights", "no weights", "a metric of other weights", "missing", "no run"])
+def test_what_does_not_belong_together_is_refused_and_nothing_is_written(run, maps, models, spoil):
+    write(maps / "saliency.json", of("new", headline={"peak": 0.5}))
+    if spoil == "other weights":
+        write(maps / "saliency.json", of("others", headline={}))
+    elif spoil == "no weights":
+        write(maps / "saliency.json", {"headline": {}})
+    elif spoil == "a metric of other weights":
+        write(run / "evaluation_test" / "metrics.json", of("others"))
+    elif spoil == "missing":
+        (maps / "saliency.json").unlink()
+    else:
+        run = run / "nowhere"
+    before = everything(models)
+    with pytest.raises(ModelError, match=r"measured of the weights|is missing|cannot be read"):
+        ship({"run": run, "saliency": maps}, models)
+    assert everything(models) == before
 
 
 def test_a_table_of_candidates_belongs_to_no_weights(tmp_path, models):
     write(tmp_path / "found" / "candidates.json", {"candidates": {}})
-    ship_measured("candidates", tmp_path / "found", models)
-    assert (models / "evaluation" / "candidates.json").exists()
+    ship({"candidates": tmp_path / "found"}, models)
+    assert json.loads((models / "evaluation" / "candidates.json").read_text()) == {"candidates": {}}
 
 
 @pytest.mark.parametrize("name", ["audit", "saliency", "finer_maps", "test", "val"])
 def test_everything_that_is_shipped_was_measured_of_the_shipped_weights(name):
     measured = json.loads((MODELS / "evaluation" / f"{name}.json").read_text())
-    assert measured["model"]["sha256"] == read_card(MODELS)["sha256"]
+    assert measured["model"]["sha256"] == card_of(MODELS)["sha256"]
 
 
 def test_shipped_card_has_what_the_shipped_files_say():
-    performance = read_card(MODELS)["performance"]
+    performance = card_of(MODELS)["performance"]
     for split in ("val", "test"):
         assert performance[split] == json.loads((MODELS / "evaluation" / f"{split}.json").read_text())["overall"]
     assert performance["saliency"] == json.loads((MODELS / "evaluation" / "saliency.json").read_text())["headline"]

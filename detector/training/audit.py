@@ -26,7 +26,7 @@ from detector.schema import BINARY, COVID19, THREE_CLASS
 from detector.training import weighted
 from detector.training.baselines import Scores, standard_baselines
 from detector.training.evaluate import make_folder
-from detector.training.lung_focus import opposed_surroundings
+from detector.training.lung_focus import misleading_surroundings
 from detector.training.manifest import read_image, read_manifest
 from detector.training.resampling import Measure, Resampling
 
@@ -47,7 +47,7 @@ _LOG = logging.getLogger(__name__)
 #: Names of contenders that need a network; the first is trained, the others are the shipped one on what it never saw.
 LUNGS_BLACKED_OUT = "lungs_blacked_out"
 SHIPPED_ON_BLACKED_OUT = "shipped_network_on_blacked_out_lungs"
-SHIPPED_IN_OTHER_SURROUNDINGS = "shipped_network_in_surroundings_of_the_other_answer"
+SHIPPED_IN_MISLEADING_SURROUNDINGS = "shipped_network_in_misleading_surroundings"
 SHIPPED = "shipped_network"
 
 _WORDS = {
@@ -60,7 +60,7 @@ _WORDS = {
     SHIPPED_ON_BLACKED_OUT: "The shipped network where the lungs are blacked out",
 }
 NEAR = 0.05  # of the network's area under the curve: what VALIDITY calls too near
-_THE_NETWORK_AT_WORK = {SHIPPED, SHIPPED_IN_OTHER_SURROUNDINGS}  # it sees lungs, so that coming near is no fault
+_THE_NETWORK_AT_WORK = {SHIPPED, SHIPPED_IN_MISLEADING_SURROUNDINGS}  # it sees lungs, so that coming near is no fault
 MARGIN = 0.05  # of the picture's width, blacked out round the lungs
 
 _SPLITS = ("val", "test")
@@ -161,10 +161,10 @@ def sentences(found: Mapping[str, Any]) -> list[str]:
         )
     else:
         lines.append(f"None of these comes within {NEAR} of the network.")
-    if areas.get(SHIPPED_IN_OTHER_SURROUNDINGS) is not None:
+    if areas.get(SHIPPED_IN_MISLEADING_SURROUNDINGS) is not None:
         lines.append(
-            "Where the lungs of every picture are set into one with the other answer, so that whoever goes by what "
-            f"lies around them is wrong, the network keeps {areas[SHIPPED_IN_OTHER_SURROUNDINGS]:.3f}."
+            "Where what lies around the lungs comes from a picture with the other answer, so that whoever goes by it "
+            f"is wrong, the network keeps {areas[SHIPPED_IN_MISLEADING_SURROUNDINGS]:.3f}."
         )
     left_out = found["leave_one_source_pair_out"].get("network")
     if left_out:
@@ -256,7 +256,7 @@ def shipped_contenders(classifier: Classifier, images: Path) -> dict[str, Predic
     """The shipped network on pictures as they are, blacked-out lungs, and lungs in misleading surroundings."""
     found = {SHIPPED: partial(_predict, classifier=classifier, images=images, change=None)}
     found[SHIPPED_ON_BLACKED_OUT] = partial(_predict, classifier=classifier, images=images, change=blacked_out)
-    found[SHIPPED_IN_OTHER_SURROUNDINGS] = partial(_predict_opposed, classifier=classifier, images=images)
+    found[SHIPPED_IN_MISLEADING_SURROUNDINGS] = partial(_predict_misled, classifier=classifier, images=images)
     return found
 
 
@@ -318,13 +318,13 @@ def _predict(
     return _scores_of(classifier, (change(view) if change else view for view in views))
 
 
-def _predict_opposed(examples: Sequence[Example], *, classifier: Classifier, images: Path) -> Scores:
+def _predict_misled(examples: Sequence[Example], *, classifier: Classifier, images: Path) -> Scores:
     views = [classifier.prepare(read_image(images / example.image)) for example in examples]
-    opposed = opposed_surroundings(
+    misled = misleading_surroundings(
         np.stack([view.pixels for view in views]), np.stack([view.lung_field for view in views]),
         np.array([example.label == COVID19 for example in examples]), np.random.default_rng(_SEED),
     )  # fmt: skip
-    return _scores_of(classifier, (replace(v, pixels=pixels) for v, pixels in zip(views, opposed, strict=True)))
+    return _scores_of(classifier, (replace(v, pixels=pixels) for v, pixels in zip(views, misled, strict=True)))
 
 
 def _scores_of(classifier: Classifier, views: Iterable[NetworkInput]) -> Scores:

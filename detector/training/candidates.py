@@ -21,7 +21,7 @@ from detector.errors import OutputError
 from detector.schema import BINARY, COVID19, THREE_CLASS
 from detector.training import weighted
 from detector.training.fit import RANDOM, fit, load_inputs, predict_logits
-from detector.training.lung_focus import EVIDENCE, lung_cells, opposed_surroundings, outside_share, with_evidence
+from detector.training.lung_focus import EVIDENCE, lung_cells, misleading_surroundings, outside_share, with_evidence
 from detector.training.manifest import PNEUMONIAS
 from detector.training.resampling import Measure, Resampling
 
@@ -127,14 +127,14 @@ def compare_candidates(
 
 
 def measures(
-    labels: np.ndarray, logits: Mapping[str, np.ndarray], opposed: np.ndarray, outside: np.ndarray
+    labels: np.ndarray, logits: Mapping[str, np.ndarray], misled: np.ndarray, outside: np.ndarray
 ) -> dict[str, Measure]:
     """What candidates are compared by.
 
     Args:
         labels: (N,).
         logits: of both tasks, (N, 1) and (N, 3).
-        opposed: (N,) binary logit of each picture's lungs in the surroundings of a picture with the other answer.
+        misled: (N,) binary logit in misleading surroundings.
         outside: (N,) share of the squared evidence outside the lungs.
     """
     covid = labels == COVID19
@@ -151,7 +151,7 @@ def measures(
         ),
         "three_class_macro_auroc": Measure(partial(weighted.macro_auroc, truth, chances), three),
         "three_class_accuracy": Measure(partial(weighted.share, right), three, share=True),
-        "binary_auroc_in_other_surroundings": Measure(partial(weighted.auroc, covid, opposed)),
+        "binary_auroc_in_misleading_surroundings": Measure(partial(weighted.auroc, covid, misled)),
         "evidence_in_lungs": Measure(partial(weighted.share, 1 - outside[covid]), covid),
     }
 
@@ -173,11 +173,11 @@ def _on_validation(examples: Sequence[Example], trainings: Trainings) -> dict[st
         for name in ("pixels", "lung_field")
     )  # fmt: skip
     labels = np.array([e.label for e in validation])
-    opposed = opposed_surroundings(inputs, fields, labels == COVID19, np.random.default_rng(trainings.config.seed))
+    misled = misleading_surroundings(inputs, fields, labels == COVID19, np.random.default_rng(trainings.config.seed))
     measured = measures(
         labels,
         predict_logits(network, inputs),
-        predict_logits(network, opposed)[BINARY.name][:, 0],
+        predict_logits(network, misled)[BINARY.name][:, 0],
         _outside(network, inputs, fields),
     )
     estimates = Resampling([e.patient_group for e in validation]).estimates(measured)

@@ -25,7 +25,7 @@ from detector.calibration import (
 )
 from detector.card import DEFAULT_MODEL, LUNG_MODEL, MODELS, ModelCard, read_card
 from detector.classifier import Classifier
-from detector.errors import ManifestError
+from detector.errors import ManifestError, ModelError
 from detector.lungs import LungFields
 from detector.preprocess import INPUT_SIZE, LUNG_PREPROCESSING_ID, PREPROCESSING_ID
 from detector.schema import BINARY, COVID19, TASKS, THREE_CLASS
@@ -98,20 +98,21 @@ def train_classifier(manifest: Path, images: Path, out: Path, settings: dict[str
     Raises:
         ManifestError: if the manifest can't be used, or its validation split lacks a class.
         OutputError: if `out` can't be written.
-        ModelError: if `resume` finds the checkpoint of another run.
+        ModelError: if `resume` finds the checkpoint of another run, or a network that the settings name can't be read.
     """
     make_repeatable()
     train, validation = (read_manifest(manifest, split=split) for split in ("train", "val"))
     _check_classes(validation)
     make_folder(out)
     config = FitConfig(**settings)
+    pedigree = _pedigree(config)  # of the files as they are now: hours later they may be others
     lungs = _lung_masks([*train, *validation], images, out)
     network = fit(train, validation, images, out, config, lungs=lungs, resume=resume)
     network.compile()  # leaves the optimizer's state out of the file
     network.save(out / f"{DEFAULT_MODEL}.keras")
     for path in MODELS.glob(f"{LUNG_MODEL}.*"):  # the classifier is shown what the shipped lung fields find
         shutil.copy(path, out)
-    card = _draft_card(out, asdict(config), _cohort(train))
+    card = _draft_card(out, config, {"images": _cohort(train), **pedigree})
     if not config.lung_crop:
         return card
     answers = answer_all(validation, images, Classifier.load(folder=out))
@@ -318,30 +319,39 @@ def _check_classes(validation: Sequence[Example]) -> None:
         raise ManifestError(f"The validation split has no images labelled {sorted(missing)}.")
 
 
-def _draft_card(out: Path, config: dict[str, Any], cohort: dict[str, int]) -> ModelCard:
-    """A card that lets the network be loaded before anything is measured."""
-    initial = config["initial"]
-    earlier = [] if isinstance(initial, str) and initial in _FIRST_WEIGHTS else np.atleast_1d(initial).tolist()
+def _pedigree(config: FitConfig) -> dict[str, Any]:
+    """The networks that a run goes on from and is taught by, each described the first time that it is named.
+
+    Raises:
+        ModelError: if one of them can't be read.
+    """
+    files = {name: getattr(config, name) for name in _FILES}
+    first = config.initial if isinstance(config.initial, str) else None
+    if first not in _FIRST_WEIGHTS:
+        files["initial_weights"] = np.atleast_1d(config.initial).tolist()
+    found = {name: [_earlier(Path(path)) for path in files[name]] for name in sorted(files) if files[name]}
+    return _each_told_once({"initial_weights": _FIRST_WEIGHTS.get(first)} | found)
+
+
+def _draft_card(out: Path, config: FitConfig, origin: dict[str, Any]) -> ModelCard:
+    """A card that lets the network be loaded before anything is measured; one of whole pictures loads nowhere."""
+    settings = {name: value for name, value in asdict(config).items() if name not in _FILES}
+    went_on = isinstance(origin["initial_weights"], list)
     card = ModelCard(
         name=DEFAULT_MODEL,
         version=VERSION,
         sha256=hashlib.sha256((out / f"{DEFAULT_MODEL}.keras").read_bytes()).hexdigest(),
         input_size=INPUT_SIZE,
-        preprocessing=PREPROCESSING_ID,
+        preprocessing=PREPROCESSING_ID if config.lung_crop else f"{PREPROCESSING_ID}, whole pictures",
         calibration=Calibration({t.name: 1.0 for t in TASKS}, {}, {t.name: 0.0 for t in TASKS}),
         saliency_scale={t.name: 1.0 for t in TASKS},
-        training=_each_told_once(
-            {
-                "config": {name: value for name, value in config.items() if name not in _FILES}
-                | {"initial": "earlier networks" if earlier else initial},
-                "images": cohort,
-                "initial_weights": [_earlier(Path(path)) for path in earlier] or _FIRST_WEIGHTS[initial],
-                **{name: [_earlier(Path(path)) for path in config[name]] for name in _FILES if config[name]},
-                "keras": keras.__version__,
-                "backend": keras.backend.backend(),
-                "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
-            }
-        ),
+        training={
+            "config": settings | ({"initial": "earlier networks"} if went_on else {}),
+            **origin,
+            "keras": keras.__version__,
+            "backend": keras.backend.backend(),
+            "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        },
         performance={},
         licence=LICENCE,
         limits=LIMITS,
@@ -352,7 +362,10 @@ def _draft_card(out: Path, config: dict[str, Any], cohort: dict[str, int]) -> Mo
 
 def _earlier(path: Path) -> dict[str, Any]:
     """Which network a run went on from, and how that was trained, if its card says it."""
-    found = {"sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    try:
+        found = {"sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read: {error}.") from error
     card = path.with_suffix(".json")
     return found | ({"training": read_card(card).training} if card.exists() else {})
 

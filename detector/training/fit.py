@@ -6,12 +6,14 @@ a backend: `keras.Model.train_on_batch` compiles for TensorFlow, JAX or torch, w
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import keras
@@ -33,7 +35,6 @@ from detector.training.views import LungMasks, change_picture, plain_view, read_
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
 
     from detector.schema import NetworkInput
     from detector.training.manifest import Example
@@ -153,6 +154,7 @@ def fit(
         ModelError: if the checkpoint belongs to another run.
         ManifestError: if a picture can't be read.
     """
+    teachers = Teachers.load(config.teachers, config.teachers_of_whole)
     keras.utils.set_random_seed(config.seed)
     network = architectures.build(config.architecture, input_size=INPUT_SIZE)
     initialise(network, config.initial)
@@ -162,7 +164,6 @@ def fit(
         run.restore()
     else:
         run.forget_log()
-    teachers = Teachers.load(config.teachers, config.teachers_of_whole)
     validation_inputs = load_inputs(validation, images, lungs, transform=transform, cut=config.lung_crop)
     clock = _Clock(run.step, config.batches)
     start = run.step if run.waited < config.patience else config.batches  # a run that patience ended stays ended
@@ -350,6 +351,7 @@ class _Run:
         if config.is_taught:
             self.trainer = with_taught(self.trainer)
         compile_network(self.trainer, config)
+        self.identity = _identity(config)
         self.step = 0
         self.average = [np.array(w) for w in network.get_weights()]
         self.best, self.best_loss, self.best_step, self.waited = self.average, np.inf, 0, 0
@@ -389,7 +391,7 @@ class _Run:
         arrays |= {f"optimizer{i:04d}": ops.convert_to_numpy(v) for i, v in enumerate(variables)}
         temporary = self.out / "checkpoint.tmp.npz"
         progress = [self.step, self.best_step, self.waited]
-        np.savez(temporary, progress=progress, best_loss=self.best_loss, run=self._identity(), **arrays)
+        np.savez(temporary, progress=progress, best_loss=self.best_loss, run=self.identity, **arrays)
         temporary.replace(self.out / "checkpoint.npz")
 
     def restore(self) -> None:
@@ -402,7 +404,7 @@ class _Run:
         if not path.exists():
             return
         with np.load(path) as saved:
-            if str(saved["run"]) != self._identity():
+            if str(saved["run"]) != self.identity:
                 msg = f"{path} belongs to another run: {saved['run']}. Start in a new folder, or with its settings."
                 raise ModelError(msg)
             self.trainer.optimizer.build(self.trainer.trainable_variables)
@@ -433,8 +435,14 @@ class _Run:
         """Drop the log of an earlier run in this folder."""
         (self.out / "training_log.jsonl").unlink(missing_ok=True)
 
-    def _identity(self) -> str:
-        return json.dumps({**asdict(self.config), "preprocessing": PREPROCESSING_ID}, sort_keys=True)
+
+def _identity(config: FitConfig) -> str:
+    """What a checkpoint is known by: the settings, with teachers by their bytes, wherever they lie."""
+    teachers = {
+        name: [hashlib.sha256(Path(path).read_bytes()).hexdigest() for path in getattr(config, name)]
+        for name in ("teachers", "teachers_of_whole")
+    }
+    return json.dumps({**asdict(config), **teachers, "preprocessing": PREPROCESSING_ID}, sort_keys=True)
 
 
 class _Averaged:

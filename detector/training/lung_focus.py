@@ -95,34 +95,37 @@ def swap_surroundings(
     return changed
 
 
-def opposed_surroundings(
+def misleading_surroundings(
     inputs: np.ndarray, fields: np.ndarray, positive: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
-    """Give every picture the surroundings of the lungs of a picture with the other answer.
+    """Give every picture what lies around the lungs in a picture with the other answer.
 
-    What a network answers then is right only as far as the lungs told it: one that goes by the surroundings is wrong.
+    The lender's own lungs are not taken along: where they lie, the picture stays as it is, like its own lungs. What is
+    exchanged tells the wrong answer then and nothing about a lung, so whoever goes by it is wrong.
 
     Args:
         inputs: (N, size, size, 1) float32, standardised.
-        fields: (N, size, size) bool, the lungs of each; a picture without lungs is left alone.
-        positive: (N,) bool; where all are alike, nobody has other surroundings to lend, and nothing changes.
+        fields: (N, size, size) bool, the lungs of each; a picture without lungs is left alone, and lends nothing.
+        positive: (N,) bool; where all are alike, nobody has surroundings to lend, and nothing changes.
         rng: source of randomness.
 
     Returns:
         (N, size, size, 1) float32; the inputs are not changed.
     """
     changed = inputs.copy()
-    lenders = {True: np.flatnonzero(~positive), False: np.flatnonzero(positive)}
-    for i in np.flatnonzero(fields.mean(axis=(1, 2)) >= _LEAST_LUNG):
+    found = fields.mean(axis=(1, 2)) >= _LEAST_LUNG
+    lenders = {answer: np.flatnonzero(found & (positive != answer)) for answer in (False, True)}
+    for i in np.flatnonzero(found):
         if len(others := lenders[bool(positive[i])]):
-            changed[i] = _in_surroundings(inputs[i], fields[i], inputs[rng.choice(others)])
+            lender = rng.choice(others)
+            changed[i] = _in_surroundings(inputs[i], fields[i] | fields[lender], inputs[lender])
     return changed
 
 
-def _in_surroundings(picture: np.ndarray, field: np.ndarray, other: np.ndarray) -> np.ndarray:
-    soft = cv2.GaussianBlur(field.astype(np.float32), (0, 0), _SOFT_EDGE)
-    kept = np.minimum(soft * 2, 1)[..., np.newaxis]  # the whole lung, fading outside its border
-    return kept * picture + (1 - kept) * other
+def _in_surroundings(picture: np.ndarray, kept: np.ndarray, other: np.ndarray) -> np.ndarray:
+    soft = cv2.GaussianBlur(kept.astype(np.float32), (0, 0), _SOFT_EDGE)
+    share = np.minimum(soft * 2, 1)[..., np.newaxis]  # the whole of it, fading outside its border
+    return share * picture + (1 - share) * other
 
 
 def segmenter(lungs: keras.Model) -> Callable[[np.ndarray], np.ndarray]:

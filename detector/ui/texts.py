@@ -274,16 +274,16 @@ CANDIDATES_TITLE = "The networks that were compared"
 CANDIDATES_NOTE = (
     "Each trained for {batches} batches of the same pictures in the same order, so all are far from their best; "
     "measured on the validation split, and on a pair of collections that a second training of it never saw: the "
-    "COVID-19 images of the one against the other images of the other. In misleading surroundings: the lungs of every "
-    "picture are set into one with the other answer, so that whoever goes by what lies around them is wrong. 95 % "
-    "intervals over patients."
+    "COVID-19 images of the one against the other images of the other. In misleading surroundings: what lies around "
+    "the lungs comes from a picture with the other answer, so that whoever goes by it is wrong. 95 % intervals over "
+    "patients."
 )
 COLUMN_CANDIDATE = "Network"
 CANDIDATE_LEFT_OUT = "AUROC where left out: {pair}"
 CANDIDATE_OWN_SOURCE = "Within the first of them alone: {pair}"
 CANDIDATE_MEASURES = {
     "binary_auroc": "Binary AUROC",
-    "binary_auroc_in_other_surroundings": "In misleading surroundings",
+    "binary_auroc_in_misleading_surroundings": "In misleading surroundings",
     "evidence_in_lungs": "Evidence in the lungs",
 }
 CANDIDATE_MORE_MEASURES = {

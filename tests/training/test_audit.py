@@ -11,7 +11,7 @@ from detector.training import resampling
 from detector.training.audit import (
     LUNGS_BLACKED_OUT,
     SHIPPED,
-    SHIPPED_IN_OTHER_SURROUNDINGS,
+    SHIPPED_IN_MISLEADING_SURROUNDINGS,
     SHIPPED_ON_BLACKED_OUT,
     SourcePair,
     audit,
@@ -112,10 +112,10 @@ class TestCompare:
         found = compare(self.EXAMPLES, {SHIPPED: oracle(0.5), "better": oracle(1.0)})
         assert found["overall"]["too_near"]["binary_auroc"] == ["better"]
 
-    def test_the_network_in_other_surroundings_is_no_baseline(self):
-        found = compare(self.EXAMPLES, {SHIPPED: oracle(1.0), SHIPPED_IN_OTHER_SURROUNDINGS: oracle(1.0)})
+    def test_the_network_in_misleading_surroundings_is_no_baseline(self):
+        found = compare(self.EXAMPLES, {SHIPPED: oracle(1.0), SHIPPED_IN_MISLEADING_SURROUNDINGS: oracle(1.0)})
         assert found["overall"]["too_near"]["binary_auroc"] == []
-        assert found["overall"]["figures"][SHIPPED_IN_OTHER_SURROUNDINGS]["binary_auroc"]["value"] == 1
+        assert found["overall"]["figures"][SHIPPED_IN_MISLEADING_SURROUNDINGS]["binary_auroc"]["value"] == 1
 
     def test_where_the_network_has_no_figure_nobody_is_near(self):
         found = compare(self.EXAMPLES, {SHIPPED: oracle(1.0), "near": oracle(1.0)})
@@ -156,12 +156,12 @@ class TestShippedContenders:
         network_input = classifier.prepare(composite_pixels.astype(np.float32) / 255)
         assert scores.covid19[0] == classifier(network_input).logits["binary"][0]
 
-    def test_other_surroundings_change_the_answer_wherever_another_answer_lends_them(self, classifier):
+    def test_misleading_surroundings_change_the_answer_wherever_another_answer_lends_them(self, classifier):
         contenders = shipped_contenders(classifier, COMPOSITES)
         examples = [Example(f"{name}.png", name) for name in ("covid19", "normal")]
-        plain, moved = (contenders[name](examples) for name in (SHIPPED, SHIPPED_IN_OTHER_SURROUNDINGS))
+        plain, moved = (contenders[name](examples) for name in (SHIPPED, SHIPPED_IN_MISLEADING_SURROUNDINGS))
         assert (plain.covid19 != moved.covid19).all()
-        alone = [contenders[name](examples[:1]) for name in (SHIPPED, SHIPPED_IN_OTHER_SURROUNDINGS)]
+        alone = [contenders[name](examples[:1]) for name in (SHIPPED, SHIPPED_IN_MISLEADING_SURROUNDINGS)]
         np.testing.assert_array_equal(*(scores.covid19 for scores in alone))
 
 
@@ -201,7 +201,7 @@ class TestAudit:
         assert set(found["splits"]) == {"val", "test"}
         figures = found["splits"]["test"]["overall"]["figures"]
         assert set(figures) == {
-            SHIPPED, SHIPPED_ON_BLACKED_OUT, SHIPPED_IN_OTHER_SURROUNDINGS, "source_and_age", "spectrum", "border",
+            SHIPPED, SHIPPED_ON_BLACKED_OUT, SHIPPED_IN_MISLEADING_SURROUNDINGS, "source_and_age", "spectrum", "border",
             "spectrum_of_the_input", "border_of_the_input",
         }  # fmt: skip
         assert figures["source_and_age"]["binary_auroc"]["n"] == 4
@@ -235,7 +235,9 @@ class TestAudit:
         assert "about a's own pictures" in told
         assert told.count("they reach 0.700") == 1
         assert "about b's" not in told
-        kept = found["splits"]["test"]["overall"]["figures"][SHIPPED_IN_OTHER_SURROUNDINGS]["binary_auroc"]["value"]
+        kept = found["splits"]["test"]["overall"]["figures"][SHIPPED_IN_MISLEADING_SURROUNDINGS]["binary_auroc"][
+            "value"
+        ]
         assert f"the network keeps {kept:.3f}" in told
 
     def test_a_manifest_without_a_split_is_refused_before_any_work(self, manifest, classifier, tmp_path, monkeypatch):

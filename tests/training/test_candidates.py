@@ -22,7 +22,7 @@ FIGURES = {
     "auroc_covid19_against_other_pneumonias",
     "three_class_macro_auroc",
     "three_class_accuracy",
-    "binary_auroc_in_other_surroundings",
+    "binary_auroc_in_misleading_surroundings",
     "evidence_in_lungs",
 }
 
@@ -156,7 +156,7 @@ def test_measures_by_hand():
               for name, measure in found.items()}  # fmt: skip
     assert values["binary_auroc"] == pytest.approx(5 / 6)  # -1 below 1
     assert values["auroc_covid19_against_other_pneumonias"] == pytest.approx(3 / 4)
-    assert values["binary_auroc_in_other_surroundings"] == pytest.approx(4 / 6)  # 3 above both
+    assert values["binary_auroc_in_misleading_surroundings"] == pytest.approx(4 / 6)  # 3 above both
     assert values["three_class_accuracy"] == pytest.approx(3 / 4)  # the viral one is none of the three
     assert values["evidence_in_lungs"] == pytest.approx(0.7)
 

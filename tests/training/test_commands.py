@@ -14,7 +14,7 @@ from detector import classifier
 from detector.calibration import margins
 from detector.card import MODELS, read_card
 from detector.classifier import Classifier
-from detector.errors import ManifestError
+from detector.errors import ManifestError, ModelError
 from detector.gate import VIEWS, load_gate
 from detector.lungs import LungFields, build_lung_network
 from detector.network import LITE0_STAGES, build_network
@@ -195,11 +195,20 @@ class TestTrainClassifier:
         assert named == {"sha256": first.sha256}
         assert third.training["teachers"] == [{"sha256": first.sha256}]
 
+    def test_a_network_that_is_missing_is_refused_before_the_training(self, manifest, tmp_path, seen):
+        settings = SETTINGS | {"teachers": [str(tmp_path / "none.keras")]}
+        with pytest.raises(ModelError, match=r"none\.keras cannot be read"):
+            train_classifier(manifest, tmp_path, tmp_path / "out", settings, resume=False)
+        assert seen == []
+        assert not (tmp_path / "out" / "lung_masks.npz").exists()
+
     def test_a_network_of_whole_pictures_is_neither_calibrated_nor_measured(self, manifest, tmp_path, seen):
         card = train_classifier(manifest, tmp_path, tmp_path / "out", SETTINGS | {"lung_crop": False}, resume=False)
         assert card == read_card(tmp_path / "out" / "detector.json")
         assert card.performance == {}
         assert card.calibration.operating_points == {}
+        with pytest.raises(ModelError, match="whole pictures"):
+            Classifier.load(folder=tmp_path / "out")
         assert seen == []
 
     def test_a_manifest_without_a_validation_split_is_refused_before_anything_is_written(self, manifest, tmp_path):

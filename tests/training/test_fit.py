@@ -298,8 +298,18 @@ class TestTeachers:
 
     def test_a_missing_teacher_is_refused_before_the_run(self, images, examples, lungs, tmp_path):
         config = replace(self.CONFIG, teachers=(str(tmp_path / "none.keras"),))
+        (tmp_path / "training_log.jsonl").write_text("an earlier run")
         with pytest.raises(ModelError, match=r"none\.keras cannot teach"):
-            fit(examples, examples, images, tmp_path / "run", config, lungs=lungs)
+            fit(examples, examples, images, tmp_path, config, lungs=lungs)
+        assert (tmp_path / "training_log.jsonl").read_text() == "an earlier run"
+
+    def test_another_teacher_in_the_same_place_is_another_run(self, images, examples, lungs, taught, tmp_path):
+        config = replace(taught, batches=2)
+        fit(examples, examples, images, tmp_path / "run", config, lungs=lungs)
+        keras.utils.set_random_seed(5)
+        small_network(160).save(config.teachers[0])
+        with pytest.raises(ModelError, match="another run"):
+            fit(examples, examples, images, tmp_path / "run", config, lungs=lungs, resume=True)
 
 
 def raise_after_the_first(log):

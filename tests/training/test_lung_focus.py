@@ -7,7 +7,7 @@ import pytest
 from detector.network import Stage, build_network
 from detector.training.lung_focus import (
     lung_cells,
-    opposed_surroundings,
+    misleading_surroundings,
     outside_share,
     segmenter,
     swap_surroundings,
@@ -62,23 +62,33 @@ def test_probability_of_zero_changes_nothing(fields):
     np.testing.assert_array_equal(swap_surroundings(inputs, fields, np.random.default_rng(0), probability=0.0), inputs)
 
 
-def test_surroundings_come_from_a_picture_with_the_other_answer():
+def test_surroundings_mislead_and_both_pictures_lungs_stay():
     positive = np.array([True, False, True, False, True])
     inputs = np.where(positive, 1, -1).reshape(5, 1, 1, 1) * np.ones((5, 160, 160, 1), np.float32)
     fields = np.zeros((5, 160, 160), bool)
-    fields[:4, :, :80] = True  # the last has no lungs
+    fields[[0, 2], :60] = True
+    fields[[1, 3], :60, :80] = True
+    fields[1:4:2, 120:, :80] = True  # a lender's lung where the others have none
     before = inputs.copy()
-    changed = opposed_surroundings(inputs, fields, positive, np.random.default_rng(0))
+    changed = misleading_surroundings(inputs, fields, positive, np.random.default_rng(0))
     np.testing.assert_array_equal(inputs, before)
-    np.testing.assert_array_equal(changed[:4, :, :78], before[:4, :, :78])
-    np.testing.assert_array_equal(changed[:4, :, 120:], -before[:4, :, 120:])
-    np.testing.assert_array_equal(changed[4], before[4])
+    np.testing.assert_array_equal(changed[:4, :58], before[:4, :58])  # one's own lungs, and the lender's
+    np.testing.assert_array_equal(changed[:4, 122:, :78], before[:4, 122:, :78])
+    np.testing.assert_array_equal(changed[:4, 80:100], -before[:4, 80:100])
+    np.testing.assert_array_equal(changed[:4, 140:, 120:], -before[:4, 140:, 120:])
+    np.testing.assert_array_equal(changed[4], before[4])  # no lungs: left alone
+
+
+def test_a_picture_without_lungs_lends_nothing(fields):
+    inputs = np.random.default_rng(0).normal(size=(2, 160, 160, 1)).astype(np.float32)
+    changed = misleading_surroundings(inputs, fields, np.array([True, False]), np.random.default_rng(0))
+    np.testing.assert_array_equal(changed, inputs)
 
 
 def test_where_all_answers_are_alike_nobody_lends_surroundings(fields):
     inputs = np.random.default_rng(0).normal(size=(2, 160, 160, 1)).astype(np.float32)
     for answer in (True, False):
-        changed = opposed_surroundings(inputs, fields, np.full(2, answer), np.random.default_rng(0))
+        changed = misleading_surroundings(inputs, fields, np.full(2, answer), np.random.default_rng(0))
         np.testing.assert_array_equal(changed, inputs)
 
 
