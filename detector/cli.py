@@ -221,6 +221,7 @@ def _add_candidates(commands: Any) -> None:
         "--pair", nargs=2, action="append", metavar=("POSITIVE", "NEGATIVE"),
         help="sources to leave out of a second training; may be repeated (every pair that can be)",
     )  # fmt: skip
+    parser.add_argument("--no-pairs", dest="pair", action="store_const", const=[], help="no second training")
     parser.set_defaults(run=_candidates)
 
 

@@ -1,6 +1,6 @@
 """Take what commands have written into models/: a trained classifier, and whatever was measured of it.
 
-    python -m scripts.ship_results --run RUN --audit RUN --saliency RUN --finer RUN --candidates RUN
+    python -m scripts.ship_results --run RUN --audit RUN --saliency RUN --finer RUN --candidates RUN --longer RUN
 
 Each part may be left out. With other weights goes whatever was measured of those before, and measures of any but those
 shipped are refused; nothing is written before everything has been looked at. What the audit of the maps found is noted
@@ -36,6 +36,7 @@ _MEASURED = {
     "saliency": ("saliency.json", "plots"),
     "finer": ("finer_maps.json",),
     "candidates": ("candidates.json",),
+    "longer": ("candidates.json",),
 }
 _OF_NO_WEIGHTS = {"candidates.json", "likelihood_ratios.json"}  # of trainings of their own
 _STALE = ("audit.json", "saliency.json", "finer_maps.json", "plots/saliency_*.json")
@@ -57,7 +58,8 @@ def ship(parts: Mapping[str, Path], models: Path = MODELS) -> None:
         wanted = _NEEDED | {name: place for name, place in _OPTIONAL.items() if (parts["run"] / name).exists()}
         copies = {parts["run"] / name: models / place for name, place in wanted.items()}
     for part in parts.keys() - {"run"}:
-        copies |= {parts[part] / name: models / "evaluation" / name for name in _MEASURED[part]}
+        prefix = "longer_" if part == "longer" else ""  # the same table, of longer trainings
+        copies |= {parts[part] / name: models / "evaluation" / f"{prefix}{name}" for name in _MEASURED[part]}
     for path in copies:
         _check(path, card["sha256"])
     known = _read(models / _CARD) if (models / _CARD).exists() else {}

@@ -117,6 +117,8 @@ def test_a_table_of_candidates_belongs_to_no_weights(tmp_path, models):
     write(tmp_path / "found" / "candidates.json", {"candidates": {}})
     ship({"candidates": tmp_path / "found"}, models)
     assert json.loads((models / "evaluation" / "candidates.json").read_text()) == {"candidates": {}}
+    ship({"longer": tmp_path / "found"}, models)
+    assert json.loads((models / "evaluation" / "longer_candidates.json").read_text()) == {"candidates": {}}
 
 
 @pytest.mark.parametrize("name", ["audit", "saliency", "finer_maps", "test", "val"])
