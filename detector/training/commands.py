@@ -32,7 +32,7 @@ from detector.schema import BINARY, COVID19, TASKS, THREE_CLASS
 from detector.training.audit import SourcePair, source_pairs
 from detector.training.candidates import compare_candidates
 from detector.training.evaluate import Answers, answer_all, evaluate, make_folder, truth_index
-from detector.training.fit import IMAGENET, RANDOM, FitConfig, fit, make_repeatable
+from detector.training.fit import IMAGENET, RANDOM, TEACHERS, FitConfig, fit, make_repeatable
 from detector.training.fit_gate import (
     PER_CHANGE,
     PER_GROUP,
@@ -64,7 +64,6 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 
 VERSION = "2"
-_FILES = ("teachers", "teachers_of_whole")  # settings that name networks, of which a card says what they are
 _FIRST_WEIGHTS = {IMAGENET: "EfficientNet-Lite0, ImageNet", RANDOM: "random"}
 
 LICENCE = (
@@ -325,7 +324,7 @@ def _pedigree(config: FitConfig) -> dict[str, Any]:
     Raises:
         ModelError: if one of them can't be read.
     """
-    files = {name: getattr(config, name) for name in _FILES}
+    files = {name: getattr(config, name) for name in TEACHERS}
     first = config.initial if isinstance(config.initial, str) else None
     if first not in _FIRST_WEIGHTS:
         files["initial_weights"] = np.atleast_1d(config.initial).tolist()
@@ -335,7 +334,7 @@ def _pedigree(config: FitConfig) -> dict[str, Any]:
 
 def _draft_card(out: Path, config: FitConfig, origin: dict[str, Any]) -> ModelCard:
     """A card that lets the network be loaded before anything is measured; one of whole pictures loads nowhere."""
-    settings = {name: value for name, value in asdict(config).items() if name not in _FILES}
+    settings = {name: value for name, value in asdict(config).items() if name not in TEACHERS}
     went_on = isinstance(origin["initial_weights"], list)
     card = ModelCard(
         name=DEFAULT_MODEL,

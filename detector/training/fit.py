@@ -55,6 +55,7 @@ ALLOWED_CLASSES: dict[str, tuple[str, ...]] = {
 
 IMAGENET = "imagenet"
 RANDOM = "random"
+TEACHERS = ("teachers", "teachers_of_whole")  # settings of `FitConfig` that name files of networks
 
 _LOADER_THREADS = 2
 _BATCHES_AHEAD = 6
@@ -117,7 +118,7 @@ class FitConfig:
     @property
     def is_taught(self) -> bool:
         """Whether there are teachers."""
-        return bool(self.teachers or self.teachers_of_whole)
+        return any(getattr(self, name) for name in TEACHERS)
 
 
 def _pixels_of(view: NetworkInput) -> np.ndarray:
@@ -440,7 +441,7 @@ def _identity(config: FitConfig) -> str:
     """What a checkpoint is known by: the settings, with teachers by their bytes, wherever they lie."""
     teachers = {
         name: [hashlib.sha256(Path(path).read_bytes()).hexdigest() for path in getattr(config, name)]
-        for name in ("teachers", "teachers_of_whole")
+        for name in TEACHERS
     }
     return json.dumps({**asdict(config), **teachers, "preprocessing": PREPROCESSING_ID}, sort_keys=True)
 

@@ -1,10 +1,11 @@
-"""Stand-ins that several tests of the maps share."""
+"""Stand-ins that several tests share."""
 
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from detector.network import Stage, build_network
 from detector.schema import TASKS
 
 
@@ -38,3 +39,13 @@ def decided(classifier, monkeypatch):
     calibration = replace(classifier.card.calibration, bands={t.name: 0.0 for t in TASKS})
     monkeypatch.setattr(classifier, "card", replace(classifier.card, calibration=calibration))
     return classifier
+
+
+@pytest.fixture
+def one_unit():
+    """A network of one unit and random weights, whose logits all differ, and three inputs for it."""
+    stages = (Stage(kernel=3, stride=8, expansion=1, channels=8, repeats=1),)
+    network = build_network(input_size=32, stages=stages, stem_channels=8, feature_channels=8)
+    rng = np.random.default_rng(0)
+    network.set_weights([rng.normal(0, 0.3, w.shape).astype(np.float32) ** 2 for w in network.get_weights()])
+    return network, rng.normal(size=(3, 32, 32, 1)).astype(np.float32)

@@ -5,10 +5,7 @@ import numpy as np
 import pytest
 
 from detector.errors import ModelError
-from detector.network import Stage, build_network
 from detector.training.distillation import TAUGHT, Teachers, distance, with_taught
-
-STAGES = (Stage(kernel=3, stride=8, expansion=1, channels=8, repeats=1),)
 
 
 class Constant:
@@ -45,22 +42,17 @@ def test_nothing_is_nearer_to_the_teachers_than_they_are_themselves():
     assert (keras.ops.convert_to_numpy(distance(taught, others) - distance(taught, taught)) > 0).all()
 
 
-def test_taught_logits_are_the_network_s_own_and_share_its_weights():
-    network = build_network(input_size=32, stages=STAGES, stem_channels=8, feature_channels=8)
-    rng = np.random.default_rng(0)
-    network.set_weights([rng.normal(0, 0.3, w.shape).astype(np.float32) ** 2 for w in network.get_weights()])
+def test_taught_logits_are_the_network_s_own_and_share_its_weights(one_unit):
+    network, inputs = one_unit
     watched = with_taught(network)
-    outputs = watched.predict_on_batch(rng.normal(size=(3, 32, 32, 1)).astype(np.float32))
+    outputs = watched.predict_on_batch(inputs)
     np.testing.assert_array_equal(outputs[TAUGHT], np.concatenate([outputs["binary"], outputs["three_class"]], axis=1))
     assert {id(w) for w in watched.weights} == {id(w) for w in network.weights}
 
 
-def test_teachers_are_loaded_from_their_files(tmp_path):
-    network = build_network(input_size=32, stages=STAGES, stem_channels=8, feature_channels=8)
-    rng = np.random.default_rng(0)
-    network.set_weights([rng.normal(0, 0.3, w.shape).astype(np.float32) ** 2 for w in network.get_weights()])
+def test_teachers_are_loaded_from_their_files(one_unit, tmp_path):
+    network, inputs = one_unit
     network.save(tmp_path / "one.keras")
-    inputs = rng.normal(size=(3, 32, 32, 1)).astype(np.float32)
     taught = Teachers.load([str(tmp_path / "one.keras")], []).logits(inputs, inputs)
     outputs = network.predict_on_batch(inputs)
     assert len(np.unique(taught)) == taught.size

@@ -4,7 +4,6 @@ import keras
 import numpy as np
 import pytest
 
-from detector.network import Stage, build_network
 from detector.training.lung_focus import (
     lung_cells,
     misleading_surroundings,
@@ -13,8 +12,6 @@ from detector.training.lung_focus import (
     swap_surroundings,
     with_evidence,
 )
-
-STAGES = (Stage(kernel=3, stride=8, expansion=1, channels=8, repeats=1),)
 
 
 @pytest.fixture
@@ -92,12 +89,10 @@ def test_where_all_answers_are_alike_nobody_lends_surroundings(fields):
         np.testing.assert_array_equal(changed, inputs)
 
 
-def test_evidence_is_the_network_s_own_map_and_shares_its_weights():
-    network = build_network(input_size=32, stages=STAGES, stem_channels=8, feature_channels=8)
-    rng = np.random.default_rng(0)
-    network.set_weights([rng.normal(0, 0.3, w.shape).astype(np.float32) ** 2 for w in network.get_weights()])
+def test_evidence_is_the_network_s_own_map_and_shares_its_weights(one_unit):
+    network, inputs = one_unit
     watched = with_evidence(network)
-    outputs = watched.predict_on_batch(rng.normal(size=(3, 32, 32, 1)).astype(np.float32))
+    outputs = watched.predict_on_batch(inputs)
     assert outputs["evidence"].shape == (3, 2, 2, 4)
     np.testing.assert_allclose(outputs["evidence"][..., :1].mean(axis=(1, 2)), outputs["binary"], rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(outputs["evidence"][..., 1:].sum(axis=-1), 0, atol=1e-4)
