@@ -2,9 +2,10 @@
 
 import streamlit as st
 
-from detector.ui import privacy, room, texts, upload
+from detector import words
+from detector.ui import privacy, room, upload
 
-st.set_page_config(page_title=texts.TITLE, page_icon="assets/logo.svg", layout="wide")
+st.set_page_config(page_title=words.TITLE, page_icon="assets/logo.svg", layout="wide")
 
 
 def reading_room() -> None:
@@ -24,8 +25,8 @@ def main() -> None:
     """Draw the page that was asked for."""
     privacy.guard()
     pages = [
-        st.Page(reading_room, title=texts.PAGE_ROOM, icon=":material/radiology:", default=True),
-        st.Page(how_good, title=texts.PAGE_QUALITY, icon=":material/query_stats:", url_path="how-good"),
+        st.Page(reading_room, title=words.PAGE_ROOM, icon=":material/radiology:", default=True),
+        st.Page(how_good, title=words.PAGE_QUALITY, icon=":material/query_stats:", url_path="how-good"),
     ]
     st.navigation(pages, position="top").run()
 

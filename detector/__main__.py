@@ -3,7 +3,7 @@
 import os
 import sys
 
-from detector.cli import main, stopped_by_signal
+from detector.cli.main import main, stopped_by_signal
 
 status = main()
 if stopped_by_signal(status):

@@ -174,7 +174,7 @@ class NetworkOutput:
         features: (h, w, channels) float32, the feature map that is averaged.
         pooled_features: (channels,) float32, what the dense layers read.
         texture: (statistics,) float32, mean and standard deviation of each channel of earlier feature maps, which
-            know edges and grain but no disease; `detector.gate` reads them.
+            know edges and grain but no disease; `detector.model.gate` reads them.
     """
 
     logits: Mapping[str, np.ndarray]
@@ -227,7 +227,7 @@ ZONES = tuple(f"{side} {height} zone" for side in ("right", "left") for height i
 
 @dataclass(frozen=True)
 class EvidenceSummary:
-    """Where a map's evidence for its class lies; see `detector.evidence`.
+    """Where a map's evidence for its class lies; see `detector.answers.evidence`.
 
     Attributes:
         in_lung_fraction: share of the positive evidence that lies in a lung, in [0, 1]; None if there is no positive
@@ -271,7 +271,7 @@ class ClassStability:
 
 @dataclass(frozen=True)
 class Stability:
-    """How much the answers and maps of one image move under mild perturbations; see `detector.stability`.
+    """How much the answers and maps of one image move under mild perturbations; see `detector.answers.stability`.
 
     Attributes:
         classes: task name to class name to what was measured.
@@ -300,7 +300,7 @@ class Analysis:
         geometry: where the network looked.
         logits: task name to (logits,) float32.
         cams: task name to (classes, h, w) float32 on the network's grid: signed evidence per class in logit units,
-            positive speaks for the class; see `detector.gradcam`.
+            positive speaks for the class; see `detector.model.gradcam`.
         model: which network answered.
         analysed_at: UTC, ISO 8601.
         lung_field: (size, size) bool on the network's input.

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape
 
-from detector.card import DEFAULT_MODEL, MODELS, read_card
-from detector.network import FEATURE_LAYER, POOLING_LAYER, load_network
+from detector.model.card import DEFAULT_MODEL, MODELS, read_card
+from detector.model.network import FEATURE_LAYER, POOLING_LAYER, load_network
 from detector.schema import TASKS
 
 if TYPE_CHECKING:

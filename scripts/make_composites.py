@@ -14,9 +14,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from detector.preprocess import rank_standardise
+from detector.model.preprocess import rank_standardise
 from detector.schema import BACTERIAL_PNEUMONIA, COVID19, NORMAL
-from detector.training.manifest import Example, read_image, read_manifest
+from detector.training.data.manifest import Example, read_image, read_manifest
 
 SOURCES = {NORMAL: "raddb", BACTERIAL_PNEUMONIA: "kaggle", COVID19: "raddb"}
 COUNT = 12  # enough that no single patient can be made out, few enough that ribs and vessels remain

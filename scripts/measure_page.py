@@ -21,7 +21,8 @@ import cv2
 import numpy as np
 from streamlit.testing.v1 import AppTest
 
-from detector.ui import resources, texts
+from detector import words
+from detector.ui import resources
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -100,7 +101,7 @@ def interactions(app: AppTest) -> dict[str, dict[str, float]]:
         "class": lambda n: _explain(app).set_value(["not_covid19", "covid19"][n % 2]),
         "opacity": lambda n: app.slider(key="opacity").set_value(20 + 5 * (n % 2)),
         "colour or lines": lambda n: app.segmented_control(key="style").set_value(["lines", "colour"][n % 2]),
-        "window": lambda n: _labelled(app.slider, texts.WINDOW).set_value(50 + n % 2),
+        "window": lambda n: _labelled(app.slider, words.WINDOW).set_value(50 + n % 2),
         "pre-test probability": lambda n: app.slider(key="pre_test").set_value(20 + n % 2),
         "next image": lambda _: app.button(key="next").click(),
         "order": lambda n: app.segmented_control(key="order").set_value(["urgency", "arrival"][n % 2]),
@@ -129,7 +130,7 @@ def _timed(app: AppTest, change: Callable[[], object]) -> float:
 
 
 def _explain(app: AppTest) -> object:
-    return _labelled(app.segmented_control, texts.EXPLAIN)
+    return _labelled(app.segmented_control, words.EXPLAIN)
 
 
 def _labelled(controls: list, label: str) -> object:
@@ -148,15 +149,15 @@ def _wait(app: AppTest) -> None:
 
 def measured(count: int) -> dict[str, Any]:
     """Everything, in one run; one file and many take turns, so that a busy machine slows both."""
-    classifier = resources.load_classifier()
+    engine = resources.load_engine()
     many, before = variations(count), os.getloadavg()[0]
     pairs = [(first_answer(many[:1]), first_answer(many)) for _ in range(_PAIRS)]
-    app, passes = opened(), classifier.forward_passes
+    app, passes = opened(), engine.forward_passes
     times = upload(app, many)
-    passes_of_many = classifier.forward_passes - passes
-    passes = classifier.forward_passes
+    passes_of_many = engine.forward_passes - passes
+    passes = engine.forward_passes
     clicks = interactions(app)
-    passes_of_clicks = classifier.forward_passes - passes
+    passes_of_clicks = engine.forward_passes - passes
     return {
         "cores": os.cpu_count(),
         "load_average": {"before": before, "after": os.getloadavg()[0]},
@@ -168,7 +169,7 @@ def measured(count: int) -> dict[str, Any]:
         "many_files": {
             "files": count,
             "last_answer_seconds": times.last,
-            "answers_on_the_page": int(app.dataframe[0].value[texts.COLUMN_PROBABILITY].notna().sum()),
+            "answers_on_the_page": int(app.dataframe[0].value[words.COLUMN_PROBABILITY].notna().sum()),
             "forward_passes": passes_of_many,
             "interaction_meanwhile_milliseconds": {
                 "median": statistics.median(times.meanwhile),

@@ -16,8 +16,8 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from detector.card import DEFAULT_MODEL, MODELS
 from detector.errors import ModelError
+from detector.model.card import DEFAULT_MODEL, MODELS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

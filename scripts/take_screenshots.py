@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from playwright.sync_api import sync_playwright
 
+from detector import words
 from detector.schema import NORMAL, THREE_CLASS
-from detector.ui import texts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,8 +32,8 @@ def take(browser: Browser, address: str, name: str, size: tuple[int, int], act: 
     page.set_default_timeout(_PATIENCE)
     page.goto(address)
     page.locator(".js-plotly-plot").nth(1).wait_for(timeout=_FIRST)
-    page.get_by_role("button", name=texts.ACCEPT).click()
-    page.get_by_role("button", name=texts.ACCEPT).wait_for(state="detached")
+    page.get_by_role("button", name=words.ACCEPT).click()
+    page.get_by_role("button", name=words.ACCEPT).wait_for(state="detached")
     act(page)
     page.mouse.move(0, 0)
     page.wait_for_timeout(_REST)
@@ -47,15 +47,15 @@ def nothing(_page: Page) -> None:
 
 def three_class(page: Page) -> None:
     """The other question, explained by lines."""
-    _choose(page, texts.MODES[THREE_CLASS.mode])
-    page.get_by_role("radio", name=texts.CLASSES[NORMAL], exact=True).wait_for()
-    _choose(page, texts.STYLES["lines"])
+    _choose(page, words.MODES[THREE_CLASS.mode])
+    page.get_by_role("radio", name=words.CLASSES[NORMAL], exact=True).wait_for()
+    _choose(page, words.STYLES["lines"])
 
 
 def second_page(page: Page) -> None:
     """How good is it?"""
-    page.get_by_role("link", name=texts.PAGE_QUALITY).click()
-    page.get_by_role("heading", name=texts.TERMS_TITLE).wait_for()
+    page.get_by_role("link", name=words.PAGE_QUALITY).click()
+    page.get_by_role("heading", name=words.TERMS_TITLE).wait_for()
 
 
 def _choose(page: Page, option: str) -> None:

@@ -13,10 +13,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from detector.card import DEFAULT_MODEL, LUNG_MODEL, MODELS
-from detector.classifier import compile_classifier
-from detector.lungs import compile_lungs
-from detector.network import GRAPHS, load_network, save_graph
+from detector.model.card import DEFAULT_MODEL, LUNG_MODEL, MODELS
+from detector.model.engine import compile_classifier
+from detector.model.lungs import compile_lungs
+from detector.model.network import GRAPHS, load_network, save_graph
 
 if TYPE_CHECKING:
     from collections.abc import Callable

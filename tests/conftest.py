@@ -16,11 +16,11 @@ COMPOSITES = ROOT / "assets" / "composites"
 
 
 @pytest.fixture(scope="session")
-def classifier():
+def engine():
     """The shipped network, loaded once for all tests."""
-    from detector.classifier import Classifier
+    from detector.model.engine import Engine
 
-    return Classifier.load()
+    return Engine.load()
 
 
 @pytest.fixture(scope="session")

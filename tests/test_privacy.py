@@ -9,9 +9,9 @@ from pathlib import Path
 import pydicom
 import pytest
 
-from detector import dicom
-from detector.cli import main
+from detector.cli.main import main
 from detector.errors import DetectorError
+from detector.read import dicom
 from detector.ui.privacy import Sweeper
 from tests.conftest import ROOT
 from tests.hostile import make
@@ -74,8 +74,8 @@ def test_every_damage_is_tried():
 
 
 @pytest.mark.parametrize("form", ["jsonl", "csv", "table"])
-def test_command_line_gives_no_identifier(classifier, tmp_path, monkeypatch, capfdbinary, caplog, form):
-    monkeypatch.setattr("detector.classifier.Classifier.load", lambda *_: classifier)
+def test_command_line_gives_no_identifier(engine, tmp_path, monkeypatch, capfdbinary, caplog, form):
+    monkeypatch.setattr("detector.model.engine.Engine.load", lambda *_: engine)
     images, out = tmp_path / "images", tmp_path / "out"
     images.mkdir()
     for number, data in enumerate([marked(), marked(BurnedInAnnotation="YES"), *damaged()]):
@@ -151,8 +151,8 @@ def test_session_that_comes_back_in_time_starts_again(server, sweeper):
 
 
 def test_decoder_leaves_no_core_and_no_file():
-    """The limits are set in the child: see detector.sandbox."""
-    from detector import sandbox
+    """The limits are set in the child: see detector.read.sandbox."""
+    from detector.read import sandbox
 
     sandbox.read_radiograph(make.png())
     worker = sandbox._workers().get()

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from detector.card import MODELS
 from detector.errors import ModelError
+from detector.model.card import MODELS
 from scripts.ship_results import ship
 
 

@@ -10,14 +10,15 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from detector.ui import memory, texts
+from detector import words
+from detector.ui import memory
 from detector.ui.cases import Case, Failure, analysed
 from detector.ui.shelf import Shelf
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from detector.classifier import Classifier
+    from detector.model.engine import Engine
     from detector.ui.sources import Source
 
 _LOG = logging.getLogger(__name__)
@@ -58,7 +59,7 @@ class Analyst:
         self._at_work = False
         self._done, self._started, self._looked_at = 0, 0.0, 0.0
 
-    def ask(self, sources: Sequence[Source], classifier: Classifier) -> None:
+    def ask(self, sources: Sequence[Source], engine: Engine) -> None:
         """Take today's list: what is new is queued, what has left the page is forgotten."""
         with self._change:
             self._listed = {source.identifier for source in sources}
@@ -72,7 +73,7 @@ class Analyst:
             self._looked_at = time.monotonic()
             if self._waiting and not self._at_work:
                 self._at_work, self._done, self._started = True, 0, time.monotonic()
-                threading.Thread(target=self._work, args=(classifier,), daemon=True, name="analyst").start()
+                threading.Thread(target=self._work, args=(engine,), daemon=True, name="analyst").start()
 
     def cancel(self) -> None:
         """Leave out what has not begun; what is done stays."""
@@ -94,10 +95,10 @@ class Analyst:
         with self._change:
             self._left_out.clear()
 
-    def again(self, source: Source, classifier: Classifier, options: Mapping[str, Any]) -> None:
+    def again(self, source: Source, engine: Engine, options: Mapping[str, Any]) -> None:
         """Analyse one file anew, otherwise than before. An answer that it has is not given up for a refusal."""
         key = self._keys[source.identifier]
-        result = analysed(key, source.read(), classifier, options, shelf=self._shelf, read=source.read)
+        result = analysed(key, source.read(), engine, options, shelf=self._shelf, read=source.read)
         with self._change:
             known = self._results.get(key)
             kept = isinstance(result, Failure) and isinstance(known, Case)
@@ -136,9 +137,9 @@ class Analyst:
             self._change.wait_for(lambda: self.answer(identifier) is not None or not self._at_work, timeout=seconds)
             return self.answer(identifier)
 
-    def _work(self, classifier: Classifier) -> None:
+    def _work(self, engine: Engine) -> None:
         while (source := self._next()) is not None:
-            key, result = self._analyse(source, classifier)
+            key, result = self._analyse(source, engine)
             with self._change:
                 if source.identifier in self._listed:
                     self._keys[source.identifier] = key
@@ -159,12 +160,12 @@ class Analyst:
             self._change.notify_all()
             return None
 
-    def _analyse(self, source: Source, classifier: Classifier) -> tuple[str, Case | Failure]:
+    def _analyse(self, source: Source, engine: Engine) -> tuple[str, Case | Failure]:
         try:
             data = source.read()
         except Exception:  # noqa: BLE001 - whatever keeps an upload from being read, the others go on
             _LOG.exception("an upload cannot be read")
-            return source.identifier, Failure(source.identifier, texts.UNEXPECTED)
+            return source.identifier, Failure(source.identifier, words.UNEXPECTED)
         key = hashlib.sha256(data).hexdigest()
         known = self._results.get(key)
-        return key, known if known is not None else analysed(key, data, classifier, shelf=self._shelf, read=source.read)
+        return key, known if known is not None else analysed(key, data, engine, shelf=self._shelf, read=source.read)

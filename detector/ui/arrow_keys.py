@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import streamlit as st
 
-_SCRIPT = Path(__file__).resolve().parents[2] / "assets" / "arrow_keys.js"
+from detector.paths import ASSETS
+
+_SCRIPT = ASSETS / "arrow_keys.js"
 _component = st.components.v2.component("arrow_keys", js=_SCRIPT.read_text(encoding="utf-8"))
 
 

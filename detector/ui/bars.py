@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import plotly.graph_objects as go
 
+from detector import words
 from detector.schema import BINARY, COVID19
-from detector.ui import texts
 from detector.ui.palette import DARK
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def probability_chart(
     figure = go.Figure(
         go.Bar(
             x=values,
-            y=[texts.CLASSES[name] for name in names],
+            y=[words.CLASSES[name] for name in names],
             orientation="h",
             marker_color=[palette.classes[name] for name in names],
             error_x=_whiskers(names, values, whiskers or {}, palette),
@@ -60,7 +60,7 @@ def probability_chart(
     axis = {"gridcolor": palette.line, "zerolinecolor": palette.quiet_ink, "fixedrange": True}
     quiet = {"size": 12, "color": palette.quiet_ink}
     figure.update_xaxes(
-        range=[0, 1], tickformat=".0%", title=texts.PROBABILITY_AXIS, title_font=quiet, tickfont=quiet,
+        range=[0, 1], tickformat=".0%", title=words.PROBABILITY_AXIS, title_font=quiet, tickfont=quiet,
         title_standoff=6, **axis,
     )  # fmt: skip
     figure.update_yaxes(autorange="reversed", automargin=True, ticksuffix="  ", **axis)
@@ -71,12 +71,12 @@ def probability_chart(
 
 def probability_alt(prediction: Prediction, whiskers: Mapping[str, tuple[float, float]] | None = None) -> str:
     """The bar chart in words."""
-    bars = ", ".join(f"{texts.CLASSES[name]} {value:.1%}" for name, value in prediction.probabilities.items())
-    sentences = [texts.PROBABILITY_ALT.format(bars=bars)]
+    bars = ", ".join(f"{words.CLASSES[name]} {value:.1%}" for name, value in prediction.probabilities.items())
+    sentences = [words.PROBABILITY_ALT.format(bars=bars)]
     if prediction.operating_point is not None:
-        sentences.append(texts.THRESHOLD_ALT.format(threshold=prediction.operating_point.threshold))
+        sentences.append(words.THRESHOLD_ALT.format(threshold=prediction.operating_point.threshold))
     for name, (low, high) in (whiskers or {}).items():
-        sentences.append(texts.WHISKER_ALT.format(name=texts.CLASSES[name], low=low, high=high))
+        sentences.append(words.WHISKER_ALT.format(name=words.CLASSES[name], low=low, high=high))
     return " ".join(sentences)
 
 
@@ -118,7 +118,7 @@ def _draw_operating_point(
         line={"color": palette.ink, "width": 2, "dash": "dot"},
     )  # fmt: skip
     figure.add_annotation(
-        x=threshold, y=row[0], yanchor="bottom", text=texts.THRESHOLD.format(threshold=threshold), showarrow=False,
+        x=threshold, y=row[0], yanchor="bottom", text=words.THRESHOLD.format(threshold=threshold), showarrow=False,
         font={"size": 12, "color": palette.quiet_ink}, xanchor="left" if threshold < 0.5 else "right",
     )  # fmt: skip
 

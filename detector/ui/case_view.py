@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
+from detector import words
 from detector.errors import DetectorError
 from detector.schema import NOTICE
-from detector.ui import bars, stability_check, texts, viewer, zoom
+from detector.ui import bars, stability_check, viewer, zoom
 from detector.ui.cases import all_warnings, evidence_sentence
 from detector.ui.gate_view import render_correction
 from detector.ui.greyscale import Greyscale, shown
@@ -25,8 +26,8 @@ from detector.ui.worklist import Entry, predict
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from detector.card import ModelCard
-    from detector.classifier import Classifier
+    from detector.model.card import ModelCard
+    from detector.model.engine import Engine
     from detector.schema import Prediction, Task
     from detector.ui.cases import Case
     from detector.ui.session import Choices
@@ -45,14 +46,14 @@ _CLASS_MEAN = "mean"
 
 
 @st.fragment
-def render_case(entry: Entry, choices: Choices, card: ModelCard, classifier: Classifier) -> None:
+def render_case(entry: Entry, choices: Choices, card: ModelCard, engine: Engine) -> None:
     """Everything about one image. A fragment: its controls redraw this part of the page alone."""
     case: Case = entry.answer
     prediction = predict(case, choices, card)
     answer, chart = st.columns([9, 11], gap="medium")
     with answer:
         with st.container():
-            _render_answer(entry, case, prediction, card, classifier)
+            _render_answer(entry, case, prediction, card, engine)
         buttons = st.container(horizontal=True, gap="small")
     with chart:
         _render_bars(case, prediction, card)
@@ -61,24 +62,24 @@ def render_case(entry: Entry, choices: Choices, card: ModelCard, classifier: Cla
     words, judged = st.columns([11, 9], gap="medium")
     with words:
         st.markdown(_sentence(case, prediction.task, controls))
-        st.caption(f"{texts.MAP_CAUTION} {texts.VIEWER_HINT}")
+        st.caption(f"{words.MAP_CAUTION} {words.VIEWER_HINT}")
     with judged:
         render_judgement(prediction)
     with buttons:
-        _render_stability_button(entry, case, classifier)
+        _render_stability_button(entry, case, engine)
         from detector.ui.exports import render_case_exports  # noqa: PLC0415 - with what writes PDF files
 
         render_case_exports(entry, prediction, controls, card)
-    _render_details(case, card, classifier)
+    _render_details(case, card, engine)
 
 
-def _render_answer(entry: Entry, case: Case, prediction: Prediction, card: ModelCard, classifier: Classifier) -> None:
+def _render_answer(entry: Entry, case: Case, prediction: Prediction, card: ModelCard, engine: Engine) -> None:
     warnings = all_warnings(case, prediction, card)
     if warnings:
         st.warning("  \n".join(warnings), icon=":material/warning:")
     if case.suggested_correction is not None:
-        render_correction(entry, case.suggested_correction, classifier)
-    st.header(texts.DECISIONS[prediction.decision], anchor=False)
+        render_correction(entry, case.suggested_correction, engine)
+    st.header(words.DECISIONS[prediction.decision], anchor=False)
     st.caption(" · ".join([literal(entry.source.name), *map(literal, case.marks), NOTICE]))
     why = indeterminacy(prediction, card)
     if why:
@@ -102,18 +103,18 @@ def _render_bars(case: Case, prediction: Prediction, card: ModelCard) -> None:
         )
     if stability:
         span = stability_check.widest(stability, prediction.task)
-        st.caption(texts.STABLE.format(count=len(stability.perturbations), span=100 * span))
+        st.caption(words.STABLE.format(count=len(stability.perturbations), span=100 * span))
 
 
-def _render_stability_button(entry: Entry, case: Case, classifier: Classifier) -> None:
+def _render_stability_button(entry: Entry, case: Case, engine: Engine) -> None:
     """The check, until it is done."""
     if case.key in session().stability or not stability_check.is_available():
         return
-    if not st.button(texts.STABILITY, help=texts.STABILITY_HELP, icon=":material/vibration:", key="stability"):
+    if not st.button(words.STABILITY, help=words.STABILITY_HELP, icon=":material/vibration:", key="stability"):
         return
     try:
-        with st.spinner(texts.STABILITY_RUNNING):
-            session().stability[case.key] = stability_check.measure(entry.source.read(), classifier)
+        with st.spinner(words.STABILITY_RUNNING):
+            session().stability[case.key] = stability_check.measure(entry.source.read(), engine)
     except DetectorError as error:
         st.error(error.user_message)
         return
@@ -125,27 +126,27 @@ def _render_controls(case: Case, prediction: Prediction, card: ModelCard) -> Con
         target = _render_target(case, prediction)
         against = _render_against(prediction.task, target)
         style = st.segmented_control(
-            texts.STYLE,
+            words.STYLE,
             STYLES,
             default=COLOUR,
             required=True,
-            format_func=texts.STYLES.get,
+            format_func=words.STYLES.get,
             key="style",
             persist_state="session",
         )
         with st.container(width=110):
             opacity = st.slider(
-                texts.OPACITY, 0, 100, 60, step=5, format="%d %%", key="opacity", persist_state="session"
+                words.OPACITY, 0, 100, 60, step=5, format="%d %%", key="opacity", persist_state="session"
             )
-        with st.popover(texts.GREYSCALE, icon=":material/contrast:"):
+        with st.popover(words.GREYSCALE, icon=":material/contrast:"):
             greyscale = _render_greyscale(case)
     title = (
-        texts.CLASSES[target]
+        words.CLASSES[target]
         if against is None
-        else texts.CONTRAST.format(name=texts.CLASSES[target], other=texts.CLASSES[against])
+        else words.CONTRAST.format(name=words.CLASSES[target], other=words.CLASSES[against])
     )
     full_scale = card.saliency_scale[prediction.task.name]
-    look = MapLook(texts.MAP_PANEL.format(name=title), full_scale, style=style, opacity=opacity / 100)
+    look = MapLook(words.MAP_PANEL.format(name=title), full_scale, style=style, opacity=opacity / 100)
     return Controls(target, against, look, greyscale)
 
 
@@ -154,11 +155,11 @@ def _render_target(case: Case, prediction: Prediction) -> str:
     task, chosen = prediction.task, session().targets
     first = chosen.get((case.key, task.name), prediction.target_class)
     target = st.segmented_control(
-        texts.EXPLAIN,
+        words.EXPLAIN,
         task.classes,
         default=first,
         required=True,
-        format_func=texts.CLASSES.get,
+        format_func=words.CLASSES.get,
         key=f"explain_{case.key}_{task.name}_{prediction.target_class}",
     )
     if target != first:
@@ -173,10 +174,10 @@ def _render_against(task: Task, target: str) -> str | None:
         return None
     with st.container(width=150):
         against = st.selectbox(
-            texts.AGAINST,
+            words.AGAINST,
             [_CLASS_MEAN, *others],
-            format_func=lambda name: texts.CLASSES.get(name, texts.AGAINST_NONE),
-            help=texts.AGAINST_HELP,
+            format_func=lambda name: words.CLASSES.get(name, words.AGAINST_NONE),
+            help=words.AGAINST_HELP,
             key=f"against_{target}",
         )
     return None if against == _CLASS_MEAN else against
@@ -185,10 +186,10 @@ def _render_against(task: Task, target: str) -> str | None:
 def _render_greyscale(case: Case) -> Greyscale:
     """Level, window and inversion of this X-ray."""
     key = case.key[:16]
-    level = st.slider(texts.LEVEL, 0, 100, 50, format="%d %%", key=f"level_{key}", persist_state="session")
-    window = st.slider(texts.WINDOW, 2, 100, 100, format="%d %%", key=f"window_{key}", persist_state="session")
-    inverted = st.toggle(texts.INVERT, key=f"invert_{key}", persist_state="session")
-    st.button(texts.GREYSCALE_RESET, key="reset_greyscale", on_click=_reset_greyscale, args=(key,))
+    level = st.slider(words.LEVEL, 0, 100, 50, format="%d %%", key=f"level_{key}", persist_state="session")
+    window = st.slider(words.WINDOW, 2, 100, 100, format="%d %%", key=f"window_{key}", persist_state="session")
+    inverted = st.toggle(words.INVERT, key=f"invert_{key}", persist_state="session")
+    st.button(words.GREYSCALE_RESET, key="reset_greyscale", on_click=_reset_greyscale, args=(key,))
     return Greyscale(level, window, inverted)
 
 
@@ -201,7 +202,7 @@ def _render_viewer(entry: Entry, case: Case, prediction: Prediction, controls: C
     try:
         x_ray = shown(case.image, controls.greyscale)
     except DetectorError:
-        st.error(texts.PICTURE_GONE, icon=":material/hourglass_disabled:")
+        st.error(words.PICTURE_GONE, icon=":material/hourglass_disabled:")
         return
     heatmap = case.heatmap(case.cam(task, controls.target, controls.against), longer_side=viewer.SIDES[look.style])
     figure = viewer.comparison_figure(x_ray, heatmap, look, palette=_palette(), view=zoom.view_of(case.key))
@@ -214,7 +215,7 @@ def _render_viewer(entry: Entry, case: Case, prediction: Prediction, controls: C
             theme=None,
             height="stretch",
             key="viewer",
-            alt=texts.VIEWER_ALT.format(name=shown_name(entry.source.name), title=look.title, sentence=sentence),
+            alt=words.VIEWER_ALT.format(name=shown_name(entry.source.name), title=look.title, sentence=sentence),
         )
     zoom.render_memory(_VIEWER, case.key)
 
@@ -222,7 +223,7 @@ def _render_viewer(entry: Entry, case: Case, prediction: Prediction, controls: C
 def _sentence(case: Case, task: Task, controls: Controls) -> str:
     """Where the evidence lies, for the class as such: a contrast has no share of its own."""
     sentence = evidence_sentence(case, task, controls.target, controls.look.full_scale)
-    return f"{texts.CLASSES[controls.target]}: {sentence}"
+    return f"{words.CLASSES[controls.target]}: {sentence}"
 
 
 def _style(case: Case) -> str:
@@ -238,8 +239,8 @@ def _style(case: Case) -> str:
     )
 
 
-def _render_details(case: Case, card: ModelCard, classifier: Classifier) -> None:
-    with st.expander(texts.DETAILS):
+def _render_details(case: Case, card: ModelCard, engine: Engine) -> None:
+    with st.expander(words.DETAILS):
         test = card.performance.get("test")
         if test:
             st.markdown(_performance(test))
@@ -250,13 +251,13 @@ def _render_details(case: Case, card: ModelCard, classifier: Classifier) -> None
         st.caption(
             f"{radiograph.file_format}, {radiograph.rows} × {radiograph.columns} pixels, SHA-256 {case.key[:16]}…  \n"
             f"{model.name} {model.version}, SHA-256 {model.sha256[:16]}…, {card.preprocessing}, "
-            f"{analysis.analysed_at}  \n{texts.PASSES.format(count=classifier.forward_passes)}  \n{card.licence}"
+            f"{analysis.analysed_at}  \n{words.PASSES.format(count=engine.forward_passes)}  \n{card.licence}"
         )
 
 
 def _performance(test: Mapping) -> str:
     binary, three = test["binary_auroc"], test["three_class_macro_auroc"]
-    return texts.PERFORMANCE.format(n=binary["n"], binary=_with_interval(binary), three=_with_interval(three))
+    return words.PERFORMANCE.format(n=binary["n"], binary=_with_interval(binary), three=_with_interval(three))
 
 
 def _with_interval(estimate: Mapping) -> str:

@@ -8,23 +8,23 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from detector import overlay
+from detector import words
+from detector.answers import overlay
+from detector.answers.evidence import sentence, summarise, warning
+from detector.answers.pipeline import analyse
 from detector.errors import DetectorError, RejectedError
-from detector.evidence import sentence, summarise, warning
-from detector.gate import correct
-from detector.image_io import name_warnings
-from detector.pipeline import analyse
-from detector.sandbox import read_radiograph
+from detector.model.gate import correct
+from detector.read.image_io import name_warnings
+from detector.read.sandbox import read_radiograph
 from detector.schema import Correction
-from detector.ui import texts
 from detector.ui.greyscale import display_copy
 from detector.ui.shelf import Picture
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from detector.card import ModelCard
-    from detector.classifier import Classifier
+    from detector.model.card import ModelCard
+    from detector.model.engine import Engine
     from detector.schema import Analysis, EvidenceSummary, Prediction, Task
     from detector.ui.shelf import Shelf
 
@@ -59,7 +59,7 @@ class Case:
 
     def left_as_it_came(self) -> Case:
         """The case after a correction that the gate had suggested, and then refused."""
-        warnings = (*self.analysis.warnings, texts.CORRECTION_REFUSED)
+        warnings = (*self.analysis.warnings, words.CORRECTION_REFUSED)
         return replace(
             self, analysis=replace(self.analysis, suggested_correction=None, warnings=warnings), _misnamed={}
         )
@@ -94,8 +94,8 @@ class Case:
         forced, correction = getattr(self.analysis, "forced", None), getattr(self.analysis, "correction", None)
         turned = correction is not None and correction.quarter_turns % 4 != 0
         inverted = correction is not None and correction.inverted
-        found = [texts.TURNED] * turned + [texts.INVERTED] * inverted
-        return (*found, texts.FORCED) if forced else tuple(found)
+        found = [words.TURNED] * turned + [words.INVERTED] * inverted
+        return (*found, words.FORCED) if forced else tuple(found)
 
     @property
     def suggested_correction(self) -> Any:
@@ -168,7 +168,7 @@ class Failure:
 def evidence_sentence(case: Case, task: Task, target_class: str, full_scale: float) -> str:
     """Say where the evidence for a class lies."""
     summary = case.summary(task, target_class, full_scale)
-    return texts.NOT_MEASURED if summary is None else f"{sentence(summary)}."
+    return words.NOT_MEASURED if summary is None else f"{sentence(summary)}."
 
 
 def all_warnings(case: Case, prediction: Prediction, card: ModelCard) -> tuple[str, ...]:
@@ -182,7 +182,7 @@ def all_warnings(case: Case, prediction: Prediction, card: ModelCard) -> tuple[s
 def analysed(
     key: str,
     data: bytes,
-    classifier: Classifier,
+    engine: Engine,
     options: Mapping[str, Any] | None = None,
     *,
     shelf: Shelf,
@@ -193,20 +193,20 @@ def analysed(
     Args:
         key: SHA-256 of the file.
         data: its bytes.
-        classifier: the network.
+        engine: the network.
         options: of `pipeline.analyse`, where the reader has overridden the gate or turned the picture.
         shelf: of the session's pictures.
         read: gives the bytes again, when the picture has to be decoded once more.
     """
     try:
-        analysis = analyse(data, classifier, **(options or {}))
+        analysis = analyse(data, engine, **(options or {}))
     except DetectorError as error:
         _LOG.info("no answer (%s): %s", error.code, error)
         picture = _refused_picture(key, data, error, shelf, read)
         return Failure(key, error.user_message, error.code, _without_frames(error), picture)
     except Exception:  # noqa: BLE001 - one file must not take the page down; the log has the traceback
         _LOG.exception("unexpected failure on an upload")
-        return Failure(key, texts.UNEXPECTED)
+        return Failure(key, words.UNEXPECTED)
     correction = analysis.correction
     image = display_copy(analysis.radiograph.grey)
     picture = Picture.put(shelf, (key, correction), image, lambda: _decoded(read, correction))

@@ -16,11 +16,12 @@ import numpy as np
 import streamlit as st
 from PIL import Image, ImageDraw, ImageFont
 
+from detector import words
 from detector.errors import DetectorError
-from detector.pdf import Bar, CasePage, ListPages, case_pdf, list_pdf
-from detector.report import analysed_row, csv_line, failed_row
+from detector.report.pdf import Bar, CasePage, ListPages, case_pdf, list_pdf
+from detector.report.rows import analysed_row, csv_line, failed_row
 from detector.schema import COVID19, NOTICE
-from detector.ui import stability_check, texts
+from detector.ui import stability_check
 from detector.ui.bars import indeterminate_band
 from detector.ui.cases import Case, all_warnings, evidence_sentence
 from detector.ui.greyscale import shown
@@ -34,7 +35,7 @@ from detector.ui.worklist import decision_label
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from detector.card import ModelCard
+    from detector.model.card import ModelCard
     from detector.schema import OperatingPoint, Prediction, Stability
     from detector.ui.session import Choices
     from detector.ui.viewer import Controls
@@ -46,8 +47,8 @@ _MIME = {"pdf": "application/pdf", "png": "image/png", "csv": "text/csv", "json"
 
 def render_case_exports(entry: Entry, prediction: Prediction, controls: Controls, card: ModelCard) -> None:
     """The menu that saves one image's answer."""
-    with st.popover(texts.SAVE_CASE, icon=":material/download:"):
-        named = st.checkbox(texts.SAVE_NAME, help=texts.SAVE_NAME_HELP, key="name_case")
+    with st.popover(words.SAVE_CASE, icon=":material/download:"):
+        named = st.checkbox(words.SAVE_NAME, help=words.SAVE_NAME_HELP, key="name_case")
         stability = session().stability.get(entry.answer.key)  # now: a file is made where there is no session
         makers: dict[str, Callable[[], bytes]] = {
             "pdf": lambda: case_pdf(case_page(entry, prediction, controls, card, named=named, stability=stability)),
@@ -61,8 +62,8 @@ def render_case_exports(entry: Entry, prediction: Prediction, controls: Controls
 def render_list_exports(entries: Sequence[Entry], choices: Choices, card: ModelCard) -> None:
     """The menu that saves the whole list; what has not had its turn is left out."""
     done = [entry for entry in entries if entry.answer is not None]
-    with st.popover(texts.SAVE_LIST, icon=":material/download:", disabled=not done):
-        named = st.checkbox(texts.SAVE_NAME, help=texts.SAVE_NAME_HELP, key="name_list")
+    with st.popover(words.SAVE_LIST, icon=":material/download:", disabled=not done):
+        named = st.checkbox(words.SAVE_NAME, help=words.SAVE_NAME_HELP, key="name_list")
         rows = partial(_rows, done, choices, card, named=named)
         makers: dict[str, Callable[[], bytes]] = {
             "pdf": lambda: list_pdf(list_pages(done, card, named=named)),
@@ -95,7 +96,7 @@ def row_of(
 
 def neutral_name(entry: Entry) -> str:
     """What a file is called where its own name is not wanted."""
-    return texts.NEUTRAL_NAME.format(number=entry.number)
+    return words.NEUTRAL_NAME.format(number=entry.number)
 
 
 def as_csv(rows: Sequence[dict[str, Any]]) -> bytes:
@@ -115,9 +116,9 @@ def case_png(case: Case, prediction: Prediction, controls: Controls) -> bytes:
     sheet = Image.new("RGB", (pair.shape[1], pair.shape[0] + _STRIP), "black")
     sheet.paste(Image.fromarray(pair), (0, 0))
     size = min(_TYPE_SIZE, max(8, pair.shape[1] // 50))
-    words = " · ".join([controls.look.title, texts.DECISIONS[prediction.decision], *case.marks, NOTICE])
+    line = " · ".join([controls.look.title, words.DECISIONS[prediction.decision], *case.marks, NOTICE])
     font = ImageFont.load_default(size)
-    ImageDraw.Draw(sheet).text((8, pair.shape[0] + _STRIP // 2), words, fill="white", font=font, anchor="lm")
+    ImageDraw.Draw(sheet).text((8, pair.shape[0] + _STRIP // 2), line, fill="white", font=font, anchor="lm")
     buffer = io.BytesIO()
     sheet.save(buffer, "PNG")
     return buffer.getvalue()
@@ -137,11 +138,11 @@ def case_page(
     image, overlay = _pictures(case, prediction, controls)
     point = prediction.operating_point
     return CasePage(
-        title=texts.DECISIONS[prediction.decision],
+        title=words.DECISIONS[prediction.decision],
         subject=" · ".join([shown_name(entry.source.name) if named else neutral_name(entry), *case.marks]),
         image=image,
         overlay=overlay,
-        captions=(texts.XRAY_PANEL, f"{controls.look.title}. {texts.MAP_CAUTION}"),
+        captions=(words.XRAY_PANEL, f"{controls.look.title}. {words.MAP_CAUTION}"),
         bars=_bars(prediction, stability),
         threshold=point.threshold if point else None,
         band=indeterminate_band(prediction, card.calibration.bands[prediction.task.name]),
@@ -155,10 +156,10 @@ def case_page(
 def list_pages(entries: Sequence[Entry], card: ModelCard, *, named: bool) -> ListPages:
     """The content of the worklist's PDF."""
     return ListPages(
-        title=texts.WORKLIST,
+        title=words.WORKLIST,
         subject=_asked(entries),
-        columns=(texts.COLUMN_IMAGE, "", texts.COLUMN_DECISION, texts.COLUMN_PROBABILITY, texts.COLUMN_NAME,
-                 texts.COLUMN_WARNINGS),
+        columns=(words.COLUMN_IMAGE, "", words.COLUMN_DECISION, words.COLUMN_PROBABILITY, words.COLUMN_NAME,
+                 words.COLUMN_WARNINGS),
         rows=[_printed(entry, named=named) for entry in entries],
         thumbnails=[e.answer.picture.small if e.answer.picture else None for e in entries],
         notice=NOTICE,
@@ -169,7 +170,7 @@ def list_pages(entries: Sequence[Entry], card: ModelCard, *, named: bool) -> Lis
 def _render_buttons(makers: dict[str, Callable[[], bytes]], stem: str, key: str) -> None:
     for ending, make in makers.items():
         st.download_button(
-            texts.SAVE_AS[ending], make, f"{stem}.{ending}", _MIME[ending], key=f"save_{key}_{ending}",
+            words.SAVE_AS[ending], make, f"{stem}.{ending}", _MIME[ending], key=f"save_{key}_{ending}",
             on_click="ignore", width="stretch",
         )  # fmt: skip
 
@@ -188,14 +189,14 @@ def _pictures(case: Case, prediction: Prediction, controls: Controls) -> tuple[n
 def _bars(prediction: Prediction, stability: Stability | None) -> list[Bar]:
     ends = stability_check.whiskers(stability, prediction.task) if stability else {}
     return [
-        Bar(texts.CLASSES[name], value, LIGHT.classes[name], *ends.get(name, (None, None)))
+        Bar(words.CLASSES[name], value, LIGHT.classes[name], *ends.get(name, (None, None)))
         for name, value in prediction.probabilities.items()
     ]
 
 
 def _findings(case: Case, prediction: Prediction, controls: Controls, card: ModelCard) -> list[str]:
     sentence = evidence_sentence(case, prediction.task, controls.target, controls.look.full_scale)
-    found = [f"{texts.CLASSES[controls.target]}: {sentence}"]
+    found = [f"{words.CLASSES[controls.target]}: {sentence}"]
     if prediction.operating_point is not None:
         found.append(_printed_point(prediction.operating_point))
     notes = (indeterminacy(prediction, card), disagreement(case, prediction, card))
@@ -209,14 +210,14 @@ def _asked(entries: Sequence[Entry]) -> str:
         return ""
     prediction = answered[0].prediction
     point, when = prediction.operating_point, max(entry.answer.analysis.analysed_at for entry in answered)
-    asked = texts.PRINTED_QUESTION.format(mode=texts.MODES[prediction.task.mode])
+    asked = words.PRINTED_QUESTION.format(mode=words.MODES[prediction.task.mode])
     said = [asked, _printed_point(point)] if point else [asked]
-    return " ".join([*said, texts.PRINTED_WHEN.format(when=when)])
+    return " ".join([*said, words.PRINTED_WHEN.format(when=when)])
 
 
 def _printed_point(point: OperatingPoint) -> str:
-    name = texts.OPERATING_POINTS.get(point.name, point.name)
-    return texts.PRINTED_POINT.format(name=name, threshold=point.threshold, cohort=point.cohort)
+    name = words.OPERATING_POINTS.get(point.name, point.name)
+    return words.PRINTED_POINT.format(name=name, threshold=point.threshold, cohort=point.cohort)
 
 
 def _provenance(case: Case, card: ModelCard) -> list[str]:

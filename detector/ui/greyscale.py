@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from detector import overlay
+from detector.answers import overlay
 
 _DEEPEST = np.iinfo(np.uint16).max
 

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
+from detector import words
 from detector.schema import BINARY, COVID19, INDETERMINATE, THREE_CLASS
-from detector.ui import texts
 from detector.ui.bars import indeterminate_band
 from detector.ui.pretest import post_test, read_ratios
 
 if TYPE_CHECKING:
-    from detector.card import ModelCard
+    from detector.model.card import ModelCard
     from detector.schema import Prediction
     from detector.ui.cases import Case
 
@@ -24,7 +24,7 @@ _FIRST = 10  # percent
 def render_judgement(prediction: Prediction) -> None:
     """The pre-test slider and what the answer makes of it. Only the binary question has likelihood ratios."""
     pre_test = st.slider(
-        texts.PRE_TEST, 1, 99, _FIRST, format="%d %%", help=texts.PRE_TEST_HELP, key="pre_test",
+        words.PRE_TEST, 1, 99, _FIRST, format="%d %%", help=words.PRE_TEST_HELP, key="pre_test",
         persist_state="session", disabled=prediction.task is not BINARY,
     )  # fmt: skip
     headline, explanation = judgement(prediction, pre_test / 100)
@@ -35,23 +35,23 @@ def render_judgement(prediction: Prediction) -> None:
 def judgement(prediction: Prediction, pre_test: float) -> tuple[str, str]:
     """Post-test probability in words, and how it was reached."""
     if prediction.task is not BINARY or prediction.operating_point is None:
-        return texts.POST_TEST_BINARY_ONLY, texts.POST_TEST_BINARY_HINT
+        return words.POST_TEST_BINARY_ONLY, words.POST_TEST_BINARY_HINT
     if prediction.decision == INDETERMINATE:
-        return texts.POST_TEST_UNCHANGED.format(value=pre_test), texts.POST_TEST_INDETERMINATE_WHY
+        return words.POST_TEST_UNCHANGED.format(value=pre_test), words.POST_TEST_INDETERMINATE_WHY
     ratios = read_ratios(prediction.operating_point.name)
     if ratios is None:
-        return texts.POST_TEST_UNKNOWN, texts.POST_TEST_UNKNOWN_WHY
+        return words.POST_TEST_UNKNOWN, words.POST_TEST_UNKNOWN_WHY
     ratio = ratios.positive if prediction.decision == COVID19 else ratios.negative
-    kind = texts.LR_POSITIVE if prediction.decision == COVID19 else texts.LR_NEGATIVE
-    why = texts.POST_TEST_WHY.format(
+    kind = words.LR_POSITIVE if prediction.decision == COVID19 else words.LR_NEGATIVE
+    why = words.POST_TEST_WHY.format(
         kind=kind, value=ratio.value, low=ratio.ci_low, high=ratio.ci_high, cohort=ratios.cohort
     )
-    said = [why, texts.LR_FLATTERS if ratios.flatters else texts.LR_MEASURED]
+    said = [why, words.LR_FLATTERS if ratios.flatters else words.LR_MEASURED]
     after = asdict(post_test(pre_test, ratio))
     if ratio.ci_low <= 1 <= ratio.ci_high:
-        said.append(texts.LR_MAY_SAY_NOTHING.format(**after))
-        return texts.POST_TEST_UNCHANGED.format(value=pre_test), " ".join(said)
-    return texts.POST_TEST.format(**after), " ".join(said)
+        said.append(words.LR_MAY_SAY_NOTHING.format(**after))
+        return words.POST_TEST_UNCHANGED.format(value=pre_test), " ".join(said)
+    return words.POST_TEST.format(**after), " ".join(said)
 
 
 def indeterminacy(prediction: Prediction, card: ModelCard) -> str | None:
@@ -61,12 +61,12 @@ def indeterminacy(prediction: Prediction, card: ModelCard) -> str | None:
     half_width = card.calibration.bands[prediction.task.name]
     if prediction.operating_point is not None:
         low, high = indeterminate_band(prediction, half_width) or (0.0, 1.0)
-        return texts.INDETERMINATE_NEAR.format(
+        return words.INDETERMINATE_NEAR.format(
             value=prediction.probabilities[COVID19], low=low, high=high, threshold=prediction.operating_point.threshold
         )
     first, second = sorted(prediction.probabilities, key=prediction.probabilities.get, reverse=True)[:2]
-    return texts.INDETERMINATE_TWO.format(
-        first=texts.CLASSES[first], second=texts.CLASSES[second], value=prediction.probabilities[first],
+    return words.INDETERMINATE_TWO.format(
+        first=words.CLASSES[first], second=words.CLASSES[second], value=prediction.probabilities[first],
         other=prediction.probabilities[second], times=math.exp(half_width),
     )  # fmt: skip
 
@@ -79,4 +79,4 @@ def disagreement(case: Case, prediction: Prediction, card: ModelCard) -> str | N
         return None
     if (prediction.decision == COVID19) == (second.decision == COVID19):
         return None
-    return texts.DISAGREEMENT.format(mode=texts.MODES[other.mode], decision=texts.DECISIONS[second.decision])
+    return words.DISAGREEMENT.format(mode=words.MODES[other.mode], decision=words.DECISIONS[second.decision])

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import plotly.graph_objects as go
 import plotly.io
 
-from detector.evidence import report_lines
+from detector import words
+from detector.answers.evidence import report_lines
 from detector.schema import BINARY, THREE_CLASS
-from detector.ui import texts
 from detector.ui.pretest import EVALUATION, read_json, read_metrics
 
 if TYPE_CHECKING:
@@ -52,10 +52,10 @@ class Plot:
 def in_words(estimate: Mapping[str, Any] | None) -> str:
     """An estimate with its interval; a dash where there is none."""
     if not estimate or estimate.get("value") is None:
-        return texts.NOT_DEFINED
+        return words.NOT_DEFINED
     if estimate.get("ci_low") is None or estimate.get("ci_high") is None:
         return f"{estimate['value']:.3f}"
-    return texts.ESTIMATE.format(value=estimate["value"], low=estimate["ci_low"], high=estimate["ci_high"])
+    return words.ESTIMATE.format(value=estimate["value"], low=estimate["ci_low"], high=estimate["ci_high"])
 
 
 def original_table(folder: Path = EVALUATION) -> dict[str, list[str]] | None:
@@ -65,11 +65,11 @@ def original_table(folder: Path = EVALUATION) -> dict[str, list[str]] | None:
         return None
     rows = [(task, figure) for task in (BINARY, THREE_CLASS) for figure in _FIGURES]
     return {
-        texts.COLUMN_FIGURE: [f"{texts.TASKS[task.name]}: {texts.FIGURES[figure]}" for task, figure in rows],
-        texts.COLUMN_ORIGINAL: [f"{original[task.name][figure]:.3f}" for task, figure in rows],
+        words.COLUMN_FIGURE: [f"{words.TASKS[task.name]}: {words.FIGURES[figure]}" for task, figure in rows],
+        words.COLUMN_ORIGINAL: [f"{original[task.name][figure]:.3f}" for task, figure in rows],
         **{
             column: [in_words(_ours(metrics, task.name, figure, ways[task.name])) for task, figure in rows]
-            for column, ways in ((texts.COLUMN_OURS, _FITTING), (texts.COLUMN_OURS_WEIGHTED, _WEIGHTED))
+            for column, ways in ((words.COLUMN_OURS, _FITTING), (words.COLUMN_OURS_WEIGHTED, _WEIGHTED))
         },
     }
 
@@ -79,10 +79,10 @@ def source_table(folder: Path = EVALUATION) -> dict[str, list[str]] | None:
     metrics = read_metrics("test", folder)
     if metrics is None:
         return None
-    parts = {texts.ALL_SOURCES: metrics["overall"], **metrics.get("by_source", {})}
-    table = {texts.COLUMN_SOURCE: list(parts), texts.COLUMN_IMAGES: [_largest_n(part) for part in parts.values()]}
+    parts = {words.ALL_SOURCES: metrics["overall"], **metrics.get("by_source", {})}
+    table = {words.COLUMN_SOURCE: list(parts), words.COLUMN_IMAGES: [_largest_n(part) for part in parts.values()]}
     for name in _BY_SOURCE:
-        table[texts.MEASURES[name]] = [in_words(part.get(name)) for part in parts.values()]
+        table[words.MEASURES[name]] = [in_words(part.get(name)) for part in parts.values()]
     return table
 
 
@@ -92,13 +92,13 @@ def candidate_table(folder: Path = EVALUATION) -> dict[str, list[str]] | None:
     if found is None:
         return None
     entries = list(found["candidates"].values())
-    table = {texts.COLUMN_CANDIDATE: [entry["words"] for entry in entries]}
-    table |= _validation_columns(entries, texts.CANDIDATE_MEASURES)
-    for kind, words in (("left_out", texts.CANDIDATE_LEFT_OUT), ("own_source", texts.CANDIDATE_OWN_SOURCE)):
+    table = {words.COLUMN_CANDIDATE: [entry["words"] for entry in entries]}
+    table |= _validation_columns(entries, words.CANDIDATE_MEASURES)
+    for kind, heading in (("left_out", words.CANDIDATE_LEFT_OUT), ("own_source", words.CANDIDATE_OWN_SOURCE)):
         for pair in dict.fromkeys(pair for entry in entries for pair in entry.get(kind, {})):
-            title = words.format(pair=pair)
+            title = heading.format(pair=pair)
             table[title] = [in_words(entry.get(kind, {}).get(pair)) for entry in entries]
-    return table | _validation_columns(entries, texts.CANDIDATE_MORE_MEASURES)
+    return table | _validation_columns(entries, words.CANDIDATE_MORE_MEASURES)
 
 
 def _validation_columns(entries: Sequence[Mapping[str, Any]], titles: Mapping[str, str]) -> dict[str, list[str]]:
@@ -150,7 +150,7 @@ def audit_sentences(folder: Path = EVALUATION) -> list[str]:
         return []
     if isinstance(audit.get("sentences"), list):
         return [str(sentence) for sentence in audit["sentences"]]
-    return [texts.AUDIT_LINE.format(name=name, value=value) for name, value in _estimates("", audit)]
+    return [words.AUDIT_LINE.format(name=name, value=value) for name, value in _estimates("", audit)]
 
 
 def saliency_sentences(folder: Path = EVALUATION) -> list[str]:
@@ -168,15 +168,15 @@ def gate_table(gate: Mapping[str, Any]) -> dict[str, list[str]] | None:
     if not measured:
         return None
     rows = [
-        (texts.PASSING_GROUPS[group].format(name=name.replace("_", " ")), share)
-        for group in texts.PASSING_GROUPS
+        (words.PASSING_GROUPS[group].format(name=name.replace("_", " ")), share)
+        for group in words.PASSING_GROUPS
         for name, share in measured.get(group, {}).items()
     ]
     return {
-        texts.PASSING_WHAT: [name for name, _ in rows],
-        texts.COLUMN_IMAGES: [str(share["n"]) for _, share in rows],
-        texts.PASSING_REFUSED: [f"{100 * share['refused']:.1f} %" for _, share in rows],
-        texts.PASSING_WARNED: [f"{100 * share['refused_or_warned']:.1f} %" for _, share in rows],
+        words.PASSING_WHAT: [name for name, _ in rows],
+        words.COLUMN_IMAGES: [str(share["n"]) for _, share in rows],
+        words.PASSING_REFUSED: [f"{100 * share['refused']:.1f} %" for _, share in rows],
+        words.PASSING_WARNED: [f"{100 * share['refused_or_warned']:.1f} %" for _, share in rows],
     }
 
 

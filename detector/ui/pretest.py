@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from detector.card import MODELS
+from detector.model.card import MODELS
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import plotly.graph_objects as go
 import streamlit as st
 
+from detector import words
 from detector.errors import ModelError
-from detector.ui import measured, resources, texts
+from detector.paths import ASSETS
+from detector.ui import measured, resources
 from detector.ui.bars import dressed
 from detector.ui.names import escaped
 from detector.ui.palette import palette_of
 from detector.ui.room import render_head
 
-_ARCHITECTURE = Path(__file__).resolve().parents[2] / "assets" / "architecture.svg"
+_ARCHITECTURE = ASSETS / "architecture.svg"
 _PLOT_HEIGHT = 420  # pixels
 _ROW_HEIGHT, _AROUND_ROWS = 26, 190  # pixels of a figure that has a name a row
 _WIDE = 3  # panels side by side that need the whole width
@@ -28,11 +29,11 @@ def render() -> None:
     try:
         card = resources.load_card()
     except ModelError as error:
-        st.error(texts.MODEL_FAILED.format(cure=error.user_message), icon=":material/error:")
+        st.error(words.MODEL_FAILED.format(cure=error.user_message), icon=":material/error:")
         return
     with st.container(key="quality"):
-        st.header(texts.PAGE_QUALITY, anchor=False)
-        st.markdown(texts.QUALITY_LEAD)
+        st.header(words.PAGE_QUALITY, anchor=False)
+        st.markdown(words.QUALITY_LEAD)
         _render_original()
         _render_sources()
         _render_limits(card.limits, card.licence)
@@ -49,47 +50,47 @@ def _render_original() -> None:
     table = measured.original_table()
     if table is None:
         return
-    st.subheader(texts.ORIGINAL_TITLE, anchor=False)
-    st.dataframe(table, hide_index=True, alt=texts.ORIGINAL_TITLE)
-    st.caption(texts.ORIGINAL_NOTE)
+    st.subheader(words.ORIGINAL_TITLE, anchor=False)
+    st.dataframe(table, hide_index=True, alt=words.ORIGINAL_TITLE)
+    st.caption(words.ORIGINAL_NOTE)
 
 
 def _render_sources() -> None:
-    st.subheader(texts.SOURCES_TITLE, anchor=False)
+    st.subheader(words.SOURCES_TITLE, anchor=False)
     table = measured.source_table()
     if table is None:
-        st.markdown(texts.NOTHING_MEASURED)
+        st.markdown(words.NOTHING_MEASURED)
         return
     # Wider than a phone: a table that scrolls must take the keyboard, which st.table does not.
-    st.dataframe(table, hide_index=True, alt=texts.SOURCES_TITLE)
-    st.caption(" ".join([texts.SOURCES_NOTE, *(f"{escaped(reason)}." for reason in measured.reasons())]))
+    st.dataframe(table, hide_index=True, alt=words.SOURCES_TITLE)
+    st.caption(" ".join([words.SOURCES_NOTE, *(f"{escaped(reason)}." for reason in measured.reasons())]))
 
 
 def _render_candidates() -> None:
     table = measured.candidate_table()
     if table is None:
         return
-    st.subheader(texts.CANDIDATES_TITLE, anchor=False)
-    st.dataframe(table, hide_index=True, alt=texts.CANDIDATES_TITLE)
-    st.caption(texts.CANDIDATES_NOTE.format(batches=measured.candidate_batches()))
+    st.subheader(words.CANDIDATES_TITLE, anchor=False)
+    st.dataframe(table, hide_index=True, alt=words.CANDIDATES_TITLE)
+    st.caption(words.CANDIDATES_NOTE.format(batches=measured.candidate_batches()))
 
 
 def _render_audit() -> None:
-    st.subheader(texts.AUDIT_TITLE, anchor=False)
-    st.markdown(texts.AUDIT_LEAD)
+    st.subheader(words.AUDIT_TITLE, anchor=False)
+    st.markdown(words.AUDIT_LEAD)
     sentences = measured.audit_sentences()
-    st.markdown("\n".join(f"- {escaped(sentence)}" for sentence in sentences) or texts.AUDIT_NONE)
+    st.markdown("\n".join(f"- {escaped(sentence)}" for sentence in sentences) or words.AUDIT_NONE)
 
 
 def _render_saliency() -> None:
     sentences = measured.saliency_sentences()
     if not sentences:
         return
-    st.subheader(texts.SALIENCY_TITLE, anchor=False)
+    st.subheader(words.SALIENCY_TITLE, anchor=False)
     st.markdown("\n".join(f"- {escaped(sentence)}" for sentence in sentences))
     drawn = [plot for plot in measured.plots() if plot.name.startswith(_OF_THE_MAPS)]
     if drawn:
-        with st.expander(texts.SALIENCY_PLOTS):
+        with st.expander(words.SALIENCY_PLOTS):
             _render_pairs(drawn)
 
 
@@ -97,13 +98,13 @@ def _render_gate(gate: dict[str, Any]) -> None:
     table = measured.gate_table(gate)
     if table is None:
         return
-    st.subheader(texts.PASSING_TITLE, anchor=False)
-    st.table(table, hide_index=True, border="horizontal", alt=texts.PASSING_TITLE)
-    st.caption(texts.PASSING_NOTE)
+    st.subheader(words.PASSING_TITLE, anchor=False)
+    st.table(table, hide_index=True, border="horizontal", alt=words.PASSING_TITLE)
+    st.caption(words.PASSING_NOTE)
 
 
 def _render_limits(limits: tuple[str, ...], licence: str) -> None:
-    st.subheader(texts.LIMITS_TITLE, anchor=False)
+    st.subheader(words.LIMITS_TITLE, anchor=False)
     st.markdown("\n".join(f"- {limit}" for limit in limits))
     st.caption(licence)
 
@@ -112,10 +113,10 @@ def _render_plots() -> None:
     drawn = [plot for plot in measured.plots() if not plot.name.startswith(_OF_THE_MAPS)]
     rows = measured.training_rows()
     if rows and not any(plot.name.startswith("training") for plot in drawn):
-        drawn.append(measured.Plot("training", texts.TRAINING_TITLE, _training_figure(rows)))
+        drawn.append(measured.Plot("training", words.TRAINING_TITLE, _training_figure(rows)))
     if not drawn:
         return
-    st.subheader(texts.PLOTS_TITLE, anchor=False)
+    st.subheader(words.PLOTS_TITLE, anchor=False)
     _render_pairs(drawn)
 
 
@@ -159,24 +160,24 @@ def _named_rows(figure: go.Figure) -> int:
 def _training_figure(rows: list[dict]) -> go.Figure:
     """Validation figures along the training."""
     palette = palette_of(st.get_option("theme.base"))
-    figure = go.Figure(layout={"title": texts.TRAINING_TITLE})
+    figure = go.Figure(layout={"title": words.TRAINING_TITLE})
     steps = [row["step"] for row in rows]
-    for name, label in texts.TRAINING_CURVES.items():
+    for name, label in words.TRAINING_CURVES.items():
         if all(name in row for row in rows):
             figure.add_trace(go.Scatter(x=steps, y=[row[name] for row in rows], name=label, mode="lines+markers"))
-    figure.update_xaxes(title=texts.TRAINING_STEPS, gridcolor=palette.line)
-    figure.update_yaxes(title=texts.TRAINING_VALUE, gridcolor=palette.line)
+    figure.update_xaxes(title=words.TRAINING_STEPS, gridcolor=palette.line)
+    figure.update_yaxes(title=words.TRAINING_VALUE, gridcolor=palette.line)
     return figure.update_layout(legend={"orientation": "h", "y": -0.25})
 
 
 def _render_architecture() -> None:
     if not _ARCHITECTURE.exists():
         return
-    st.subheader(texts.ARCHITECTURE_TITLE, anchor=False)
-    st.image(str(_ARCHITECTURE), width="stretch", alt=texts.ARCHITECTURE_ALT)
-    st.caption(texts.ARCHITECTURE_NOTE)
+    st.subheader(words.ARCHITECTURE_TITLE, anchor=False)
+    st.image(str(_ARCHITECTURE), width="stretch", alt=words.ARCHITECTURE_ALT)
+    st.caption(words.ARCHITECTURE_NOTE)
 
 
 def _render_terms() -> None:
-    st.subheader(texts.TERMS_TITLE, anchor=False)
-    st.markdown("\n".join(f"- **{term}**: {meaning}" for term, meaning in texts.TERMS.items()))
+    st.subheader(words.TERMS_TITLE, anchor=False)
+    st.markdown("\n".join(f"- **{term}**: {meaning}" for term, meaning in words.TERMS.items()))

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from detector.calibration import BALANCED
+from detector import words
 from detector.errors import ModelError
+from detector.model.calibration import BALANCED
 from detector.schema import BINARY, TASKS, task_by_mode
-from detector.ui import arrow_keys, resources, texts
+from detector.ui import arrow_keys, resources
 from detector.ui.case_view import render_case
 from detector.ui.cases import Case, Failure
 from detector.ui.gate_view import render_refusal
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
 
     from streamlit.delta_generator import DeltaGenerator
 
-    from detector.card import ModelCard
-    from detector.classifier import Classifier
+    from detector.model.card import ModelCard
+    from detector.model.engine import Engine
     from detector.ui.sources import Source
     from detector.ui.worklist import Entry
 
@@ -51,17 +52,17 @@ def render(
         with side:
             choices = render_choices(card)
         with room:
-            classifier = _load_classifier()
+            engine = _load_engine()
     except ModelError as error:
-        st.error(texts.MODEL_FAILED.format(cure=error.user_message), icon=":material/error:")
+        st.error(words.MODEL_FAILED.format(cure=error.user_message), icon=":material/error:")
         return
-    session().analyst.ask(sources, classifier)
+    session().analyst.ask(sources, engine)
     _open_first(sources)
     entries = entries_of(sources, session().analyst, choices, card)
     with list_place:
         _render_list_live(sources, choices, card)
     with room:
-        _render_room(entries, choices, card, classifier)
+        _render_room(entries, choices, card, engine)
         arrow_keys.render()
 
 
@@ -69,17 +70,17 @@ def render_choices(card: ModelCard) -> Choices:
     """The mode toggle, and the operating point of the binary mode."""
     with st.container(horizontal=True, gap="medium"):
         mode = st.segmented_control(
-            texts.MODE, [t.mode for t in TASKS], default=BINARY.mode, required=True, format_func=texts.MODES.get,
-            help=texts.MODE_HELP, key="mode", persist_state="session",
+            words.MODE, [t.mode for t in TASKS], default=BINARY.mode, required=True, format_func=words.MODES.get,
+            help=words.MODE_HELP, key="mode", persist_state="session",
         )  # fmt: skip
         task = task_by_mode(mode)
         chosen = st.segmented_control(
-            texts.OPERATING_POINT,
-            list(texts.OPERATING_POINTS),
+            words.OPERATING_POINT,
+            list(words.OPERATING_POINTS),
             default=BALANCED,
             required=True,
-            format_func=texts.OPERATING_POINTS.get,
-            help=texts.OPERATING_POINT_HELP + _measured(card),
+            format_func=words.OPERATING_POINTS.get,
+            help=words.OPERATING_POINT_HELP + _measured(card),
             disabled=task is not BINARY,
             key="operating_point",
             persist_state="session",
@@ -89,23 +90,23 @@ def render_choices(card: ModelCard) -> Choices:
 
 def _measured(card: ModelCard) -> str:
     return "; ".join(
-        texts.OPERATING_POINT_MEASURED.format(
-            name=texts.OPERATING_POINTS[p.name], sensitivity=p.sensitivity, specificity=p.specificity
+        words.OPERATING_POINT_MEASURED.format(
+            name=words.OPERATING_POINTS[p.name], sensitivity=p.sensitivity, specificity=p.specificity
         )
         for p in card.calibration.operating_points.values()
     )
 
 
-def _load_classifier() -> Classifier:
+def _load_engine() -> Engine:
     """Load the network, and say so while it takes its seconds."""
     place = st.empty()
     if resources.is_loaded():
-        return resources.load_classifier()
+        return resources.load_engine()
     with place.container(height=_CASE_HEIGHT, border=False):
-        st.info(texts.LOADING, icon=":material/hourglass_top:")
-    classifier = resources.load_classifier()
+        st.info(words.LOADING, icon=":material/hourglass_top:")
+    engine = resources.load_engine()
     place.empty()
-    return classifier
+    return engine
 
 
 def _open_first(sources: Sequence[Source]) -> None:
@@ -152,8 +153,8 @@ def _render_list(sources: Sequence[Source], choices: Choices, card: ModelCard, *
             render_progress(analyst)
         _render_way(entries, st.session_state.get("order") or ARRIVAL, partial(_go, sources, choices, card))
         order = st.segmented_control(
-            texts.ORDER, list(texts.ORDERS), default=ARRIVAL, required=True, format_func=texts.ORDERS.get,
-            help=texts.ORDER_HELP, key="order", persist_state="session", on_change=st.rerun,
+            words.ORDER, list(words.ORDERS), default=ARRIVAL, required=True, format_func=words.ORDERS.get,
+            help=words.ORDER_HELP, key="order", persist_state="session", on_change=st.rerun,
         )  # fmt: skip
         render_worklist(entries, order)
         _render_failures(entries)
@@ -174,23 +175,23 @@ def _render_failures(entries: Sequence[Entry]) -> None:
     failed = [e for e in entries if isinstance(e.answer, Failure) and e.source.identifier != session().opened]
     lines = [f"**{literal(entry.source.name)}**: {entry.answer.message}" for entry in failed[:_NAMED_FAILURES]]
     if len(failed) > _NAMED_FAILURES:
-        lines.append(texts.MORE_FAILURES.format(count=len(failed) - _NAMED_FAILURES))
+        lines.append(words.MORE_FAILURES.format(count=len(failed) - _NAMED_FAILURES))
     if lines:
         st.error("  \n".join(lines), icon=":material/block:")
 
 
-def _render_room(entries: Sequence[Entry], choices: Choices, card: ModelCard, classifier: Classifier) -> None:
+def _render_room(entries: Sequence[Entry], choices: Choices, card: ModelCard, engine: Engine) -> None:
     """The open image, or why there is none."""
     opened = session().opened
     entry = next((entry for entry in entries if entry.source.identifier == opened), entries[0])
     if isinstance(entry.answer, Case):
-        render_case(entry, choices, card, classifier)
+        render_case(entry, choices, card, engine)
     elif isinstance(entry.answer, Failure):
-        render_refusal(entry, classifier)
+        render_refusal(entry, engine)
     elif entry.left_out:
-        st.info(texts.LEFT_OUT_HINT, icon=":material/pause_circle:")
+        st.info(words.LEFT_OUT_HINT, icon=":material/pause_circle:")
     else:
-        st.caption(texts.ANALYSING_ONE.format(name=literal(entry.source.name)))
+        st.caption(words.ANALYSING_ONE.format(name=literal(entry.source.name)))
         st.skeleton(_CASE_HEIGHT)
 
 
@@ -199,12 +200,12 @@ def _render_way(entries: Sequence[Entry], order: str, go: partial) -> None:
     before, place, after = neighbours(entries, session().opened, order)
     with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
         st.button(
-            texts.PREVIOUS, icon=":material/chevron_left:", key="previous", shortcut="Left", disabled=before is None,
+            words.PREVIOUS, icon=":material/chevron_left:", key="previous", shortcut="Left", disabled=before is None,
             on_click=go, args=(-1,),
         )  # fmt: skip
-        st.caption(texts.PLACE.format(place=place, total=len(entries)), width="content")
+        st.caption(words.PLACE.format(place=place, total=len(entries)), width="content")
         st.button(
-            texts.NEXT, icon=":material/chevron_right:", key="next", shortcut="Right", disabled=after is None,
+            words.NEXT, icon=":material/chevron_right:", key="next", shortcut="Right", disabled=after is None,
             on_click=go, args=(1,),
         )  # fmt: skip
 

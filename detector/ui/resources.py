@@ -7,17 +7,18 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from detector import garbage, sandbox
-from detector.card import DEFAULT_MODEL, MODELS, ModelCard, read_card
+from detector import garbage
+from detector.model.card import DEFAULT_MODEL, MODELS, ModelCard, read_card
+from detector.read import sandbox
 
 if TYPE_CHECKING:
-    from detector.classifier import Classifier
+    from detector.model.engine import Engine
 
 _LOADED = threading.Event()
 
 
 @st.cache_resource(show_spinner=False)
-def load_classifier() -> Classifier:
+def load_engine() -> Engine:
     """The network, loaded once for all sessions. TensorFlow is imported here and not before.
 
     Raises:
@@ -25,11 +26,11 @@ def load_classifier() -> Classifier:
     """
     sandbox.warm_up()
     with garbage.paused():
-        from detector.classifier import Classifier  # noqa: PLC0415
+        from detector.model.engine import Engine  # noqa: PLC0415
 
-        classifier = Classifier.load()
+        engine = Engine.load()
     _LOADED.set()
-    return classifier
+    return engine
 
 
 def is_loaded() -> bool:

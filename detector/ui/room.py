@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import time
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from detector.ui import texts
+from detector import words
+from detector.paths import ASSETS
 from detector.ui.session import session
 from detector.ui.upload import render_upload
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 _DRAWING = 0.4  # seconds for the browser to fetch and draw the upload, which imports would hold up
-_STYLE = Path(__file__).resolve().parents[2] / "assets" / "page.css"
+_STYLE = ASSETS / "page.css"
 
 
 def render() -> None:
@@ -49,8 +49,8 @@ def render_head() -> None:
     now = session()
     with st.container():  # one place: an upload that moves up when the notice goes forgets files on their way
         with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
-            st.title(texts.TITLE, anchor=False, width="content")
-            st.caption(texts.DISCLAIMER if now.accepted else texts.SUBTITLE, width="content")
+            st.title(words.TITLE, anchor=False, width="content")
+            st.caption(words.DISCLAIMER if now.accepted else words.SUBTITLE, width="content")
         if not now.accepted:
             _render_welcome()
 
@@ -58,11 +58,11 @@ def render_head() -> None:
 def _render_welcome() -> None:
     with st.container(border=True, key="welcome"):
         left, middle, right = st.columns([4, 4, 3], gap="medium", vertical_alignment="center")
-        left.markdown(texts.WELCOME_IS)
-        middle.markdown(texts.WELCOME_IS_NOT)
+        left.markdown(words.WELCOME_IS)
+        middle.markdown(words.WELCOME_IS_NOT)
         with right:
-            st.caption(texts.WELCOME_PRIVACY)
-            st.button(texts.ACCEPT, key="accept", on_click=_accept, width="stretch")
+            st.caption(words.WELCOME_PRIVACY)
+            st.button(words.ACCEPT, key="accept", on_click=_accept, width="stretch")
 
 
 def _accept() -> None:

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from detector.errors import SampleCacheError, SampleDownloadError, SampleNetworkError
+from detector.paths import ASSETS
 
-_LIST = Path(__file__).resolve().parents[2] / "assets" / "samples.csv"
+_LIST = ASSETS / "samples.csv"
 _TIMEOUT = 10  # seconds without a byte: a clinician's network that blocks an address often just stays silent
 CACHE_VARIABLE = "DETECTOR_CACHE"
 

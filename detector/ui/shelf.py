@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from detector import overlay
+from detector.answers import overlay
 from detector.ui import pictures
 from detector.ui.greyscale import Greyscale, shown
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
+from detector import words
 from detector.errors import SampleDownloadError, SampleNetworkError
+from detector.paths import ASSETS
 from detector.schema import BACTERIAL_PNEUMONIA, COVID19, NORMAL
-from detector.ui import samples, texts, upload_answers
+from detector.ui import samples, upload_answers
 from detector.ui.names import escaped
 from detector.ui.session import Session, session
 from detector.ui.sources import Source
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from streamlit.typing import UploadedFile
 
-_COMPOSITES = Path(__file__).resolve().parents[2] / "assets" / "composites"
+_COMPOSITES = ASSETS / "composites"
 _EXAMPLE_ORDER = (COVID19, BACTERIAL_PNEUMONIA, NORMAL)
 _LIMIT = 64  # MB a file, as the configuration has it; a DICOM radiograph has 30
 
@@ -30,11 +31,11 @@ def render_upload() -> list[Source]:
     """The uploads and the samples button; returns what to analyse, in order of arrival, or the examples."""
     upload_answers.keep()
     now = session()
-    files, folder = st.tabs([texts.TAB_FILES, texts.TAB_FOLDER])
+    files, folder = st.tabs([words.TAB_FILES, words.TAB_FOLDER])
     with files:
-        uploads = _uploader(texts.UPLOAD, texts.UPLOAD_HELP, f"uploads_{now.upload_round}", several=True)
+        uploads = _uploader(words.UPLOAD, words.UPLOAD_HELP, f"uploads_{now.upload_round}", several=True)
     with folder:
-        uploads += _uploader(texts.UPLOAD_FOLDER, texts.UPLOAD_HELP, f"folder_{now.upload_round}", several="directory")
+        uploads += _uploader(words.UPLOAD_FOLDER, words.UPLOAD_HELP, f"folder_{now.upload_round}", several="directory")
     now.uploaded = _sources(uploads)
     found = [*now.kept, *now.uploaded, *_fetched(now)]
     _render_below(now, found)
@@ -51,7 +52,7 @@ def keep_uploads() -> None:
 def examples() -> list[Source]:
     """The composites that the page opens with."""
     return [
-        Source(f"example:{label}", texts.EXAMPLE_NAMES[label], (_COMPOSITES / f"{label}.png").read_bytes)
+        Source(f"example:{label}", words.EXAMPLE_NAMES[label], (_COMPOSITES / f"{label}.png").read_bytes)
         for label in _EXAMPLE_ORDER
     ]
 
@@ -85,24 +86,24 @@ def _render_below(now: Session, found: Sequence[Source]) -> None:
     """The buttons below the upload, and whose pictures are shown."""
     with st.container(horizontal=True, gap="small"):
         if now.samples:
-            st.button(texts.SAMPLES_REMOVE, icon=":material/close:", key="remove_samples", on_click=_remove_samples)
+            st.button(words.SAMPLES_REMOVE, icon=":material/close:", key="remove_samples", on_click=_remove_samples)
         else:
-            wanted = st.button(texts.SAMPLES, help=texts.SAMPLES_HELP, icon=":material/download:", key="samples")
+            wanted = st.button(words.SAMPLES, help=words.SAMPLES_HELP, icon=":material/download:", key="samples")
             if wanted:
                 _fetch_samples(now)
                 st.rerun()
         if now.opened in {source.identifier for source in now.kept}:  # the upload shows it no more, and can't remove it
-            st.button(texts.REMOVE, icon=":material/delete:", key="remove", on_click=_remove_opened)
+            st.button(words.REMOVE, icon=":material/delete:", key="remove", on_click=_remove_opened)
         if found:
-            st.button(texts.CLEAR, icon=":material/delete_sweep:", key="clear", on_click=_clear)
+            st.button(words.CLEAR, icon=":material/delete_sweep:", key="clear", on_click=_clear)
     for sentence in now.sample_notes:
         st.error(sentence, icon=":material/cloud_off:")
     if now.samples:
         names = {name for name, _ in now.samples}
         credited = [escaped(_credit(s)) for s in samples.listed_samples() if s.file in names]
-        st.caption(f"{texts.SAMPLES_SHOWN}: {'; '.join(credited)}")
+        st.caption(f"{words.SAMPLES_SHOWN}: {'; '.join(credited)}")
     if not found:
-        st.caption(texts.EXAMPLES)
+        st.caption(words.EXAMPLES)
 
 
 def _remove_samples() -> None:
@@ -126,7 +127,7 @@ def _clear() -> None:
 def _fetch_samples(now: Session) -> None:
     """Fetch what can be fetched, and note what can't."""
     fetched, notes = [], {}
-    with st.spinner(texts.SAMPLES_FETCHING):
+    with st.spinner(words.SAMPLES_FETCHING):
         for sample in samples.listed_samples():
             try:
                 fetched.append((sample.file, samples.fetch(sample)))
@@ -139,4 +140,4 @@ def _fetch_samples(now: Session) -> None:
 
 
 def _credit(sample: samples.Sample) -> str:
-    return f"{sample.file} ({texts.CLASSES[sample.label]}, {sample.licence})"
+    return f"{sample.file} ({words.CLASSES[sample.label]}, {sample.licence})"

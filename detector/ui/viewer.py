@@ -10,9 +10,9 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from detector import overlay
-from detector.overlay import AGAINST_COLOUR, FOR_COLOUR
-from detector.ui import texts
+from detector import words
+from detector.answers import overlay
+from detector.answers.overlay import AGAINST_COLOUR, FOR_COLOUR
 from detector.ui.bars import CLEAR, dressed
 from detector.ui.palette import DARK
 from detector.ui.pictures import jpeg_address, png_address
@@ -93,7 +93,7 @@ def comparison_figure(
     """
     figure = make_subplots(
         1, 2, shared_xaxes="all", shared_yaxes="all", horizontal_spacing=0.01,
-        subplot_titles=(texts.XRAY_PANEL, look.title),
+        subplot_titles=(words.XRAY_PANEL, look.title),
     )  # fmt: skip
     source = jpeg_address(image)
     for column in (1, 2):
@@ -108,7 +108,7 @@ def comparison_figure(
         figure.layout[f"yaxis{suffix}"].update(scaleanchor=f"x{suffix}", scaleratio=1)
     figure.update_annotations(font={"size": 14, "color": palette.quiet_ink})
     figure.add_annotation(
-        text=texts.COLOUR_BAR, x=0.49, xref="paper", xanchor="right", y=1, yref="paper", yanchor="bottom",
+        text=words.COLOUR_BAR, x=0.49, xref="paper", xanchor="right", y=1, yref="paper", yanchor="bottom",
         yshift=_TITLE_HEIGHT + 4, showarrow=False, font={"size": 12, "color": palette.quiet_ink},
     )  # fmt: skip
     return dressed(figure, palette).update_layout(

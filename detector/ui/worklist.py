@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
+from detector import words
 from detector.schema import BACTERIAL_PNEUMONIA, COVID19, INDETERMINATE, Prediction
-from detector.ui import texts
 from detector.ui.cases import Case, Failure, all_warnings
 from detector.ui.names import shown_name
 from detector.ui.session import session
@@ -17,7 +17,7 @@ from detector.ui.session import session
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from detector.card import ModelCard
+    from detector.model.card import ModelCard
     from detector.ui.analyst import Analyst
     from detector.ui.session import Choices
     from detector.ui.sources import Source
@@ -88,13 +88,13 @@ def render_progress(analyst: Analyst) -> None:
     """How far the analysis is, with a cancel that keeps what is done."""
     progress = analyst.progress()
     if progress is not None and progress.total > 1:
-        left = texts.time_left(progress.seconds_left)
+        left = words.time_left(progress.seconds_left)
         bar, stop = st.columns([4, 1], vertical_alignment="center")
-        text = texts.ANALYSING.format(done=progress.done, total=progress.total, left=left)
+        text = words.ANALYSING.format(done=progress.done, total=progress.total, left=left)
         bar.progress(progress.done / progress.total, text)
-        stop.button(texts.CANCEL, key="cancel", on_click=analyst.cancel, width="stretch")
+        stop.button(words.CANCEL, key="cancel", on_click=analyst.cancel, width="stretch")
     elif analyst.has_left_out:
-        st.button(texts.RESUME, key="resume", icon=":material/play_arrow:", on_click=_resume, args=(analyst,))
+        st.button(words.RESUME, key="resume", icon=":material/play_arrow:", on_click=_resume, args=(analyst,))
 
 
 def render_worklist(entries: Sequence[Entry], order: str) -> None:
@@ -116,7 +116,7 @@ def render_worklist(entries: Sequence[Entry], order: str) -> None:
         on_select=lambda: _open(key, identifiers),
         selection_mode=["single-row-required", "single-cell"],  # a click anywhere in a line opens it
         key=key,
-        alt=texts.WORKLIST,
+        alt=words.WORKLIST,
         placeholder="",
     )
 
@@ -132,37 +132,37 @@ def neighbours(entries: Sequence[Entry], opened: str | None, order: str) -> tupl
 def decision_label(entry: Entry) -> str:
     """A line's decision in a word or two."""
     if entry.prediction is not None:
-        return texts.DECISION_LABELS[entry.prediction.decision]
+        return words.DECISION_LABELS[entry.prediction.decision]
     if isinstance(entry.answer, Failure):
-        return texts.REFUSED if entry.answer.refused else texts.FAILED
-    return texts.LEFT_OUT if entry.left_out else texts.WAITING
+        return words.REFUSED if entry.answer.refused else words.FAILED
+    return words.LEFT_OUT if entry.left_out else words.WAITING
 
 
 _COLUMNS: dict[str, Any] = {
-    texts.COLUMN_IMAGE: st.column_config.ImageColumn(width=52),
-    texts.COLUMN_DECISION: st.column_config.TextColumn(width=140),
-    texts.COLUMN_PROBABILITY: st.column_config.ProgressColumn(format="%.1f %%", min_value=0, max_value=100, width=108),
-    texts.COLUMN_NOTES: st.column_config.NumberColumn(width=34, help=texts.COLUMN_NOTES_HELP),
-    texts.COLUMN_NAME: st.column_config.TextColumn(width=150),
-    texts.COLUMN_WARNINGS: st.column_config.TextColumn(width=360),
+    words.COLUMN_IMAGE: st.column_config.ImageColumn(width=52),
+    words.COLUMN_DECISION: st.column_config.TextColumn(width=140),
+    words.COLUMN_PROBABILITY: st.column_config.ProgressColumn(format="%.1f %%", min_value=0, max_value=100, width=108),
+    words.COLUMN_NOTES: st.column_config.NumberColumn(width=34, help=words.COLUMN_NOTES_HELP),
+    words.COLUMN_NAME: st.column_config.TextColumn(width=150),
+    words.COLUMN_WARNINGS: st.column_config.TextColumn(width=360),
 }
 
 
 def _table(entries: Sequence[Entry]) -> dict[str, list]:
     return {
-        texts.COLUMN_IMAGE: [e.answer.thumbnail if e.answer else None for e in entries],
-        texts.COLUMN_DECISION: [decision_label(entry) for entry in entries],
-        texts.COLUMN_PROBABILITY: [
+        words.COLUMN_IMAGE: [e.answer.thumbnail if e.answer else None for e in entries],
+        words.COLUMN_DECISION: [decision_label(entry) for entry in entries],
+        words.COLUMN_PROBABILITY: [
             100 * e.prediction.probabilities[COVID19] if e.prediction else None for e in entries
         ],
-        texts.COLUMN_NOTES: [len(_notes(entry)) or None for entry in entries],
-        texts.COLUMN_NAME: [shown_name(entry.source.name) for entry in entries],
-        texts.COLUMN_WARNINGS: [" ".join(_notes(entry)) for entry in entries],
+        words.COLUMN_NOTES: [len(_notes(entry)) or None for entry in entries],
+        words.COLUMN_NAME: [shown_name(entry.source.name) for entry in entries],
+        words.COLUMN_WARNINGS: [" ".join(_notes(entry)) for entry in entries],
     }
 
 
 def _notes(entry: Entry) -> list[str]:
-    twin = [texts.TWIN.format(number=entry.twin)] if entry.twin else []
+    twin = [words.TWIN.format(number=entry.twin)] if entry.twin else []
     refusal = [entry.answer.message] if isinstance(entry.answer, Failure) else []
     marks = [f"{mark.capitalize()}." for mark in entry.answer.marks] if isinstance(entry.answer, Case) else []
     return [*twin, *refusal, *marks, *entry.warnings]

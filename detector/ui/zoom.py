@@ -7,15 +7,15 @@ Streamlit gives a Plotly chart another identity whenever its figure changes, so 
 from __future__ import annotations
 
 import math
-from pathlib import Path
 from typing import Any
 
 import streamlit as st
 
+from detector.paths import ASSETS
 from detector.ui.viewer import View
 
 _MEMORY, _STATE = "zoom_memory", "zoom"
-_SCRIPT = Path(__file__).resolve().parents[2] / "assets" / "zoom.js"
+_SCRIPT = ASSETS / "zoom.js"
 _component = st.components.v2.component("zoom", js=_SCRIPT.read_text(encoding="utf-8"))
 
 

@@ -10,7 +10,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from detector.report import versions
+from detector.report.rows import versions
 from tests.conftest import ROOT
 
 

@@ -9,9 +9,9 @@ import numpy as np
 import tensorflow as tf
 from keras import layers
 
-from detector.card import LUNG_MODEL, MODELS, read_card
-from detector.network import FEATURE_LAYER, LITE0_STAGES, build_network, load_network
-from detector.training import architectures
+from detector.model.card import LUNG_MODEL, MODELS, read_card
+from detector.model.network import FEATURE_LAYER, LITE0_STAGES, build_network, load_network
+from detector.training.fit import architectures
 
 SIDE = 224
 _ORIGINAL_STRIDES = {5: 2}  # stage to stride: where ours keeps the grid, EfficientNet-Lite0 halves it

@@ -6,18 +6,18 @@ import time
 
 def ours():
     """Everything about a 2,000 x 2,000 JPEG: decode, gate, lung fields, network, all maps, overlay at 1,024 pixels."""
-    from detector import overlay
-    from detector.classifier import Classifier
-    from detector.pipeline import analyse
+    from detector.answers import overlay
+    from detector.answers.pipeline import analyse
+    from detector.model.engine import Engine
     from detector.schema import BINARY
     from tests.benchmarks.pictures import jpeg
 
-    classifier, data = Classifier.load(), jpeg(0, 2000)
-    full_scale = classifier.card.saliency_scale[BINARY.name]
+    engine, data = Engine.load(), jpeg(0, 2000)
+    full_scale = engine.card.saliency_scale[BINARY.name]
 
     def work():
-        analysis = analyse(data, classifier)
-        classifier.card.calibration.predict(BINARY, analysis.logits[BINARY.name])
+        analysis = analyse(data, engine)
+        engine.card.calibration.predict(BINARY, analysis.logits[BINARY.name])
         image = overlay.to_display(analysis.radiograph.grey)
         heatmap = overlay.to_heatmap(analysis.cams[BINARY.name][0], overlay.scaled(analysis.geometry, *image.shape))
         overlay.blend(image, heatmap, full_scale=full_scale, opacity=0.6)
@@ -31,14 +31,14 @@ def folder():
     import tempfile
     from pathlib import Path
 
-    from detector.batch import find_files, predict_files
-    from detector.classifier import Classifier
-    from detector.report import Request
-    from detector.results import Results
+    from detector.model.engine import Engine
+    from detector.report.rows import Request
+    from detector.run.batch import find_files, predict_files
+    from detector.run.results import Results
     from tests.benchmarks.networks import BATCHED_IMAGES
     from tests.benchmarks.pictures import write_folder
 
-    classifier, request = Classifier.load(), Request("binary", "balanced", explain=False)
+    engine, request = Engine.load(), Request("binary", "balanced", explain=False)
     place = tempfile.TemporaryDirectory()
     write_folder(Path(place.name, "images"), BATCHED_IMAGES, 224)
     runs = itertools.count()
@@ -46,8 +46,8 @@ def folder():
     def work(_keep=place):
         out = Path(place.name, f"out{next(runs)}")
         files = list(find_files([Path(place.name, "images")]))
-        with Results(out, request, classifier.card.sha256, resume=False) as results:
-            rows = list(predict_files(files, classifier, request, results=results))
+        with Results(out, request, engine.card.sha256, resume=False) as results:
+            rows = list(predict_files(files, engine, request, results=results))
         if [row["status"] for row in rows] != ["ok"] * BATCHED_IMAGES:
             raise RuntimeError([row["reason"] for row in rows if row["status"] != "ok"])
 

@@ -141,18 +141,18 @@ def page_usable_over_empty_app(repeats):
 
 def growth_over_a_folder(repeats):
     """Memory that 2,000 images leave behind, after 200 to warm up."""
-    from detector.batch import predict_files
-    from detector.classifier import Classifier
-    from detector.report import Request
-    from detector.results import Results
+    from detector.model.engine import Engine
+    from detector.report.rows import Request
+    from detector.run.batch import predict_files
+    from detector.run.results import Results
 
     count, warm = (2000, 200) if repeats > 1 else (20, 10)
-    classifier, request = Classifier.load(), Request("binary", "balanced", explain=False)
+    engine, request = Engine.load(), Request("binary", "balanced", explain=False)
     with tempfile.TemporaryDirectory() as folder:
         paths = pictures.write_folder(Path(folder, "images"), warm + count, 224)
         samples = []
-        with Results(Path(folder, "out"), request, classifier.card.sha256, resume=False) as results:
-            for done, _ in enumerate(predict_files(paths, classifier, request, results=results), start=1):
+        with Results(Path(folder, "out"), request, engine.card.sha256, resume=False) as results:
+            for done, _ in enumerate(predict_files(paths, engine, request, results=results), start=1):
                 if done % (warm // 2) == 0:
                     gc.collect()
                     samples.append(resident() / _MEGABYTE)

@@ -14,13 +14,13 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from detector.classifier import BATCH, Classifier
-from detector.evidence import summarise
-from detector.gradcam import evidence_maps
-from detector.image_io import read_radiograph
-from detector.pipeline import analyse
+from detector.answers.evidence import summarise
+from detector.answers.pipeline import analyse
+from detector.answers.stability import measure_stability
+from detector.model.engine import BATCH, Engine
+from detector.model.gradcam import evidence_maps
+from detector.read.image_io import read_radiograph
 from detector.schema import TASKS
-from detector.stability import measure_stability
 
 ROUNDS = 100
 _COMPOSITE = Path(__file__).resolve().parents[2] / "assets" / "composites" / "covid19.png"
@@ -29,9 +29,9 @@ _REACH = 1.15  # times the bare pass, for one image, both tasks, all maps
 
 def main() -> None:
     """Time each way in turns and write the table to standard output."""
-    classifier = Classifier.load()
+    engine = Engine.load()
     data = _COMPOSITE.read_bytes()
-    ways = _ways(classifier, data)
+    ways = _ways(engine, data)
     seconds = defaultdict(list)
     for turn in range(ROUNDS + 1):
         for name, run in ways.items():
@@ -53,30 +53,30 @@ _STABILITY = "stability of one image"
 _SLOW = (_STABILITY, f"batch of {BATCH}")
 
 
-def _ways(classifier: Classifier, data: bytes) -> dict:
+def _ways(engine: Engine, data: bytes) -> dict:
     """Name to what is timed. The bare pass gives logits alone, as a network without maps would."""
-    listening = _Listening(classifier)
+    listening = _Listening(engine)
     analysis = analyse(data, listening)
     given, radiograph = listening.given, read_radiograph(data)
-    network, shape = classifier.network, (1, *given.pixels.shape)
+    network, shape = engine.network, (1, *given.pixels.shape)
     bare = tf.function(lambda x: network(x, training=False)).get_concrete_function(tf.TensorSpec(shape, tf.float32))
     cam, field = analysis.cams[TASKS[0].name][0], analysis.lung_field
     eight = np.repeat(given.pixels[np.newaxis], BATCH, axis=0)
     return {
         "bare pass": lambda: [v.numpy() for v in bare(tf.convert_to_tensor(given.pixels[np.newaxis])).values()],
-        _MAPS: lambda: evidence_maps(classifier(given).features, classifier.kernels),
-        "maps alone": lambda: evidence_maps(listening.output.features, classifier.kernels),
+        _MAPS: lambda: evidence_maps(engine(given).features, engine.kernels),
+        "maps alone": lambda: evidence_maps(listening.output.features, engine.kernels),
         "evidence in zones, one class": lambda: summarise(cam, field, analysis.geometry),
-        f"batch of {BATCH}": lambda: classifier.run_batch(eight),
-        _STABILITY: lambda: measure_stability(radiograph, classifier),
+        f"batch of {BATCH}": lambda: engine.run_batch(eight),
+        _STABILITY: lambda: measure_stability(radiograph, engine),
     }
 
 
 class _Listening:
     """Keeps what the pipeline hands to the network."""
 
-    def __init__(self, classifier: Classifier) -> None:
-        self._classifier = classifier
+    def __init__(self, engine: Engine) -> None:
+        self._classifier = engine
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._classifier, name)

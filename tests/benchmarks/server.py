@@ -9,17 +9,17 @@ import urllib.request
 from contextlib import contextmanager, suppress
 from functools import cache, partial
 
-from detector.calibration import BALANCED
-from detector.classifier import Classifier
-from detector.pipeline import analyse
+from detector import words
+from detector.answers.pipeline import analyse
+from detector.model.calibration import BALANCED
+from detector.model.engine import Engine
 from detector.schema import BINARY, COVID19
-from detector.ui import texts
 from tests.benchmarks.measure import resident
 from tests.browser.conftest import CHROMIUM
 from tests.browser.hands import bars
 from tests.conftest import ROOT
 
-COVID19_NAME = texts.CLASSES[COVID19]
+COVID19_NAME = words.CLASSES[COVID19]
 
 _PATIENCE = 600_000  # milliseconds
 
@@ -205,12 +205,12 @@ def judged(answers, expected):
 
 def probabilities_of(dropped):
     """Name to bytes, to name to the probability of COVID-19 that the page should show."""
-    classifier = _classifier()
-    logits = {name: analyse(data, classifier).logits[BINARY.name] for name, data in dropped.items()}
-    predict = partial(classifier.card.calibration.predict, BINARY, operating_point=BALANCED)
+    engine = _classifier()
+    logits = {name: analyse(data, engine).logits[BINARY.name] for name, data in dropped.items()}
+    predict = partial(engine.card.calibration.predict, BINARY, operating_point=BALANCED)
     return {name: predict(values).probabilities[COVID19] for name, values in logits.items()}
 
 
 @cache
 def _classifier():
-    return Classifier.load()
+    return Engine.load()

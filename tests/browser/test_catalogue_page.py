@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
-from detector.ui import texts
+from detector import words
 from tests.browser.conftest import settle, started
 from tests.hostile.catalogue import CATALOGUE, GOOD, NO_FRONTAL_CHEST, TURNED_OR_INVERTED
 
@@ -34,14 +34,14 @@ def analyse_all(tab, folder, lines):
     paths = [folder / line.name for line in lines]
     tab.get_by_test_id("stFileUploaderDropzoneInput").first.set_input_files(paths)
     expect(tab.get_by_text(f"of {len(paths)}").first).to_be_visible(timeout=_PATIENCE)
-    expect(tab.get_by_role("button", name=texts.CANCEL)).to_have_count(0, timeout=_PATIENCE)
+    expect(tab.get_by_role("button", name=words.CANCEL)).to_have_count(0, timeout=_PATIENCE)
     settle(tab)
 
 
 def saved_list(tab):
     """The list as it is saved: name to row."""
-    tab.get_by_role("button", name=texts.SAVE_LIST).click()
-    tab.get_by_text(texts.SAVE_NAME).filter(visible=True).click()
+    tab.get_by_role("button", name=words.SAVE_LIST).click()
+    tab.get_by_text(words.SAVE_NAME).filter(visible=True).click()
     settle(tab)
     with tab.expect_download() as download:
         tab.get_by_test_id("stDownloadButton").filter(visible=True, has_text="JSON").get_by_role("button").click()
@@ -50,7 +50,7 @@ def saved_list(tab):
 
 def empty(tab):
     tab.keyboard.press("Escape")
-    tab.get_by_role("button", name=texts.CLEAR).click()
+    tab.get_by_role("button", name=words.CLEAR).click()
     settle(tab)
 
 

@@ -4,10 +4,10 @@ import cv2
 import numpy as np
 import pytest
 
-from detector import gallery
-from detector.batch import predict_files
-from detector.report import Request
-from detector.results import Results
+from detector.report import gallery
+from detector.report.rows import Request
+from detector.run.batch import predict_files
+from detector.run.results import Results
 from tests.conftest import COMPOSITES, encode
 
 pytestmark = pytest.mark.browser
@@ -17,7 +17,7 @@ NAMES = ("b.png", "<img src=x onerror=document.title='owned'>.png", "c 10.png", 
 
 
 @pytest.fixture(scope="module")
-def address(tmp_path_factory, classifier):
+def address(tmp_path_factory, engine):
     """Four answers of four probabilities and a refusal."""
     folder, out = tmp_path_factory.mktemp("images"), tmp_path_factory.mktemp("out")
     composites = [cv2.imread(str(COMPOSITES / f"{n}.png"), 0) for n in ("covid19", "normal", "bacterial_pneumonia")]
@@ -25,9 +25,9 @@ def address(tmp_path_factory, classifier):
     for name, picture in zip(NAMES, composites, strict=True):
         (folder / name).write_bytes(encode(picture))
     (folder / "a.png").write_bytes(b"")
-    with Results(out, EXPLAINED, classifier.card.sha256, resume=False) as results:
-        list(predict_files(sorted(folder.iterdir()), classifier, EXPLAINED, results=results))
-        return gallery.write_gallery(out, results.answers(), classifier.card).as_uri()
+    with Results(out, EXPLAINED, engine.card.sha256, resume=False) as results:
+        list(predict_files(sorted(folder.iterdir()), engine, EXPLAINED, results=results))
+        return gallery.write_gallery(out, results.answers(), engine.card).as_uri()
 
 
 @pytest.fixture
@@ -97,13 +97,13 @@ def test_page_fits_a_phone(opened):
     assert opened.inner_text("#place") == "2 of 5"
 
 
-def test_linked_pictures_are_shown_from_their_folder(chromium, tmp_path, classifier, monkeypatch):
+def test_linked_pictures_are_shown_from_their_folder(chromium, tmp_path, engine, monkeypatch):
     monkeypatch.setattr(gallery, "EMBEDDED", 0)
     name = "100% #1?.png"
     (tmp_path / name).write_bytes((COMPOSITES / "covid19.png").read_bytes())
-    with Results(tmp_path / "out", EXPLAINED, classifier.card.sha256, resume=False) as results:
-        list(predict_files([tmp_path / name], classifier, EXPLAINED, results=results))
-        linked = gallery.write_gallery(results.folder, results.answers(), classifier.card)
+    with Results(tmp_path / "out", EXPLAINED, engine.card.sha256, resume=False) as results:
+        list(predict_files([tmp_path / name], engine, EXPLAINED, results=results))
+        linked = gallery.write_gallery(results.folder, results.answers(), engine.card)
     page = chromium.new_page()
     page.goto(linked.as_uri())
     page.wait_for_function("byId('xray').complete && byId('overlay').complete")

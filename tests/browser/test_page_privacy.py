@@ -12,12 +12,12 @@ import pydicom
 import pytest
 from playwright.sync_api import expect
 
-from detector.ui import texts
+from detector import words
 from tests.browser.conftest import served, settle
 from tests.conftest import encode, make_dicom
 
 MARK = "CANARY"
-STABLE = texts.STABLE.partition("}")[2].partition("{")[0].strip()  # the words between its two numbers
+STABLE = words.STABLE.partition("}")[2].partition("{")[0].strip()  # the words between its two numbers
 UPLOAD_NAME = f"{MARK}NAME"
 
 #: Imported by the server's interpreter before anything else: it writes down what the process does.
@@ -126,7 +126,7 @@ def test_whole_session_leaves_nothing_behind_and_speaks_to_nobody(tab, watched, 
     page = tab.content().replace(UPLOAD_NAME, "")
     assert MARK not in page
     assert "19330717" not in page
-    tab.get_by_role("button", name=texts.STABILITY).click()
+    tab.get_by_role("button", name=words.STABILITY).click()
     tab.get_by_text(STABLE).wait_for(timeout=120_000)
     saved = list(downloads(tab))
     assert len(saved) == 7
@@ -166,7 +166,7 @@ def now_held(events):
 
 def downloads(tab):
     """What every download button of the page's two menus gives, as (suggested name, bytes)."""
-    for menu in (texts.SAVE_CASE, texts.SAVE_LIST):
+    for menu in (words.SAVE_CASE, words.SAVE_LIST):
         tab.get_by_role("button", name=menu).click()
         buttons = tab.get_by_test_id("stDownloadButton").get_by_role("button").filter(visible=True)
         expect(buttons.first).to_be_visible()

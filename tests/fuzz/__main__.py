@@ -11,8 +11,8 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from detector import sandbox
 from detector.errors import DecoderCrashError, DecodingLimitError, DetectorError
+from detector.read import sandbox
 from tests.fuzz.mutate import FORMATS, cases
 
 

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from detector import sandbox
 from detector.errors import DecoderCrashError, DecodingLimitError, DetectorError
-from detector.image_io import read_radiograph
-from detector.picture_header import read_picture_header
+from detector.read import sandbox
+from detector.read.image_io import read_radiograph
+from detector.read.picture_header import read_picture_header
 from tests.fuzz.mutate import FORMATS, cases, repaired, seeds
 
 RUNS = 300

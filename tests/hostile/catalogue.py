@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 from pydicom.uid import JPEG2000Lossless, JPEGBaseline8Bit, JPEGLSLossless, RLELossless
 
-from detector.image_io import MAX_DICOM_BYTES, MAX_PICTURE_BYTES
+from detector.read.image_io import MAX_DICOM_BYTES, MAX_PICTURE_BYTES
 from tests.conftest import encode, make_dicom
 from tests.hostile import make
 

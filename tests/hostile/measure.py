@@ -8,9 +8,9 @@ import sys
 import time
 from pathlib import Path
 
-from detector import sandbox
 from detector.errors import RejectedError
-from detector.image_io import name_warnings
+from detector.read import sandbox
+from detector.read.image_io import name_warnings
 from tests.hostile.catalogue import CATALOGUE
 
 

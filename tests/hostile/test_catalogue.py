@@ -67,10 +67,10 @@ def test_every_refusal_has_its_line():
     assert refusals().keys() == {line.outcome for line in CATALOGUE} - {"ok"} | ELSEWHERE.keys()
 
 
-def logits(data, classifier):
-    from detector.pipeline import analyse
+def logits(data, engine):
+    from detector.answers.pipeline import analyse
 
-    found = analyse(data, classifier).logits
+    found = analyse(data, engine).logits
     return [found[task.name].tolist() for task in TASKS]
 
 
@@ -92,6 +92,6 @@ def logits(data, classifier):
     ],
     ids=lambda value: value if isinstance(value, str) else value.__name__,
 )  # fmt: skip
-def test_twins_have_identical_logits(classifier, line, twin):
+def test_twins_have_identical_logits(engine, line, twin):
     other = BY_ID[twin].make() if isinstance(twin, str) else twin()
-    assert logits(BY_ID[line].make(), classifier) == logits(other, classifier)
+    assert logits(BY_ID[line].make(), engine) == logits(other, engine)

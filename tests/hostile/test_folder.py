@@ -13,9 +13,9 @@ from pathlib import Path
 import keras
 import pytest
 
-from detector.card import MODELS
-from detector.classifier import Classifier
-from detector.cli import main
+from detector.cli.main import main
+from detector.model.card import MODELS
+from detector.model.engine import Engine
 from detector.schema import TASKS
 from tests.conftest import ROOT
 from tests.hostile import make
@@ -67,9 +67,9 @@ HOSTILE_NAMES = (
 
 
 @pytest.fixture
-def call(classifier, monkeypatch, capsysbinary):
+def call(engine, monkeypatch, capsysbinary):
     """The command within this process, with the network of the other tests."""
-    monkeypatch.setattr(Classifier, "load", lambda *_: classifier)
+    monkeypatch.setattr(Engine, "load", lambda *_: engine)
 
     def call(*arguments):
         assert main(["predict", *map(str, arguments)]) == 0

@@ -2,8 +2,8 @@
 
 import pytest
 
+from detector.answers.pipeline import analyse
 from detector.errors import NotAChestXrayError, RejectedError
-from detector.pipeline import analyse
 from tests.hostile.catalogue import GOOD, NO_FRONTAL_CHEST, TURNED_OR_INVERTED
 
 #: The gate that looks at pixels marks its refusals as ones that the reader may overrule; the one before it did not.
@@ -18,22 +18,22 @@ needs_pixels = pytest.mark.skipif(not LOOKS_AT_PIXELS, reason="this version's ga
         for line in NO_FRONTAL_CHEST
     ],
 )
-def test_what_is_no_frontal_chest_x_ray_is_refused(classifier, line):
+def test_what_is_no_frontal_chest_x_ray_is_refused(engine, line):
     with pytest.raises(RejectedError) as caught:
-        analyse(line.make(), classifier)
+        analyse(line.make(), engine)
     assert caught.value.code == line.outcome
 
 
 @needs_pixels
 @pytest.mark.parametrize("line", TURNED_OR_INVERTED, ids=lambda line: line.id)
-def test_turned_and_inverted_pictures_are_refused_or_warned_of(classifier, line):
+def test_turned_and_inverted_pictures_are_refused_or_warned_of(engine, line):
     try:
-        warnings = analyse(line.make(), classifier).warnings
+        warnings = analyse(line.make(), engine).warnings
     except NotAChestXrayError:
         return
     assert warnings
 
 
 @pytest.mark.parametrize("line", GOOD, ids=lambda line: line.name)
-def test_good_pictures_are_analysed(classifier, line):
-    assert analyse(line.make(), classifier).logits
+def test_good_pictures_are_analysed(engine, line):
+    assert analyse(line.make(), engine).logits

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from detector.network import Stage, build_network
+from detector.model.network import Stage, build_network
 from detector.schema import TASKS
 
 
@@ -20,8 +20,8 @@ def tiny():
 @pytest.fixture
 def seen(tiny):
     """Four images as the tiny network sees them."""
-    from detector.training.audit_saliency import Explained
-    from detector.training.manifest import Example
+    from detector.training.audit.saliency import Explained
+    from detector.training.data.manifest import Example
     from tests.training.stand_ins import SIZE, WHOLE
 
     pixels = np.random.default_rng(1).normal(size=(4, SIZE, SIZE, 1)).astype(np.float32)
@@ -34,11 +34,11 @@ def seen(tiny):
 
 
 @pytest.fixture
-def decided(classifier, monkeypatch):
+def decided(engine, monkeypatch):
     """The shipped network without its indeterminate band: it recognises the composites, see the pipeline's tests."""
-    calibration = replace(classifier.card.calibration, bands={t.name: 0.0 for t in TASKS})
-    monkeypatch.setattr(classifier, "card", replace(classifier.card, calibration=calibration))
-    return classifier
+    calibration = replace(engine.card.calibration, bands={t.name: 0.0 for t in TASKS})
+    monkeypatch.setattr(engine, "card", replace(engine.card, calibration=calibration))
+    return engine
 
 
 @pytest.fixture

@@ -5,11 +5,11 @@ from types import SimpleNamespace
 import keras
 import numpy as np
 
-from detector.calibration import Calibration
-from detector.network import FEATURE_LAYER, Stage, build_network
+from detector.model.calibration import Calibration
+from detector.model.network import FEATURE_LAYER, Stage, build_network
 from detector.schema import TASKS, Geometry, NetworkOutput, OperatingPoint
-from detector.training.audit_saliency import Explained
-from detector.training.manifest import Example
+from detector.training.audit.saliency import Explained
+from detector.training.data.manifest import Example
 
 SIZE = 32
 POINT = OperatingPoint("balanced", 0.5, 1.0, 1.0, "made up")

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from detector.errors import ManifestError, OutputError
-from detector.training import audit as module
-from detector.training import resampling
-from detector.training.audit import (
+from detector.statistics import bootstrap as resampling
+from detector.training.audit import contenders as module
+from detector.training.audit.baselines import Scores
+from detector.training.audit.contenders import (
     LUNGS_BLACKED_OUT,
     SHIPPED,
     SHIPPED_IN_MISLEADING_SURROUNDINGS,
@@ -23,8 +24,7 @@ from detector.training.audit import (
     shipped_contenders,
     source_pairs,
 )
-from detector.training.baselines import Scores
-from detector.training.manifest import Example
+from detector.training.data.manifest import Example
 from tests.conftest import COMPOSITES, encode
 from tests.training.test_duplicates import made_up
 
@@ -143,21 +143,21 @@ class TestBlackOut:
 
 
 class TestShippedContenders:
-    def test_blacked_out_lungs_change_the_answer_and_only_there(self, classifier):
-        contenders = shipped_contenders(classifier, COMPOSITES)
+    def test_blacked_out_lungs_change_the_answer_and_only_there(self, engine):
+        contenders = shipped_contenders(engine, COMPOSITES)
         examples = [Example(f"{name}.png", name) for name in ("covid19", "normal")]
         plain, dark = contenders[SHIPPED](examples), contenders[SHIPPED_ON_BLACKED_OUT](examples)
         assert plain.three_class.shape == dark.three_class.shape == (2, 3)
         np.testing.assert_allclose(dark.three_class.sum(axis=1), 1)
         assert (plain.covid19 != dark.covid19).all()
 
-    def test_plain_scores_are_the_logits_of_the_program(self, classifier, composite_pixels):
-        scores = shipped_contenders(classifier, COMPOSITES)[SHIPPED]([Example("covid19.png", "covid19")])
-        network_input = classifier.prepare(composite_pixels.astype(np.float32) / 255)
-        assert scores.covid19[0] == classifier(network_input).logits["binary"][0]
+    def test_plain_scores_are_the_logits_of_the_program(self, engine, composite_pixels):
+        scores = shipped_contenders(engine, COMPOSITES)[SHIPPED]([Example("covid19.png", "covid19")])
+        network_input = engine.prepare(composite_pixels.astype(np.float32) / 255)
+        assert scores.covid19[0] == engine(network_input).logits["binary"][0]
 
-    def test_misleading_surroundings_change_the_answer_wherever_another_answer_lends_them(self, classifier):
-        contenders = shipped_contenders(classifier, COMPOSITES)
+    def test_misleading_surroundings_change_the_answer_wherever_another_answer_lends_them(self, engine):
+        contenders = shipped_contenders(engine, COMPOSITES)
         examples = [Example(f"{name}.png", name) for name in ("covid19", "normal")]
         plain, moved = (contenders[name](examples) for name in (SHIPPED, SHIPPED_IN_MISLEADING_SURROUNDINGS))
         assert (plain.covid19 != moved.covid19).all()
@@ -173,7 +173,7 @@ class TestNetworkFit:
             asked.append((network, inputs.shape))
             return {"binary": inputs[:, 0, 0], "three_class": np.zeros((len(inputs), 3))}
 
-        monkeypatch.setattr("detector.training.fit.predict_logits", logits)
+        monkeypatch.setattr("detector.training.fit.classifier.predict_logits", logits)
         fit = network_fit(lambda train: f"trained on {len(train)}", lambda tested: np.ones((len(tested), 4, 4, 1)))
         examples = cohort(("a", "covid19", "", 3))
         scores = fit(examples)(examples[:2])
@@ -194,9 +194,9 @@ class TestAudit:
         (tmp_path / "m.csv").write_text("\n".join(rows) + "\n")
         return tmp_path / "m.csv"
 
-    def test_it_writes_what_it_returns_and_says_what_it_did_not_run(self, manifest, classifier, tmp_path):
+    def test_it_writes_what_it_returns_and_says_what_it_did_not_run(self, manifest, engine, tmp_path):
         out = tmp_path / "out"
-        found = audit(manifest, tmp_path, classifier, out)
+        found = audit(manifest, tmp_path, engine, out)
         assert json.loads((out / "audit.json").read_text()) == found
         assert set(found["splits"]) == {"val", "test"}
         figures = found["splits"]["test"]["overall"]["figures"]
@@ -207,20 +207,20 @@ class TestAudit:
         assert figures["source_and_age"]["binary_auroc"]["n"] == 4
         assert set(found["not_run"]) == {LUNGS_BLACKED_OUT}
 
-    def test_a_trained_contender_fills_its_slot(self, manifest, classifier, tmp_path):
+    def test_a_trained_contender_fills_its_slot(self, manifest, engine, tmp_path):
         seen = []
 
         def fit(train):
             seen.append({e.split for e in train})
             return oracle(1.0)
 
-        found = audit(manifest, tmp_path, classifier, tmp_path / "out", fits={LUNGS_BLACKED_OUT: fit})
+        found = audit(manifest, tmp_path, engine, tmp_path / "out", fits={LUNGS_BLACKED_OUT: fit})
         assert seen == [{"train"}]
         assert found["not_run"] == {}
         assert found["splits"]["val"]["overall"]["figures"][LUNGS_BLACKED_OUT]["binary_auroc"]["value"] == 1
 
-    def test_a_source_left_out_of_several_pairs_is_told_of_once(self, manifest, classifier, tmp_path):
-        found = audit(manifest, tmp_path, classifier, tmp_path / "out")
+    def test_a_source_left_out_of_several_pairs_is_told_of_once(self, manifest, engine, tmp_path):
+        found = audit(manifest, tmp_path, engine, tmp_path / "out")
         pairs = [("a", "c", 0.6), ("a", "d", 0.8), ("b", "c", None)]
         found["leave_one_source_pair_out"]["network"] = {
             "mean_auroc": 0.7, "lowest_auroc": 0.5, "highest_auroc": 0.9,
@@ -240,14 +240,14 @@ class TestAudit:
         ]
         assert f"the network keeps {kept:.3f}" in told
 
-    def test_a_manifest_without_a_split_is_refused_before_any_work(self, manifest, classifier, tmp_path, monkeypatch):
+    def test_a_manifest_without_a_split_is_refused_before_any_work(self, manifest, engine, tmp_path, monkeypatch):
         lines = manifest.read_text().splitlines()
         manifest.write_text("\n".join(line for line in lines if ",val," not in line) + "\n")
         monkeypatch.setattr(module, "shipped_contenders", lambda *_: pytest.fail("worked"))
         with pytest.raises(ManifestError, match="lacks \\['val'\\]"):
-            audit(manifest, tmp_path, classifier, tmp_path / "out")
+            audit(manifest, tmp_path, engine, tmp_path / "out")
 
-    def test_an_output_that_is_a_file_is_refused(self, manifest, classifier, tmp_path):
+    def test_an_output_that_is_a_file_is_refused(self, manifest, engine, tmp_path):
         (tmp_path / "out").touch()
         with pytest.raises(OutputError):
-            audit(manifest, tmp_path, classifier, tmp_path / "out")
+            audit(manifest, tmp_path, engine, tmp_path / "out")

@@ -8,12 +8,14 @@ import numpy as np
 import plotly.graph_objects as go
 import pytest
 
-from detector.cli import main
+from detector.answers.evidence import report_lines
+from detector.cli.main import main
 from detector.errors import ManifestError, ModelError, OutputError, UnsupportedFormatError
-from detector.evidence import report_lines
 from detector.schema import BINARY, THREE_CLASS
-from detector.training import audit_saliency as module
-from detector.training.audit_saliency import (
+from detector.statistics.metrics import bootstrap
+from detector.training.audit import saliency as module
+from detector.training.audit.randomise import TOP
+from detector.training.audit.saliency import (
     ANSWERS,
     FILLS,
     PICTURE_MAPS,
@@ -30,10 +32,8 @@ from detector.training.audit_saliency import (
     randomisation,
     spread,
 )
-from detector.training.manifest import Example
-from detector.training.metrics import bootstrap
-from detector.training.randomise import TOP
-from detector.training.saliency_plots import saliency_plots
+from detector.training.data.manifest import Example
+from detector.training.report.saliency_plots import saliency_plots
 from tests.conftest import COMPOSITES
 from tests.training.stand_ins import OneChannel, made_up
 
@@ -114,10 +114,10 @@ def one_spot():
 
 
 def test_map_of_the_spot_that_counts_takes_the_answer_away_at_once(one_spot):
-    pixels, donor, classifier = one_spot
+    pixels, donor, engine = one_spot
     spot = np.zeros((10, 10))
     spot[0, 0] = 1
-    found = picture_curves(pixels, donor, {"spot": spot, "rest": -spot}, classifier, (BINARY, "covid19"))
+    found = picture_curves(pixels, donor, {"spot": spot, "rest": -spot}, engine, (BINARY, "covid19"))
     gone = [1] + [0] * 10
     np.testing.assert_allclose(found["spot", False][1], gone)
     np.testing.assert_allclose(found["spot", True][1], [0] + [1] * 10)
@@ -126,10 +126,10 @@ def test_map_of_the_spot_that_counts_takes_the_answer_away_at_once(one_spot):
 
 
 def test_margin_is_positive_where_the_map_is_better(one_spot):
-    pixels, donor, classifier = one_spot
+    pixels, donor, engine = one_spot
     spot = np.zeros((10, 10))
     spot[0, 0] = 1
-    found = picture_curves(pixels, donor, {"saliency": spot, "other": -spot}, classifier, (BINARY, "covid19"))
+    found = picture_curves(pixels, donor, {"saliency": spot, "other": -spot}, engine, (BINARY, "covid19"))
     figures = curve_figures({key: [values] for key, values in found.items()}, ["p"], ("saliency", "other"))
     assert figures["maps"]["saliency"]["deletion"]["auc_log_odds"]["value"] == pytest.approx(0.05)
     assert figures["maps"]["other"]["deletion"]["auc_log_odds"]["value"] == pytest.approx(0.95)
@@ -229,14 +229,14 @@ def examples():
 
 
 def test_audit_writes_figures_and_plots(decided, examples, tmp_path, monkeypatch):
-    classifier = decided
+    engine = decided
     monkeypatch.setattr(module, "randomisation", partial(randomisation, seeds=1))
-    found = audit_saliency(examples, COMPOSITES, classifier, tmp_path / "out")
+    found = audit_saliency(examples, COMPOSITES, engine, tmp_path / "out")
     text = (tmp_path / "out" / "saliency.json").read_text()
     assert json.loads(text) == found
     assert "NaN" not in text
     assert found["images"] == 3
-    assert found["model"]["sha256"] == classifier.card.sha256
+    assert found["model"]["sha256"] == engine.card.sha256
     assert {row["class"] for row in found["curves"]} <= set(THREE_CLASS.classes)
     names = {path.name for path in (tmp_path / "out" / "plots").iterdir()}
     by_map = {f"{way}{end}" for way in ("deletion", "insertion") for end in ("", "_blurred")}
@@ -247,27 +247,27 @@ def test_audit_writes_figures_and_plots(decided, examples, tmp_path, monkeypatch
         assert figure.data
 
 
-def test_what_is_explained_is_what_the_app_shows(classifier, examples):
-    from detector.pipeline import analyse
+def test_what_is_explained_is_what_the_app_shows(engine, examples):
+    from detector.answers.pipeline import analyse
 
-    (explained,), rejected = explain_all(examples[:1], COMPOSITES, classifier)
-    analysis = analyse((COMPOSITES / examples[0].image).read_bytes(), classifier)
-    cam = module.map_of(explained, classifier, THREE_CLASS, "normal")
+    (explained,), rejected = explain_all(examples[:1], COMPOSITES, engine)
+    analysis = analyse((COMPOSITES / examples[0].image).read_bytes(), engine)
+    cam = module.map_of(explained, engine, THREE_CLASS, "normal")
     np.testing.assert_array_equal(cam, analysis.cams["three_class"][0])
     np.testing.assert_array_equal(explained.lung_field, analysis.lung_field)
     assert rejected == []
 
 
-def test_refused_image_is_named(classifier, tmp_path):
+def test_refused_image_is_named(engine, tmp_path):
     (tmp_path / "a.png").write_bytes(b"no picture")
-    explained, rejected = explain_all([Example("a.png", "normal")], tmp_path, classifier)
+    explained, rejected = explain_all([Example("a.png", "normal")], tmp_path, engine)
     assert explained == []
     assert rejected == [("a.png", UnsupportedFormatError.code)]
 
 
-def test_missing_image_is_the_manifests_fault(classifier, tmp_path):
+def test_missing_image_is_the_manifests_fault(engine, tmp_path):
     with pytest.raises(ManifestError, match=r"gone\.png"):
-        explain_all([Example("gone.png", "normal")], tmp_path, classifier)
+        explain_all([Example("gone.png", "normal")], tmp_path, engine)
 
 
 def test_without_lung_fields_nothing_is_audited(tiny, tmp_path):
@@ -275,15 +275,15 @@ def test_without_lung_fields_nothing_is_audited(tiny, tmp_path):
         audit_saliency([], tmp_path, tiny, tmp_path / "out")
 
 
-def test_without_a_right_decision_nothing_is_audited(classifier, tmp_path):
+def test_without_a_right_decision_nothing_is_audited(engine, tmp_path):
     with pytest.raises(ManifestError, match="right"):
-        audit_saliency([Example("a.png", "viral_pneumonia")], tmp_path, classifier, tmp_path / "out")
+        audit_saliency([Example("a.png", "viral_pneumonia")], tmp_path, engine, tmp_path / "out")
 
 
-def test_folder_that_cannot_be_made_is_said_before_the_work(classifier, tmp_path):
+def test_folder_that_cannot_be_made_is_said_before_the_work(engine, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError):
-        audit_saliency([Example("gone.png", "normal")], tmp_path, classifier, tmp_path / "file")
+        audit_saliency([Example("gone.png", "normal")], tmp_path, engine, tmp_path / "file")
 
 
 def figure(value, low=None, high=None):
@@ -344,18 +344,18 @@ def test_headline_is_the_binary_covid19_answer_over_all_sources():
 
 
 def test_command_line_hands_on_what_was_asked(tmp_path, monkeypatch, capsys, composites):
-    def audit(examples, images, classifier, out, *, limit):
+    def audit(examples, images, engine, out, *, limit):
         assert len(examples) == 4
-        return {"headline": {"images": str(images), "classifier": classifier, "out": str(out), "limit": limit}}
+        return {"headline": {"images": str(images), "engine": engine, "out": str(out), "limit": limit}}
 
-    monkeypatch.setattr("detector.training.audit_saliency.audit_saliency", audit)
-    monkeypatch.setattr("detector.classifier.Classifier.load", lambda *_: "network")
+    monkeypatch.setattr("detector.training.audit.saliency.audit_saliency", audit)
+    monkeypatch.setattr("detector.model.engine.Engine.load", lambda *_: "network")
     arguments = ["audit-saliency", "--manifest", str(composites), "--out", str(tmp_path / "out"), "--limit", "7"]
     assert main(arguments) == 0
     printed = json.loads(capsys.readouterr().out)
     assert printed == {
         "images": str(tmp_path),
-        "classifier": "network",
+        "engine": "network",
         "out": str(tmp_path / "out"),
         "limit": 7,
     }

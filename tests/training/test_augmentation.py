@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from detector.training import augmentation
-from detector.training.augmentation import (
+from detector.training.data import augmentation
+from detector.training.data.augmentation import (
     add_noise,
     augment,
     blur,

@@ -3,16 +3,16 @@
 import numpy as np
 import pytest
 
-from detector.preprocess import crop, frame_picture
-from detector.training.baselines import (
+from detector.model.preprocess import crop, frame_picture
+from detector.statistics.metrics import auroc
+from detector.training.audit.baselines import (
     border_features,
     fit_logistic,
     logistic_regression,
     spectrum_features,
     standard_baselines,
 )
-from detector.training.manifest import Example
-from detector.training.metrics import auroc
+from detector.training.data.manifest import Example
 from tests.conftest import encode
 from tests.training.test_duplicates import made_up
 

@@ -7,14 +7,15 @@ import numpy as np
 import pytest
 from keras import layers
 
-from detector.network import FEATURE_LAYER, POOLING_LAYER
+from detector.model.network import FEATURE_LAYER, POOLING_LAYER
 from detector.schema import TASKS
-from detector.training import candidates, leave_out, resampling
-from detector.training.audit import SourcePair
-from detector.training.candidates import CANDIDATES, compare_candidates, measures
-from detector.training.fit import FitConfig
-from detector.training.leave_out import Trainings
-from detector.training.manifest import Example
+from detector.statistics import bootstrap as resampling
+from detector.training.audit import candidates, leave_out
+from detector.training.audit.candidates import CANDIDATES, compare_candidates, measures
+from detector.training.audit.contenders import SourcePair
+from detector.training.audit.leave_out import Trainings
+from detector.training.data.manifest import Example
+from detector.training.fit.classifier import FitConfig
 
 SIZE = 32
 FIGURES = {

@@ -10,21 +10,24 @@ from functools import partial
 import numpy as np
 import pytest
 
-from detector import classifier
-from detector.calibration import margins
-from detector.card import MODELS, read_card
-from detector.classifier import Classifier
 from detector.errors import ManifestError, ModelError
-from detector.gate import VIEWS, load_gate
-from detector.lungs import LungFields, build_lung_network
-from detector.network import LITE0_STAGES, build_network
-from detector.preprocess import LUNG_PREPROCESSING_ID
+from detector.model import engine
+from detector.model.calibration import margins
+from detector.model.card import MODELS, read_card
+from detector.model.engine import Engine
+from detector.model.gate import VIEWS, load_gate
+from detector.model.lungs import LungFields, build_lung_network
+from detector.model.network import LITE0_STAGES, build_network
+from detector.model.preprocess import LUNG_PREPROCESSING_ID
 from detector.schema import BINARY, THREE_CLASS
-from detector.training import architectures, commands, fit_gate, fit_lungs, resampling
-from detector.training.commands import calibrate, train_classifier, train_gate, train_lungs
-from detector.training.evaluate import Answers
-from detector.training.manifest import Example
-from detector.training.metrics import bootstrap
+from detector.statistics import bootstrap as resampling
+from detector.statistics.metrics import bootstrap
+from detector.training.data.manifest import Example
+from detector.training.fit import architectures, commands
+from detector.training.fit import gate as fit_gate
+from detector.training.fit import lungs as fit_lungs
+from detector.training.fit.commands import calibrate, train_classifier, train_gate, train_lungs
+from detector.training.measure.evaluate import Answers
 from tests.conftest import encode
 
 CLASSES = THREE_CLASS.classes
@@ -116,7 +119,7 @@ def _small(monkeypatch):
         "build",
         lambda _, *, input_size: build_network(input_size=input_size, stages=stages, feature_channels=8),
     )
-    monkeypatch.setattr(classifier, "TEXTURE_LAYERS", ("unit00_project_bn",))
+    monkeypatch.setattr(engine, "TEXTURE_LAYERS", ("unit00_project_bn",))
     monkeypatch.setattr(resampling, "RESAMPLES", 5)
     monkeypatch.setattr(fit_lungs, "bootstrap", partial(bootstrap, samples=5))
 
@@ -143,7 +146,7 @@ class TestTrainClassifier:
         card = train_classifier(manifest, tmp_path, out, SETTINGS, resume=False)
         assert card == read_card(out / "detector.json")
         assert card.sha256 == hashlib.sha256((out / "detector.keras").read_bytes()).hexdigest()
-        loaded = Classifier.load(folder=out)  # with the lung fields that it was trained behind
+        loaded = Engine.load(folder=out)  # with the lung fields that it was trained behind
         assert loaded.card.info == card.info
         assert loaded.gate is None
         assert (out / "lung_masks.npz").exists()
@@ -208,7 +211,7 @@ class TestTrainClassifier:
         assert card.performance == {}
         assert card.calibration.operating_points == {}
         with pytest.raises(ModelError, match="whole pictures"):
-            Classifier.load(folder=tmp_path / "out")
+            Engine.load(folder=tmp_path / "out")
         assert seen == []
 
     def test_a_manifest_without_a_validation_split_is_refused_before_anything_is_written(self, manifest, tmp_path):
@@ -252,7 +255,7 @@ class TestTrainGate:
         monkeypatch.setattr(fit_gate, "others_seen", lambda *_, **__: others)
         strange = look(["side_view", "slice"] * 4, [f"{i}.png" for i in range(8)])
         monkeypatch.setattr(commands, "not_frontal_seen", lambda *_, **__: strange)
-        monkeypatch.setattr(commands.Classifier, "load", lambda **_: None)
+        monkeypatch.setattr(commands.Engine, "load", lambda **_: None)
         monkeypatch.setattr(commands, "measure_card", lambda card, _m, _i, folder: commands._write_card(card, folder))
         monkeypatch.setattr(fit_gate, "_linear", lambda f, t, *, classes, seed: (  # noqa: ARG005
             np.linalg.lstsq(f, np.eye(classes)[t], rcond=None)[0], np.zeros(classes))

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from detector.errors import ModelError
-from detector.training.distillation import TAUGHT, Teachers, distance, with_taught
+from detector.training.fit.distillation import TAUGHT, Teachers, distance, with_taught
 
 
 class Constant:

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from detector.training.duplicates import SAME_PATIENT, SAME_PICTURE, alike, fingerprints_of, joined, similar_pairs
+from detector.training.data.duplicates import SAME_PATIENT, SAME_PICTURE, alike, fingerprints_of, joined, similar_pairs
 from tests.conftest import COMPOSITES
 
 
@@ -63,7 +63,7 @@ class TestFingerprints:
 
 class TestPairs:
     def test_none_is_missed_and_none_made_up(self, monkeypatch):
-        monkeypatch.setattr("detector.training.duplicates._BLOCK", 7)  # several blocks, the last one shorter
+        monkeypatch.setattr("detector.training.data.duplicates._BLOCK", 7)  # several blocks, the last one shorter
         rng = np.random.default_rng(0)
         prints = rng.normal(size=(5, 1024)).astype(np.float32)[rng.integers(0, 5, 30)]
         prints += rng.normal(0, 0.3, prints.shape).astype(np.float32)

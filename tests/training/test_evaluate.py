@@ -9,11 +9,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from detector.calibration import Calibration
 from detector.errors import EmptyFileError, ManifestError, OutputError
+from detector.model.calibration import Calibration
 from detector.schema import ModelInfo, OperatingPoint
-from detector.training import resampling
-from detector.training.evaluate import (
+from detector.statistics import bootstrap as resampling
+from detector.training.data.manifest import Example
+from detector.training.measure.evaluate import (
     Answers,
     answer_all,
     evaluate,
@@ -23,7 +24,6 @@ from detector.training.evaluate import (
     truth_index,
     worst_source,
 )
-from detector.training.manifest import Example
 from tests.conftest import COMPOSITES
 
 PER_TASK = ("roc", "precision_recall", "reliability", "confusion")
@@ -289,9 +289,9 @@ def cohort(tmp_path):
 
 
 class TestEvaluate:
-    def test_refused_images_are_counted_apart_and_stand_in_no_figure(self, cohort, classifier, tmp_path):
+    def test_refused_images_are_counted_apart_and_stand_in_no_figure(self, cohort, engine, tmp_path):
         folder, examples = cohort
-        metrics = evaluate(examples, folder, classifier, tmp_path / "out")
+        metrics = evaluate(examples, folder, engine, tmp_path / "out")
         assert metrics["images"] == 5
         assert metrics["rejected"] == [
             {"image": "empty.png", "code": EmptyFileError.code},
@@ -304,21 +304,19 @@ class TestEvaluate:
         assert metrics["counts"]["rejected_by_source"] == {"b": 1, "c": 1}
         assert {s: figures["binary_accuracy"]["n"] for s, figures in metrics["by_source"].items()} == {"a": 2, "b": 1}
 
-    def test_metrics_json_is_what_is_returned_and_has_null_where_a_source_has_one_class(
-        self, cohort, classifier, tmp_path
-    ):
+    def test_metrics_json_is_what_is_returned_and_has_null_where_a_source_has_one_class(self, cohort, engine, tmp_path):
         folder, examples = cohort
-        metrics = evaluate(examples, folder, classifier, tmp_path / "new" / "out")
+        metrics = evaluate(examples, folder, engine, tmp_path / "new" / "out")
         written = json.loads((tmp_path / "new" / "out" / "metrics.json").read_text())
         assert written == metrics
-        assert written["model"]["sha256"] == classifier.card.sha256
+        assert written["model"]["sha256"] == engine.card.sha256
         assert written["by_source"]["a"]["binary_auroc"]["value"] is not None
         assert written["by_source"]["b"]["binary_auroc"]["value"] is None
         assert "one class" in written["by_source"]["b"]["binary_auroc"]["reason"]
 
-    def test_predictions_csv_has_every_logit_and_probability_of_the_analysed_images(self, cohort, classifier, tmp_path):
+    def test_predictions_csv_has_every_logit_and_probability_of_the_analysed_images(self, cohort, engine, tmp_path):
         folder, examples = cohort
-        evaluate(examples, folder, classifier, tmp_path)
+        evaluate(examples, folder, engine, tmp_path)
         with (tmp_path / "predictions.csv").open(newline="") as file:
             rows = list(csv.DictReader(file))
         assert list(rows[0]) == [
@@ -329,31 +327,31 @@ class TestEvaluate:
             "three_class_probability_covid19",
         ]  # fmt: skip
         assert [row["image"] for row in rows] == ["covid19.png", "normal.png", "bacterial_pneumonia.png"]
-        temperature = classifier.card.calibration.temperatures["binary"]
+        temperature = engine.card.calibration.temperatures["binary"]
         for row in rows:
             covid = 1 / (1 + math.exp(-float(row["binary_logit0"]) / temperature))
             assert float(row["binary_probability_covid19"]) == pytest.approx(covid, rel=1e-12)
             three = [float(value) for name, value in row.items() if name.startswith("three_class_probability")]
             assert sum(three) == pytest.approx(1, abs=1e-12)
 
-    def test_a_source_without_a_name_is_unknown(self, cohort, classifier, tmp_path):
+    def test_a_source_without_a_name_is_unknown(self, cohort, engine, tmp_path):
         folder, examples = cohort
         nameless = [Example(e.image, e.label) for e in examples]
-        assert set(evaluate(nameless, folder, classifier, tmp_path)["by_source"]) == {"unknown"}
+        assert set(evaluate(nameless, folder, engine, tmp_path)["by_source"]) == {"unknown"}
 
-    def test_nothing_but_refused_images_still_gives_a_report(self, cohort, classifier, tmp_path):
+    def test_nothing_but_refused_images_still_gives_a_report(self, cohort, engine, tmp_path):
         folder, examples = cohort
-        metrics = evaluate([examples[0]], folder, classifier, tmp_path)
+        metrics = evaluate([examples[0]], folder, engine, tmp_path)
         assert metrics["by_source"] == {}
         assert len(metrics["rejected"]) == 1
         assert (tmp_path / "predictions.csv").read_text().startswith("image,label,source,")
         assert "empty.png" in (tmp_path / "report.html").read_text()
 
-    def test_plots_report_and_ratios_are_written(self, cohort, classifier, tmp_path):
+    def test_plots_report_and_ratios_are_written(self, cohort, engine, tmp_path):
         folder, examples = cohort
         log = tmp_path / "log.jsonl"
         log.write_text('{"step": 5, "train_loss": 0.5, "binary_auroc": 0.9}\n')
-        evaluate(examples, folder, classifier, tmp_path / "out", name="a cohort", notes=["left out"], training_log=log)
+        evaluate(examples, folder, engine, tmp_path / "out", name="a cohort", notes=["left out"], training_log=log)
         out = tmp_path / "out"
         assert {p.stem for p in (out / "plots").iterdir()} == {
             *(f"{kind}_{task}" for task in ("binary", "three_class") for kind in PER_TASK),
@@ -362,27 +360,27 @@ class TestEvaluate:
         assert "a cohort, n = 3" in (out / "likelihood_ratios.json").read_text()
         assert "left out" in (out / "report.html").read_text()
 
-    def test_an_output_that_is_a_file_is_refused_before_any_image_is_analysed(self, cohort, classifier, tmp_path):
+    def test_an_output_that_is_a_file_is_refused_before_any_image_is_analysed(self, cohort, engine, tmp_path):
         folder, examples = cohort
         (tmp_path / "out").touch()
-        passes = classifier.forward_passes
+        passes = engine.forward_passes
         with pytest.raises(OutputError, match="cannot be"):
-            evaluate(examples, folder, classifier, tmp_path / "out")
-        assert classifier.forward_passes == passes
+            evaluate(examples, folder, engine, tmp_path / "out")
+        assert engine.forward_passes == passes
 
-    def test_a_table_that_cannot_be_written_is_an_error_of_the_output(self, cohort, classifier, tmp_path):
+    def test_a_table_that_cannot_be_written_is_an_error_of_the_output(self, cohort, engine, tmp_path):
         folder, examples = cohort
         (tmp_path / "predictions.csv").mkdir()
         with pytest.raises(OutputError, match="cannot be written"):
-            evaluate(examples[:1], folder, classifier, tmp_path)
+            evaluate(examples[:1], folder, engine, tmp_path)
 
-    def test_a_missing_image_is_an_error_of_the_manifest(self, classifier, tmp_path):
+    def test_a_missing_image_is_an_error_of_the_manifest(self, engine, tmp_path):
         with pytest.raises(ManifestError, match=r"none\.png"):
-            answer_all([Example("none.png", "normal")], tmp_path, classifier)
+            answer_all([Example("none.png", "normal")], tmp_path, engine)
 
-    def test_logits_and_peaks_are_kept_one_row_an_image(self, cohort, classifier):
+    def test_logits_and_peaks_are_kept_one_row_an_image(self, cohort, engine):
         folder, examples = cohort
-        answers = answer_all(examples, folder, classifier)
+        answers = answer_all(examples, folder, engine)
         assert answers.logits["binary"].shape == (3, 1)
         assert answers.logits["three_class"].shape == (3, 3)
         assert {task: peaks.shape for task, peaks in answers.peaks.items()} == {"binary": (3,), "three_class": (3,)}

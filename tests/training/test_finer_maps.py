@@ -9,13 +9,20 @@ import numpy as np
 import pytest
 
 from detector.errors import ManifestError, ModelError
-from detector.network import FEATURE_LAYER
+from detector.model.network import FEATURE_LAYER
 from detector.schema import BINARY, TASKS, THREE_CLASS
-from detector.training import audit_saliency as audit_module
-from detector.training import finer_maps as module
-from detector.training.finer_maps import candidate_maps, compare_finer_maps, finer_layer, four_shifts, guided, table
-from detector.training.manifest import Example
-from detector.training.metrics import bootstrap
+from detector.statistics.metrics import bootstrap
+from detector.training.audit import finer_maps as module
+from detector.training.audit import saliency as audit_module
+from detector.training.audit.finer_maps import (
+    candidate_maps,
+    compare_finer_maps,
+    finer_layer,
+    four_shifts,
+    guided,
+    table,
+)
+from detector.training.data.manifest import Example
 from tests.conftest import COMPOSITES
 from tests.training.stand_ins import made_up, output_of
 
@@ -118,8 +125,8 @@ def test_comparison_is_written_with_its_table(decided, tmp_path):
     assert len({line.count("|") for line in lines}) == 1
 
 
-def test_without_lungs_or_right_decisions_nothing_is_compared(tiny, classifier, tmp_path):
+def test_without_lungs_or_right_decisions_nothing_is_compared(tiny, engine, tmp_path):
     with pytest.raises(ModelError):
         compare_finer_maps([], tmp_path, tiny, tmp_path)
     with pytest.raises(ManifestError):
-        compare_finer_maps([], tmp_path, classifier, tmp_path)
+        compare_finer_maps([], tmp_path, engine, tmp_path)

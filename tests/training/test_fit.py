@@ -12,14 +12,16 @@ import numpy as np
 import pytest
 
 from detector.errors import ManifestError, ModelError
-from detector.network import LITE0_STAGES, build_network
-from detector.preprocess import frame_picture, lung_crop
-from detector.training import architectures
-from detector.training import fit as fit_module
-from detector.training.fit import (
+from detector.model.network import LITE0_STAGES, build_network
+from detector.model.preprocess import frame_picture, lung_crop
+from detector.training.data.manifest import LABELS, Example, read_image, read_manifest
+from detector.training.data.views import LungMasks, plain_view, read_working
+from detector.training.fit import classifier as fit_module
+from detector.training.fit.classifier import (
     ALLOWED_CLASSES,
     FitConfig,
     allowed_class_loss,
+    architectures,
     fit,
     freeze,
     initialise,
@@ -29,9 +31,7 @@ from detector.training.fit import (
     targets_for,
     validate,
 )
-from detector.training.imagenet import load_imagenet_weights
-from detector.training.manifest import LABELS, Example, read_image, read_manifest
-from detector.training.views import LungMasks, plain_view, read_working
+from detector.training.fit.imagenet import load_imagenet_weights
 from tests.conftest import ROOT, encode
 
 CONFIG = FitConfig(batches=4, batch_size=2, warmup_batches=1, frozen_units=1, validate_every=2, seed=7)
@@ -193,7 +193,7 @@ class TestCheckpointAndLog:
         assert [row["step"] for row in read_log(run.out)] == [2, 4]
 
     def test_a_figure_that_is_not_defined_can_be_logged(self, run, caplog):
-        with caplog.at_level("INFO", logger="detector.training.fit"):
+        with caplog.at_level("INFO", logger="detector.training.fit.classifier"):
             self.log(run, 2, three_class=None)
         assert "three-class AUROC undefined" in caplog.text
 
@@ -654,7 +654,7 @@ class TestPredictAndValidate:
 def test_a_training_runs_one_operation_at_a_time_and_says_when_it_is_too_late(before, threads, said):
     code = (
         "import logging; logging.basicConfig(format='%(message)s'); import tensorflow as tf; "
-        f"from detector.training.fit import make_repeatable; {before}make_repeatable(); "
+        f"from detector.training.fit.classifier import make_repeatable; {before}make_repeatable(); "
         "print(tf.config.threading.get_inter_op_parallelism_threads())"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)

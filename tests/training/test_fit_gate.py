@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from detector.errors import ManifestError
-from detector.gate import CORRECTIONS, VIEWS, correct, load_gate
+from detector.model.gate import CORRECTIONS, VIEWS, correct, load_gate
 from detector.schema import Geometry, NetworkInput, NetworkOutput, Radiograph
-from detector.training import fit_gate as module
-from detector.training.fit_gate import (
+from detector.training.data.manifest import Example, read_image
+from detector.training.fit import gate as module
+from detector.training.fit.gate import (
     Seen,
     crossed_odds,
     crossed_rates,
@@ -25,7 +26,6 @@ from detector.training.fit_gate import (
     spread,
     turned_seen,
 )
-from detector.training.manifest import Example, read_image
 from tests.conftest import encode
 
 

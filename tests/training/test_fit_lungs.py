@@ -9,9 +9,11 @@ import pytest
 
 from detector.errors import ManifestError
 from detector.schema import Geometry
-from detector.training import augmentation
-from detector.training import fit_lungs as module
-from detector.training.fit_lungs import (
+from detector.statistics.metrics import bootstrap
+from detector.training.data import augmentation
+from detector.training.data.manifest import Example
+from detector.training.fit import lungs as module
+from detector.training.fit.lungs import (
     LungFitConfig,
     augmented_pair,
     cross_validated_dice,
@@ -23,8 +25,6 @@ from detector.training.fit_lungs import (
     overlap_loss,
     with_masks,
 )
-from detector.training.manifest import Example
-from detector.training.metrics import bootstrap
 from tests.conftest import encode
 
 CONFIG = LungFitConfig(batches=2, batch_size=2, peak_learning_rate=0.1, seed=5)

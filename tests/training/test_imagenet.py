@@ -10,10 +10,10 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from detector.network import LITE0_STAGES, Stage, build_network
-from detector.training import imagenet
-from detector.training.architectures import STAGES
-from detector.training.imagenet import ImageNetWeightsError, load_imagenet_weights, read_torch_arrays
+from detector.model.network import LITE0_STAGES, Stage, build_network
+from detector.training.fit import imagenet
+from detector.training.fit.architectures import STAGES
+from detector.training.fit.imagenet import ImageNetWeightsError, load_imagenet_weights, read_torch_arrays
 
 MAGIC, PROTOCOL, SYSTEM = imagenet._MAGIC, 1001, {"little_endian": True}
 

@@ -3,7 +3,7 @@
 import pytest
 
 from detector.errors import ManifestError
-from detector.training.labelled import label_of, labelled_folder, labelled_manifest
+from detector.training.data.labelled import label_of, labelled_folder, labelled_manifest
 
 
 def make(folder, *names):

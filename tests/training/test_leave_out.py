@@ -6,11 +6,11 @@ import math
 import numpy as np
 import pytest
 
-from detector.training import leave_out
-from detector.training.audit import SourcePair
-from detector.training.fit import FitConfig
-from detector.training.leave_out import Trainings, measure, protocol, summary
-from detector.training.manifest import Example
+from detector.training.audit import leave_out
+from detector.training.audit.contenders import SourcePair
+from detector.training.audit.leave_out import Trainings, measure, protocol, summary
+from detector.training.data.manifest import Example
+from detector.training.fit.classifier import FitConfig
 
 
 def examples_of(source, label, count, split="train"):

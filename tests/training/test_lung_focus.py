@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from detector.training.lung_focus import (
+from detector.training.fit.lung_focus import (
     lung_cells,
     misleading_surroundings,
     outside_share,

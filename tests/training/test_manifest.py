@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from detector.errors import ManifestError
-from detector.training.manifest import LABELS, Example, read_image, read_manifest
+from detector.training.data.manifest import LABELS, Example, read_image, read_manifest
 from tests.conftest import encode
 
 

@@ -5,13 +5,13 @@ import json
 import numpy as np
 import pytest
 
-from detector.calibration import Calibration
+from detector.model.calibration import Calibration
 from detector.schema import BINARY, THREE_CLASS, OperatingPoint
-from detector.training import resampling
-from detector.training.evaluate import Answers
-from detector.training.manifest import Example
-from detector.training.measures import Confusion
-from detector.training.plots import confusion_plot, evaluation_plots, training_plot, write_plots
+from detector.statistics import bootstrap as resampling
+from detector.training.data.manifest import Example
+from detector.training.measure.evaluate import Answers
+from detector.training.measure.figures import Confusion
+from detector.training.report.plots import confusion_plot, evaluation_plots, training_plot, write_plots
 
 POINT = OperatingPoint("balanced", 0.5, 1.0, 1.0, "made up")
 CALIBRATION = Calibration({"binary": 1.0, "three_class": 1.0}, {"balanced": POINT}, {"binary": 0.0, "three_class": 0.0})

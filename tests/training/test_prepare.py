@@ -9,11 +9,11 @@ import cv2
 import numpy as np
 import pytest
 
-from detector import cli
+from detector.cli.main import main as cli
 from detector.errors import ManifestError, OutputError
-from detector.training import prepare as module
-from detector.training.manifest import read_manifest
-from detector.training.prepare import COLUMNS, prepare, split_of
+from detector.training.data import prepare as module
+from detector.training.data.manifest import read_manifest
+from detector.training.data.prepare import COLUMNS, prepare, split_of
 from tests.conftest import encode
 from tests.training.test_duplicates import made_up
 

@@ -5,7 +5,7 @@ import csv
 import pytest
 
 from detector.errors import ManifestError
-from detector.training.public_collections import (
+from detector.training.data.public_collections import (
     label_of_finding,
     read_ieee8023,
     read_kaggle,

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from detector.network import Stage, build_network
-from detector.training.randomise import TOP, randomise, stages_from_the_top, weights_restored
+from detector.model.network import Stage, build_network
+from detector.training.audit.randomise import TOP, randomise, stages_from_the_top, weights_restored
 
 STAGES = (Stage(3, 1, 1, 8, 1), Stage(5, 2, 6, 48, 2))
 

@@ -6,12 +6,12 @@ from types import SimpleNamespace
 import pytest
 
 from detector.schema import ModelInfo
-from detector.training import resampling
-from detector.training.evaluate import summarise
-from detector.training.measures import all_measures
-from detector.training.plots import evaluation_plots
-from detector.training.report_page import report_page
-from detector.training.report_words import EXPLAINED, PLOT_WORDS, TABLES
+from detector.statistics import bootstrap as resampling
+from detector.training.measure.evaluate import summarise
+from detector.training.measure.figures import all_measures
+from detector.training.report.page import report_page
+from detector.training.report.plots import evaluation_plots
+from detector.training.report.sentences import EXPLAINED, PLOT_WORDS, TABLES
 from tests.training.test_plots import CALIBRATION, MIXED, answers_of
 
 HOSTILE = "<script>alert(1)</script>&'\""

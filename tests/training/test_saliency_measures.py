@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from detector.calibration import Calibration
+from detector.model.calibration import Calibration
 from detector.schema import BINARY, THREE_CLASS
-from detector.training.saliency_measures import (
+from detector.training.measure.saliency import (
     FRACTIONS,
     area_under,
     blurred,

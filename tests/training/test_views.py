@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from detector.errors import ManifestError
-from detector.preprocess import Box, frame_picture, lung_crop, lung_input, lungs_on_frame
-from detector.training import augmentation, views
-from detector.training.fit_lungs import dice
-from detector.training.manifest import Example, read_image
-from detector.training.views import LungMasks, change_picture, find_lung_masks, loose_box, plain_view, read_working
+from detector.model.preprocess import Box, frame_picture, lung_crop, lung_input, lungs_on_frame
+from detector.training.data import augmentation, views
+from detector.training.data.manifest import Example, read_image
+from detector.training.data.views import LungMasks, change_picture, find_lung_masks, loose_box, plain_view, read_working
+from detector.training.fit.lungs import dice
 from tests.conftest import encode
 
 SEEDS = range(12)

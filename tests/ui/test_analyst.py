@@ -4,10 +4,10 @@ import threading
 
 import pytest
 
+from detector import words
 from detector.errors import NotAChestXrayError
 from detector.schema import Correction
 from detector.ui import analyst as module
-from detector.ui import texts
 from detector.ui.analyst import Analyst
 from detector.ui.cases import Failure
 from detector.ui.sources import Source
@@ -143,7 +143,7 @@ def test_refused_correction_leaves_the_answer_as_it_was(make_case, monkeypatch):
     kept = analyst.answer("a")
     assert kept.analysis.logits is case.analysis.logits
     assert kept.suggested_correction is None
-    assert kept.warnings == ("The picture may be upside down.", texts.CORRECTION_REFUSED)
+    assert kept.warnings == ("The picture may be upside down.", words.CORRECTION_REFUSED)
 
 
 def test_again_replaces_the_answer_and_passes_the_options(calls):

@@ -6,9 +6,10 @@ import sys
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from detector import words
 from detector.errors import DecodingLimitError, ModelError, NotAChestXrayError, SampleNetworkError
 from detector.schema import ClassStability, Stability
-from detector.ui import cases, resources, samples, stability_check, texts
+from detector.ui import cases, resources, samples, stability_check
 from detector.ui.names import literal
 from tests.conftest import ROOT, encode, make_dicom
 
@@ -33,9 +34,9 @@ print("painted")
 
 
 @pytest.fixture
-def app(classifier, monkeypatch):
+def app(engine, monkeypatch):
     """The page with the network of the other tests, which waits for every image within the run."""
-    monkeypatch.setattr(resources, "load_classifier", lambda: classifier)
+    monkeypatch.setattr(resources, "load_classifier", lambda: engine)
     monkeypatch.setattr("detector.ui.reading._FIRST_WAIT", 60)
     return AppTest.from_file(APP, default_timeout=60)
 
@@ -51,7 +52,7 @@ def settled(app):
 
 
 def explain(app):
-    (control,) = (control for control in app.segmented_control if control.label == texts.EXPLAIN)
+    (control,) = (control for control in app.segmented_control if control.label == words.EXPLAIN)
     return control
 
 
@@ -59,7 +60,7 @@ def headings(app):
     return [element.value for element in app.header]
 
 
-def words(app):
+def said(app):
     return " ".join(element.value for element in (*app.markdown, *app.caption))
 
 
@@ -74,20 +75,20 @@ def test_example_is_analysed_without_a_click(app):
     app.run()
     assert not app.exception
     assert headings(app) == ["COVID-19 likely"]
-    assert any(caption.value == texts.EXAMPLES for caption in app.caption)
+    assert any(caption.value == words.EXAMPLES for caption in app.caption)
 
 
 def test_first_run_says_what_this_is_until_it_is_accepted(app):
     app.run()
-    assert texts.WELCOME_IS_NOT in words(app)
+    assert words.WELCOME_IS_NOT in said(app)
     app.button(key="accept").click().run()
-    assert texts.WELCOME_IS_NOT not in words(app)
-    assert texts.DISCLAIMER in words(app)
+    assert words.WELCOME_IS_NOT not in said(app)
+    assert words.DISCLAIMER in said(app)
 
 
-def test_nothing_but_a_new_image_runs_the_network(app, classifier):
+def test_nothing_but_a_new_image_runs_the_network(app, engine):
     settled(app)
-    passes = classifier.forward_passes
+    passes = engine.forward_passes
     app.segmented_control(key="operating_point").set_value("specific").run()
     app.slider(key="pre_test").set_value(40).run()
     app.segmented_control(key="mode").set_value("three-class").run()
@@ -96,7 +97,7 @@ def test_nothing_but_a_new_image_runs_the_network(app, classifier):
     app.slider(key="opacity").set_value(20).run()
     app.segmented_control(key="style").set_value("lines").run()
     for slider in app.slider:
-        if slider.label in {texts.LEVEL, texts.WINDOW}:
+        if slider.label in {words.LEVEL, words.WINDOW}:
             slider.set_value(60)
     app.run()
     app.button(key="next").click().run()
@@ -108,7 +109,7 @@ def test_nothing_but_a_new_image_runs_the_network(app, classifier):
     assert explain(app).value == "normal"
     app.segmented_control(key="order").set_value("urgency").run()
     assert not app.exception
-    assert classifier.forward_passes == passes
+    assert engine.forward_passes == passes
 
 
 def test_picture_that_cannot_be_decoded_again_keeps_its_answer(app, monkeypatch):
@@ -121,7 +122,7 @@ def test_picture_that_cannot_be_decoded_again_keeps_its_answer(app, monkeypatch)
     app.session_state["session"].analyst._shelf.keep(lambda _key: False)
     app.segmented_control(key="mode").set_value("three-class").run()
     assert not app.exception
-    assert [error.value for error in app.error] == [texts.PICTURE_GONE]
+    assert [error.value for error in app.error] == [words.PICTURE_GONE]
     assert headings(app) == ["COVID-19 likely"]
     monkeypatch.undo()
 
@@ -132,7 +133,7 @@ def test_next_and_previous_walk_through_the_list(app):
     app.button(key="next").click().run()
     app.button(key="next").click().run()
     assert app.button(key="next").disabled
-    assert texts.PLACE.format(place=3, total=3) in words(app)
+    assert words.PLACE.format(place=3, total=3) in said(app)
     assert any(literal("Composite: normal") in caption.value for caption in app.caption)
 
 
@@ -153,9 +154,9 @@ def test_uploads_of_three_formats_and_a_bad_one(app, composite, composite_pixels
         "**bad\\.png**: This is not a PNG, JPEG or DICOM file. Export the X-ray in one of these formats."
     ]
     table = app.dataframe[0].value
-    assert list(table[texts.COLUMN_NAME]) == [name for name, *_ in files]
-    assert list(table[texts.COLUMN_DECISION])[3] == texts.REFUSED
-    assert list(table[texts.COLUMN_WARNINGS])[4].startswith(texts.TWIN.format(number=1))
+    assert list(table[words.COLUMN_NAME]) == [name for name, *_ in files]
+    assert list(table[words.COLUMN_DECISION])[3] == words.REFUSED
+    assert list(table[words.COLUMN_WARNINGS])[4].startswith(words.TWIN.format(number=1))
 
 
 def test_single_bad_file_is_refused_with_its_cure(app):
@@ -164,7 +165,7 @@ def test_single_bad_file_is_refused_with_its_cure(app):
     settled(app)
     assert headings(app) == ["No answer"]
     assert "Export the X-ray" in app.error[0].value
-    assert not [button for button in app.button if button.label == texts.FORCE]
+    assert not [button for button in app.button if button.label == words.FORCE]
 
 
 def test_clearing_the_list_brings_the_examples_back(app, composite):
@@ -173,7 +174,7 @@ def test_clearing_the_list_brings_the_examples_back(app, composite):
     settled(app)
     app.button(key="clear").click()
     settled(app)
-    assert any(caption.value == texts.EXAMPLES for caption in app.caption)
+    assert any(caption.value == words.EXAMPLES for caption in app.caption)
 
 
 class RefusalError(NotAChestXrayError):
@@ -188,19 +189,19 @@ def gated(app, monkeypatch):
     correction = type("Correction", (), {"quarter_turns": 2, "inverted": False})()
     asked, real = [], cases.analyse
 
-    def gate(data, classifier, **options):
+    def gate(data, engine, **options):
         asked.append(options)
         if not options:
             refusal = RefusalError("x")
             refusal.suggested_correction = correction
             raise refusal
-        return real(data, classifier)
+        return real(data, engine)
 
     monkeypatch.setattr(cases, "analyse", gate)
     return app, asked, correction
 
 
-@pytest.mark.parametrize("label", [texts.FORCE, texts.CORRECT_TURN])
+@pytest.mark.parametrize("label", [words.FORCE, words.CORRECT_TURN])
 def test_gate_can_be_overridden_and_the_picture_turned(gated, composite, label):
     app, asked, correction = gated
     app.run()
@@ -210,7 +211,7 @@ def test_gate_can_be_overridden_and_the_picture_turned(gated, composite, label):
     (button,) = (button for button in app.button if button.label == label)
     button.click().run()
     assert not app.exception
-    assert asked[-1] == ({"force": True} if label == texts.FORCE else {"correction": correction})
+    assert asked[-1] == ({"force": True} if label == words.FORCE else {"correction": correction})
     assert headings(app) == ["COVID-19 likely"]
 
 
@@ -222,8 +223,8 @@ def test_stability_check_draws_whiskers_on_demand(app, monkeypatch):
     settled(app)
     app.button(key="stability").click().run()
     assert not app.exception
-    assert "2 mild changes" in words(app)
-    assert "29.0 percentage points" in words(app)
+    assert "2 mild changes" in said(app)
+    assert "29.0 percentage points" in said(app)
 
 
 def test_missing_network_is_said_with_its_cure(monkeypatch):
@@ -257,7 +258,7 @@ def test_samples_button_shows_what_it_fetched_with_its_licence(app, monkeypatch,
     assert any("CC BY 4\\.0" in caption.value for caption in app.caption)
     assert any("one\\.png" in caption.value for caption in app.caption)
     app.button(key="remove_samples").click().run()
-    assert any(caption.value == texts.EXAMPLES for caption in app.caption)
+    assert any(caption.value == words.EXAMPLES for caption in app.caption)
 
 
 def test_second_page_shows_what_the_files_hold_and_needs_no_network():
@@ -268,6 +269,6 @@ def test_second_page_shows_what_the_files_hold_and_needs_no_network():
 
     app = AppTest.from_function(second_page, default_timeout=60).run()
     assert not app.exception
-    assert texts.ORIGINAL_TITLE in [element.value for element in app.subheader]
+    assert words.ORIGINAL_TITLE in [element.value for element in app.subheader]
     assert len(app.table) == 1  # what the gate refuses
     assert len(app.dataframe) == 3  # the original beside ours, the sources, the candidates

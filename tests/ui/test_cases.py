@@ -5,12 +5,13 @@ import weakref
 import numpy as np
 import pytest
 
-from detector.card import DEFAULT_MODEL, MODELS, read_card
+from detector import words
+from detector.answers.evidence import FAINT_SENTENCE, OUTSIDE_NOTE, OUTSIDE_WARNING
 from detector.errors import EmptyFileError, NotAChestXrayError
-from detector.evidence import FAINT_SENTENCE, OUTSIDE_NOTE, OUTSIDE_WARNING
-from detector.sandbox import read_radiograph
+from detector.model.card import DEFAULT_MODEL, MODELS, read_card
+from detector.read.sandbox import read_radiograph
 from detector.schema import BINARY, THREE_CLASS, Correction
-from detector.ui import cases, texts
+from detector.ui import cases
 from detector.ui.cases import Case, Failure, all_warnings, evidence_sentence
 from detector.ui.cases import analysed as _analysed
 from detector.ui.greyscale import Greyscale, display_copy, shown
@@ -24,12 +25,12 @@ def card():
     return read_card(MODELS / f"{DEFAULT_MODEL}.json")
 
 
-def analysed(key, data, classifier, options=None):
-    return _analysed(key, data, classifier, options, shelf=Shelf(), read=lambda: data)
+def analysed(key, data, engine, options=None):
+    return _analysed(key, data, engine, options, shelf=Shelf(), read=lambda: data)
 
 
-def test_analysed_file_keeps_its_answer_and_lets_its_pixels_go(classifier, composite):
-    case = analysed("k", composite, classifier)
+def test_analysed_file_keeps_its_answer_and_lets_its_pixels_go(engine, composite):
+    case = analysed("k", composite, engine)
     assert isinstance(case, Case)
     assert case.image.shape == (512, 512)
     assert case.analysis.radiograph.pixels.shape == (512, 512)
@@ -37,8 +38,8 @@ def test_analysed_file_keeps_its_answer_and_lets_its_pixels_go(classifier, compo
     assert case.heatmap(case.cam(BINARY, "covid19")).shape == (512, 512)
 
 
-def test_bad_file_becomes_a_sentence(classifier):
-    failure = analysed("k", b"", classifier)
+def test_bad_file_becomes_a_sentence(engine):
+    failure = analysed("k", b"", engine)
     assert isinstance(failure, Failure)
     assert failure.message == "The file is empty. Export the image again and upload the new file."
     assert failure.code == "empty_file"
@@ -46,16 +47,16 @@ def test_bad_file_becomes_a_sentence(classifier):
     assert not failure.can_force
 
 
-def test_refused_picture_is_kept_to_be_looked_at(classifier, composite_pixels):
+def test_refused_picture_is_kept_to_be_looked_at(engine, composite_pixels):
     upside_down = encode(composite_pixels[::-1])
-    failure = analysed("k", upside_down, classifier)
+    failure = analysed("k", upside_down, engine)
     assert isinstance(failure, Failure)
     assert failure.can_force
     np.testing.assert_array_equal(shown(failure.picture.pixels, Greyscale()), composite_pixels[::-1])
     assert failure.thumbnail.startswith("data:image/jpeg;base64,")
 
 
-def test_refusal_does_not_hold_the_whole_picture(classifier, composite_pixels, monkeypatch):
+def test_refusal_does_not_hold_the_whole_picture(engine, composite_pixels, monkeypatch):
     decoded = []
 
     def analyse(data, *_args):
@@ -67,13 +68,13 @@ def test_refusal_does_not_hold_the_whole_picture(classifier, composite_pixels, m
             raise NotAChestXrayError from error
 
     monkeypatch.setattr(cases, "analyse", analyse)
-    failure = analysed("k", encode(composite_pixels), classifier)
+    failure = analysed("k", encode(composite_pixels), engine)
     assert isinstance(failure.error, NotAChestXrayError)
     assert decoded[0]() is None
 
 
-def test_file_that_cannot_be_read_has_no_picture(classifier):
-    failure = analysed("k", b"", classifier)
+def test_file_that_cannot_be_read_has_no_picture(engine):
+    failure = analysed("k", b"", engine)
     assert failure.picture is None
     assert failure.thumbnail is None
 
@@ -84,11 +85,11 @@ def test_unexpected_failure_becomes_a_sentence_without_a_traceback(composite):
 
     failure = analysed("k", composite, broken)
     assert isinstance(failure, Failure)
-    assert failure.message == texts.UNEXPECTED
+    assert failure.message == words.UNEXPECTED
     assert not failure.refused
 
 
-def test_options_reach_the_pipeline(monkeypatch, classifier):
+def test_options_reach_the_pipeline(monkeypatch, engine):
     asked = {}
 
     def stand_in(*_, **options):
@@ -96,7 +97,7 @@ def test_options_reach_the_pipeline(monkeypatch, classifier):
         raise EmptyFileError
 
     monkeypatch.setattr("detector.ui.cases.analyse", stand_in)
-    analysed("k", b"", classifier, {"force": True})
+    analysed("k", b"", engine, {"force": True})
     assert asked == {"force": True}
 
 
@@ -132,7 +133,7 @@ def test_map_with_next_to_no_evidence_says_so(make_case):
 
 def test_without_lung_fields_nothing_is_claimed(make_case):
     case = make_case(lungs=False)
-    assert evidence_sentence(case, BINARY, "covid19", full_scale=4) == texts.NOT_MEASURED
+    assert evidence_sentence(case, BINARY, "covid19", full_scale=4) == words.NOT_MEASURED
 
 
 @pytest.mark.parametrize(
@@ -177,8 +178,8 @@ def test_long_names_are_shortened_and_keep_their_ends():
     assert name.endswith(".dcm")
 
 
-def test_same_bytes_under_other_names_are_held_against_each_name(composite, classifier):
-    case = analysed("k", composite, classifier)
+def test_same_bytes_under_other_names_are_held_against_each_name(composite, engine):
+    case = analysed("k", composite, engine)
     assert case.under("a.png") is case
     first, second = case.under("a.dcm"), case.under("a.jpg")
     assert "named like DICOM" in first.warnings[-1]
@@ -187,9 +188,9 @@ def test_same_bytes_under_other_names_are_held_against_each_name(composite, clas
     assert not case.warnings
 
 
-def test_picture_that_was_let_go_is_decoded_again_as_the_reader_had_it_turned(composite, classifier):
+def test_picture_that_was_let_go_is_decoded_again_as_the_reader_had_it_turned(composite, engine):
     shelf, turned = Shelf(held=1), {"correction": Correction(quarter_turns=2, inverted=True), "force": True}
-    case = _analysed("k", composite, classifier, turned, shelf=shelf, read=lambda: composite)
+    case = _analysed("k", composite, engine, turned, shelf=shelf, read=lambda: composite)
     before = case.image.copy()
     shelf.put("another", before)
     np.testing.assert_array_equal(case.image, before)

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from detector.card import DEFAULT_MODEL, MODELS, read_card
 from detector.errors import EmptyFileError
+from detector.model.card import DEFAULT_MODEL, MODELS, read_card
 from detector.schema import BINARY, NOTICE, ClassStability, Stability
 from detector.ui.cases import Failure, analysed
 from detector.ui.exports import as_csv, as_json, case_page, case_png, list_pages, row_of
@@ -29,10 +29,10 @@ def card():
 
 
 @pytest.fixture(scope="module")
-def entry(classifier, composite_pixels, card):
+def entry(engine, composite_pixels, card):
     """A DICOM file that names a patient, in a file that does too."""
     data = make_dicom(composite_pixels, PatientName=PATIENT, PatientID="4711")
-    case = analysed("ab" * 32, data, classifier, shelf=Shelf(), read=lambda: data)
+    case = analysed("ab" * 32, data, engine, shelf=Shelf(), read=lambda: data)
     prediction = card.calibration.predict(BINARY, case.analysis.logits["binary"])
     return Entry(3, Source("id", f"{PATIENT}.dcm", lambda: data), case, prediction)
 

@@ -6,10 +6,10 @@ import re
 
 import pytest
 
-from detector.card import DEFAULT_MODEL, MODELS, read_card
+from detector import words
+from detector.model.card import DEFAULT_MODEL, MODELS, read_card
 from detector.schema import BINARY, THREE_CLASS, OperatingPoint, Prediction
 from detector.ui import judgement as page
-from detector.ui import texts
 from detector.ui.pretest import LikelihoodRatio, Ratios, post_test, read_ratios
 
 POINT = OperatingPoint("balanced", 0.3, 0.9, 0.8, "validation")
@@ -140,7 +140,7 @@ def test_indeterminate_answer_moves_nothing():
 
 def test_three_class_answer_has_no_ratio():
     three = Prediction(THREE_CLASS, {"normal": 0.2, "bacterial_pneumonia": 0.3, "covid19": 0.5}, "covid19")
-    assert page.judgement(three, 0.2)[0] == texts.POST_TEST_BINARY_ONLY
+    assert page.judgement(three, 0.2)[0] == words.POST_TEST_BINARY_ONLY
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,8 @@ import json
 import plotly.graph_objects as go
 import pytest
 
-from detector.ui import measured, texts
+from detector import words
+from detector.ui import measured
 
 
 def estimate(value, n=50, reason=None):
@@ -15,7 +16,7 @@ def estimate(value, n=50, reason=None):
 
 @pytest.fixture
 def folder(tmp_path):
-    original = {task: dict.fromkeys(("accuracy", "precision", "recall", "f1", "auc"), 0.5) for task in texts.TASKS}
+    original = {task: dict.fromkeys(("accuracy", "precision", "recall", "f1", "auc"), 0.5) for task in words.TASKS}
     (tmp_path / "original.json").write_text(json.dumps(original))
     metrics = {
         "overall": {"binary_accuracy": estimate(0.8), "binary_auroc": estimate(0.9)},
@@ -27,10 +28,10 @@ def folder(tmp_path):
 
 def test_original_stands_beside_ours(folder):
     table = measured.original_table(folder)
-    ours = dict(zip(table[texts.COLUMN_FIGURE], table[texts.COLUMN_OURS], strict=True))
+    ours = dict(zip(table[words.COLUMN_FIGURE], table[words.COLUMN_OURS], strict=True))
     assert ours["Binary: accuracy"] == "0.800 (0.700 to 0.900)"
-    assert ours["Binary: F1"] == texts.NOT_DEFINED
-    assert set(table[texts.COLUMN_ORIGINAL]) == {"0.500"}
+    assert ours["Binary: F1"] == words.NOT_DEFINED
+    assert set(table[words.COLUMN_ORIGINAL]) == {"0.500"}
 
 
 def test_figures_in_the_original_s_own_form_come_first(folder):
@@ -40,8 +41,8 @@ def test_figures_in_the_original_s_own_form_come_first(folder):
     (folder / "test").mkdir()
     (folder / "test" / "metrics.json").write_text(json.dumps(metrics))
     table = measured.original_table(folder)
-    assert table[texts.COLUMN_OURS][3] == "0.700 (0.600 to 0.800)"
-    assert table[texts.COLUMN_OURS_WEIGHTED][3] == "0.600 (0.500 to 0.700)"
+    assert table[words.COLUMN_OURS][3] == "0.700 (0.600 to 0.800)"
+    assert table[words.COLUMN_OURS_WEIGHTED][3] == "0.600 (0.500 to 0.700)"
 
 
 def test_original_s_binary_figures_fit_one_class_alone():
@@ -53,9 +54,9 @@ def test_original_s_binary_figures_fit_one_class_alone():
 
 def test_sources_have_a_line_each_and_undefined_figures_a_dash_with_its_reason(folder):
     table = measured.source_table(folder)
-    assert table[texts.COLUMN_SOURCE] == [texts.ALL_SOURCES, "nih"]
-    assert table[texts.COLUMN_IMAGES] == ["50", "50"]
-    assert table[texts.MEASURES["binary_auroc"]] == ["0.900 (0.800 to 1.000)", texts.NOT_DEFINED]
+    assert table[words.COLUMN_SOURCE] == [words.ALL_SOURCES, "nih"]
+    assert table[words.COLUMN_IMAGES] == ["50", "50"]
+    assert table[words.MEASURES["binary_auroc"]] == ["0.900 (0.800 to 1.000)", words.NOT_DEFINED]
     assert measured.reasons(folder) == ["nih: one class"]
 
 
@@ -92,12 +93,12 @@ def test_candidates_have_a_row_each_and_every_pair_a_column(folder):
     }
     (folder / "candidates.json").write_text(json.dumps({"protocol": {"batches": 300}, "candidates": entries}))
     table = measured.candidate_table(folder)
-    assert table[texts.COLUMN_CANDIDATE] == ["One", "Two"]
-    assert table[texts.CANDIDATE_MEASURES["binary_auroc"]] == ["0.900 (0.800 to 1.000)", "0.800 (0.700 to 0.900)"]
-    title = texts.CANDIDATE_LEFT_OUT.format(pair="p against q")
-    assert table[title] == ["0.600 (0.500 to 0.700)", texts.NOT_DEFINED]
-    own = texts.CANDIDATE_OWN_SOURCE.format(pair="p against q")
-    assert table[own] == ["0.500 (0.400 to 0.600)", texts.NOT_DEFINED]
+    assert table[words.COLUMN_CANDIDATE] == ["One", "Two"]
+    assert table[words.CANDIDATE_MEASURES["binary_auroc"]] == ["0.900 (0.800 to 1.000)", "0.800 (0.700 to 0.900)"]
+    title = words.CANDIDATE_LEFT_OUT.format(pair="p against q")
+    assert table[title] == ["0.600 (0.500 to 0.700)", words.NOT_DEFINED]
+    own = words.CANDIDATE_OWN_SOURCE.format(pair="p against q")
+    assert table[own] == ["0.500 (0.400 to 0.600)", words.NOT_DEFINED]
     assert measured.candidate_batches(folder) == 300
 
 
@@ -112,4 +113,4 @@ def test_empty_folder_has_nothing_to_show(tmp_path):
 
 def test_shipped_files_fill_both_tables():
     assert measured.original_table() is not None
-    assert measured.source_table()[texts.COLUMN_SOURCE][0] == texts.ALL_SOURCES
+    assert measured.source_table()[words.COLUMN_SOURCE][0] == words.ALL_SOURCES

@@ -46,15 +46,15 @@ def test_picture_keeps_a_small_copy_and_its_key():
     assert picture.thumbnail.startswith("data:image/jpeg;base64,")
 
 
-def test_session_of_many_files_holds_few_copies_and_a_forgotten_one_none(composite_pixels, classifier):
+def test_session_of_many_files_holds_few_copies_and_a_forgotten_one_none(composite_pixels, engine):
     analyst = Analyst()
     files = [encode(np.roll(composite_pixels, shift, axis=1)) for shift in range(20)]
     sources = [Source(str(i), f"{i}.png", lambda data=data: data) for i, data in enumerate(files)]
-    analyst.ask(sources, classifier)
+    analyst.ask(sources, engine)
     assert isinstance(analyst.wait_for("19", 120), Case)
     assert len(analyst._shelf) == 8
     assert analyst.answer("0").image.shape == (512, 512)
-    analyst.ask(sources[:1], classifier)
+    analyst.ask(sources[:1], engine)
     assert len(analyst._shelf) == 1
     analyst.forget()
     assert len(analyst._shelf) == 0

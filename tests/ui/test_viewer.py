@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from detector import overlay
+from detector.answers import overlay
 from detector.schema import BINARY, THREE_CLASS, OperatingPoint, Prediction
 from detector.ui.bars import indeterminate_band, probability_alt, probability_chart
 from detector.ui.viewer import LINES, MapLook, View, comparison_figure, evidence_layer, painted

@@ -2,10 +2,10 @@
 
 import pytest
 
-from detector.card import DEFAULT_MODEL, MODELS, read_card
+from detector import words
 from detector.errors import EmptyFileError
+from detector.model.card import DEFAULT_MODEL, MODELS, read_card
 from detector.schema import BINARY
-from detector.ui import texts
 from detector.ui.cases import Failure
 from detector.ui.session import Choices
 from detector.ui.sources import Source
@@ -85,11 +85,11 @@ def test_every_file_has_a_line_that_says_how_it_stands(entries):
 
 def test_table_holds_reasons_and_warnings(entries):
     table = _table(entries)
-    assert table[texts.COLUMN_WARNINGS][1] == EmptyFileError.user_message
-    assert table[texts.COLUMN_WARNINGS][4] == "dark"
-    assert table[texts.COLUMN_PROBABILITY][5] is None
-    assert table[texts.COLUMN_PROBABILITY][6] > 99
-    assert table[texts.COLUMN_IMAGE][0].startswith("data:image/jpeg")
+    assert table[words.COLUMN_WARNINGS][1] == EmptyFileError.user_message
+    assert table[words.COLUMN_WARNINGS][4] == "dark"
+    assert table[words.COLUMN_PROBABILITY][5] is None
+    assert table[words.COLUMN_PROBABILITY][6] > 99
+    assert table[words.COLUMN_IMAGE][0].startswith("data:image/jpeg")
 
 
 def test_same_file_twice_is_recognised(make_case, card):
@@ -97,7 +97,7 @@ def test_same_file_twice_is_recognised(make_case, card):
     sources = [Source(name, name, bytes) for name in ("a", "b")]
     first, second = entries_of(sources, Answered({"a": case, "b": case}), CHOICES, card)
     assert (first.twin, second.twin) == (None, 1)
-    assert _table([first, second])[texts.COLUMN_WARNINGS] == ["", "The same picture as number 1."]
+    assert _table([first, second])[words.COLUMN_WARNINGS] == ["", "The same picture as number 1."]
 
 
 def test_cancelled_file_says_so(card):
@@ -110,4 +110,4 @@ def test_cancelled_file_says_so(card):
     [(None, ""), (0.2, ", about 1 s left"), (75, ", about 75 s left"), (200, ", about 3 min left")],
 )
 def test_time_left_in_words(seconds, words):
-    assert texts.time_left(seconds) == words
+    assert words.time_left(seconds) == words

@@ -1,0 +1,152 @@
+"""How far an answer and its map move when the picture changes no more than another exposure would have changed it.
+
+Everything behind the decoding is perturbed: the picture is shifted, turned, exposed otherwise or made noisy, and passes
+preprocessing and network anew. A range that is wide, or maps that don't agree, say that the answer hangs on a trifle.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from detector.answers import overlay
+from detector.answers.evidence import rank_correlation
+from detector.model.gradcam import evidence_maps
+from detector.schema import TASKS, ClassStability, Stability
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from detector.model.engine import Engine
+    from detector.schema import Geometry, NetworkOutput, Radiograph
+
+_LONGER_SIDE = 448  # twice the grid that every picture passes through: more pixels cost time and change nothing
+_SEED = 20261123
+_STEP = 4  # every fourth row and column of the maps is compared: they are smooth, from cells of a hundred pixels
+
+
+@dataclass(frozen=True)
+class Perturbation:
+    """A mild change of a picture.
+
+    Attributes:
+        words: what it is, for a reader.
+        right: shift, as a share of the width.
+        down: shift, as a share of the height.
+        degrees: turn about the centre, counter-clockwise.
+        gamma: exponent of the grey values.
+        gain: factor of the grey values; what exceeds 1 is lost, as in an overexposed picture.
+        offset: added to the grey values; what falls below 0 is lost.
+        noise: standard deviation of Gaussian noise, where black to white is 1.
+    """
+
+    words: str
+    right: float = 0.0
+    down: float = 0.0
+    degrees: float = 0.0
+    gamma: float = 1.0
+    gain: float = 1.0
+    offset: float = 0.0
+    noise: float = 0.0
+
+    def matrix(self, rows: int, columns: int) -> np.ndarray:
+        """The (2, 3) affine map from points (x, y) of the picture to those of the perturbed one, in pixels."""
+        matrix = cv2.getRotationMatrix2D(((columns - 1) / 2, (rows - 1) / 2), self.degrees, 1.0)
+        matrix[:, 2] += self.right * columns, self.down * rows
+        return matrix
+
+    def __call__(self, pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Perturb (rows, columns) float32 in [0, 1]; what comes in at an edge repeats it."""
+        size = pixels.shape[::-1]
+        moved = cv2.warpAffine(pixels, self.matrix(*pixels.shape), size, borderMode=cv2.BORDER_REPLICATE)
+        exposed = np.clip(self.gain * moved**self.gamma + self.offset, 0, 1)
+        noise = rng.normal(scale=self.noise, size=pixels.shape) if self.noise else 0.0
+        return np.clip(exposed + noise, 0, 1).astype(np.float32)
+
+
+#: As many as one batch holds. Positioning differs by more between two pictures of a patient.
+PERTURBATIONS = (
+    Perturbation("shifted left and up", right=-0.02, down=-0.02),
+    Perturbation("shifted right and down", right=0.02, down=0.02),
+    Perturbation("turned left", degrees=3),
+    Perturbation("turned right", degrees=-3),
+    Perturbation("brighter", gamma=0.8, gain=1.1),
+    Perturbation("darker", gamma=1.2, gain=1.05, offset=-0.05),
+    Perturbation("noisy", noise=0.03),
+    Perturbation("turned, darker and noisy", degrees=2, gamma=1.2, noise=0.02),
+)
+
+
+def measure_stability(
+    radiograph: Radiograph, engine: Engine, *, perturbations: Sequence[Perturbation] = PERTURBATIONS
+) -> Stability:
+    """Analyse eight perturbed copies of a picture in one batch.
+
+    The noise has a fixed seed: the same picture gives the same result.
+
+    Args:
+        radiograph: as `detector.read.image_io` decoded it, corrected where it was.
+        engine: the network. It runs once on the picture itself and once on the batch.
+        perturbations: what to do to the picture.
+
+    Raises:
+        NonFiniteError: if the network gives no number.
+    """
+    pixels, rng = _working_copy(radiograph.pixels), np.random.default_rng(_SEED)
+    prepared = [engine.prepare(copy) for copy in (pixels, *(perturb(pixels, rng) for perturb in perturbations))]
+    outputs = [engine(prepared[0]), *engine.run_batch(np.stack([p.pixels for p in prepared[1:]]))]
+    still = Perturbation("unchanged")
+    maps = [
+        _maps_in_one_frame(output, engine, given.geometry, perturbation.matrix(*pixels.shape))
+        for output, given, perturbation in zip(outputs, prepared, (still, *perturbations), strict=True)
+    ]
+    return Stability(_by_class(outputs, maps, engine), tuple(p.words for p in perturbations))
+
+
+def _working_copy(pixels: np.ndarray) -> np.ndarray:
+    rows, columns = overlay.display_size(*pixels.shape, longer_side=_LONGER_SIDE)
+    if (rows, columns) == pixels.shape:
+        return pixels
+    return cv2.resize(pixels, (columns, rows), interpolation=cv2.INTER_AREA)
+
+
+def _maps_in_one_frame(output: NetworkOutput, engine: Engine, geometry: Geometry, matrix: np.ndarray) -> np.ndarray:
+    """Every class's map of every task on the unperturbed picture's grid, (maps, H, W); NaN outside the box."""
+    maps = np.concatenate(list(evidence_maps(output.features, engine.kernels).values()))
+    size = (geometry.columns, geometry.rows)
+
+    def back(cam: np.ndarray) -> np.ndarray:
+        heatmap = overlay.to_heatmap(cam, geometry)
+        return cv2.warpAffine(heatmap, matrix, size, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)[::_STEP, ::_STEP]
+
+    seen = back(np.ones_like(maps[0])) > 0.999  # less is mixed with the zeros around the box
+    return np.where(seen, [back(cam) for cam in maps], np.nan)
+
+
+def _by_class(
+    outputs: Sequence[NetworkOutput], maps: Sequence[np.ndarray], engine: Engine
+) -> dict[str, dict[str, ClassStability]]:
+    found: dict[str, dict[str, ClassStability]] = {}
+    index = 0
+    for task in TASKS:
+        logits = np.stack([output.logits[task.name] for output in outputs])
+        probabilities = engine.card.calibration.probabilities(task, logits)
+        found[task.name] = {}
+        for k, name in enumerate(task.classes):
+            agreement = _agreement([m[index] for m in maps])
+            low, high = float(probabilities[:, k].min()), float(probabilities[:, k].max())
+            found[task.name][name] = ClassStability(low, high, agreement)
+            index += 1
+    return found
+
+
+def _agreement(maps: Sequence[np.ndarray]) -> float | None:
+    """Median rank correlation of the later maps with the first, where both saw the picture."""
+    correlations = []
+    for other in maps[1:]:
+        both = np.isfinite(maps[0]) & np.isfinite(other)
+        correlations.append(rank_correlation(maps[0][both], other[both]) if both.any() else None)
+    return None if None in correlations or not correlations else float(np.median(correlations))

@@ -1,0 +1,1 @@
+"""Radiograph -> logits and evidence maps."""

@@ -1,0 +1,272 @@
+"""Is this one frontal chest X-ray, and is it good enough?
+
+Before the network, `check_image` refuses what can't be read at all and names what makes an answer less trustworthy.
+After it, `check_features` asks a linear classifier on what the network saw: the features of its last layer, the
+statistics of earlier ones, and the shape of the lung fields. It knows frontal views, turned and inverted ones, side
+views, CT slices and everything else; near cases are where such gates fail (Cao et al. 2020, arXiv:2001.05214), so they
+have classes of their own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
+
+import cv2
+import numpy as np
+
+from detector.errors import (
+    InvertedError,
+    ModelError,
+    NoContrastError,
+    NotAChestXrayError,
+    SideViewError,
+    SliceError,
+    TurnedError,
+)
+from detector.schema import Correction, in_unit_range
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from detector.schema import Geometry, NetworkInput, NetworkOutput, Radiograph
+
+GATE_MODEL = "gate"
+
+FRONTAL, UPSIDE_DOWN, TURNED_LEFT, TURNED_RIGHT, INVERTED = (
+    "frontal", "upside_down", "turned_left", "turned_right", "inverted",
+)  # fmt: skip
+SIDE_VIEW, SLICE, OTHER = "side_view", "slice", "other"
+VIEWS = (FRONTAL, UPSIDE_DOWN, TURNED_LEFT, TURNED_RIGHT, INVERTED, SIDE_VIEW, SLICE, OTHER)
+
+#: What would make a picture upright and bone white again.
+CORRECTIONS: dict[str, Correction] = {
+    UPSIDE_DOWN: Correction(quarter_turns=2),
+    TURNED_LEFT: Correction(quarter_turns=3),
+    TURNED_RIGHT: Correction(quarter_turns=1),
+    INVERTED: Correction(inverted=True),
+}
+_ERRORS: dict[str, type[NotAChestXrayError]] = {
+    UPSIDE_DOWN: TurnedError,
+    TURNED_LEFT: TurnedError,
+    TURNED_RIGHT: TurnedError,
+    INVERTED: InvertedError,
+    SIDE_VIEW: SideViewError,
+    SLICE: SliceError,
+}
+
+_SIDE_VIEWS = frozenset({"LL", "RL", "LATERAL"})  # (0018,5101), PS3.3 C.8.11.5
+_SATURATED = 1 / 255  # within one 8-bit step of an end of the range
+_SATURATED_SHARE = 0.5  # of all pixels: half a picture at one end shows no lung
+_LEAST_CONTRAST = 0.02  # between the 2nd and 98th percentile: five of 255 grey levels
+_LOW_CONTRAST = 0.12  # thirty grey levels; radiographs in use have more than a hundred
+_LARGEST_ASPECT = 1.6  # of the longer to the shorter side; a chest film is 43 x 35 cm at most (1.23)
+_SMALLEST_SIDE = 224  # the size of the training pictures
+_FIELD_CELLS = 8  # cells along a side that the lungs' shape is told in
+_CUT_OFF = 0.25  # of an edge of the picture that is lung: the film ends inside the chest
+_EDGE = 2  # pixels of the picture's working grid of 224 within which a lung touches an edge
+
+
+@dataclass(frozen=True, eq=False)
+class Gate:
+    """A fitted gate; see `detector.training.fit.gate`.
+
+    Attributes:
+        mean: (F,) of the features, taken off them.
+        scale: (F,) that they are divided by.
+        kernel: (F, 8) from features to the logits of `VIEWS`.
+        bias: (8,).
+        child_kernel: (F,) from features to the log-odds of a child.
+        child_bias: of these log-odds.
+        refuse_below: log-odds of a frontal view under which a picture is refused.
+        warn_below: log-odds under which it is answered with a warning.
+    """
+
+    mean: np.ndarray
+    scale: np.ndarray
+    kernel: np.ndarray
+    bias: np.ndarray
+    child_kernel: np.ndarray
+    child_bias: float
+    refuse_below: float
+    warn_below: float
+
+    def logits(self, features: np.ndarray) -> np.ndarray:
+        """Logits of `VIEWS` (..., 8) of features (..., F)."""
+        return self._standardised(features) @ self.kernel + self.bias
+
+    def frontal_log_odds(self, features: np.ndarray) -> np.ndarray:
+        """Log-odds (...) that features (..., F) are those of a frontal view."""
+        logits = self.logits(features)
+        return logits[..., 0] - np.logaddexp.reduce(logits[..., 1:], axis=-1)
+
+    def child_log_odds(self, features: np.ndarray) -> np.ndarray:
+        """Log-odds (...) that features (..., F) are those of a child."""
+        return self._standardised(features) @ self.child_kernel + self.child_bias
+
+    def _standardised(self, features: np.ndarray) -> np.ndarray:
+        return np.clip((features - self.mean) / self.scale, -_FAR, _FAR)
+
+
+@dataclass(frozen=True)
+class GateFinding:
+    """What the gate says of a picture that it lets pass.
+
+    Attributes:
+        warnings: as sentences.
+        suggested_correction: what would make it upright and bone white, where it seems not to be.
+    """
+
+    warnings: tuple[str, ...] = ()
+    suggested_correction: Correction | None = None
+
+
+def load_gate(folder: Path, entry: Mapping[str, Any]) -> Gate | None:
+    """Load ``<folder>/gate.npz`` as the card's entry describes it; None where the card knows no gate.
+
+    Raises:
+        ModelError: if the file is missing, damaged or another one.
+    """
+    if not entry:
+        return None
+    path = folder / f"{GATE_MODEL}.npz"
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"The gate {path} cannot be read: {error}.") from error
+    found = hashlib.sha256(data).hexdigest()
+    if found != entry.get("sha256"):
+        raise ModelError(f"{path} is not the gate of the card: SHA-256 {found}, expected {entry.get('sha256')}.")
+    try:
+        with np.load(BytesIO(data), allow_pickle=False) as saved:
+            arrays = {name: saved[name] for name in ("mean", "scale", "kernel", "bias", "child_kernel")}
+            child_bias = float(saved["child_bias"])
+        thresholds = {name: float(entry[name]) for name in ("refuse_below", "warn_below")}
+    except (KeyError, TypeError, ValueError, EOFError, BadZipFile) as error:
+        raise ModelError(f"The gate {path} or its entry in the card lacks or misnames something: {error}.") from error
+    return Gate(**arrays, child_bias=child_bias, **thresholds)
+
+
+def gate_features(network_input: NetworkInput, output: NetworkOutput) -> np.ndarray:
+    """What the gate judges by: (F,) float32.
+
+    The last layer's average, the earlier layers' statistics, the lungs on a grid of 8 x 8, and where in the picture
+    the network looked.
+    """
+    field = network_input.lung_field.astype(np.float32)
+    cells = cv2.resize(field, (_FIELD_CELLS, _FIELD_CELLS), interpolation=cv2.INTER_AREA)
+    g = network_input.geometry
+    place = np.array([g.top / g.rows, g.left / g.columns, g.height / g.rows, g.width / g.columns], np.float32)
+    return np.concatenate([output.pooled_features, output.texture, cells.ravel(), place]).astype(np.float32)
+
+
+def correct(radiograph: Radiograph, correction: Correction) -> Radiograph:
+    """Turn and invert a picture as the reader asks; its hashes stay those of the file as it came."""
+    if not (correction.quarter_turns % 4 or correction.inverted):
+        return radiograph
+    turned = np.rot90(radiograph.grey, correction.quarter_turns)
+    white = np.uint8(255) if turned.dtype == np.uint8 else np.float32(1)
+    grey = np.ascontiguousarray(white - turned if correction.inverted else turned)
+    said = [_TURNED] * bool(correction.quarter_turns % 4) + [_INVERTED] * correction.inverted
+    return replace(radiograph, grey=grey, warnings=(*radiograph.warnings, *said))
+
+
+def check_features(features: np.ndarray, gate: Gate) -> GateFinding:
+    """Judge a picture by what the network saw in it.
+
+    Args:
+        features: (F,) from `gate_features`.
+        gate: fitted.
+
+    Raises:
+        NotAChestXrayError: one of its children where the gate knows what the picture is instead.
+    """
+    log_odds = float(gate.frontal_log_odds(features))
+    if not log_odds >= gate.warn_below:  # so that NaN is refused
+        likeliest = VIEWS[1 + int(np.argmax(gate.logits(features)[1:]))]
+        correction = CORRECTIONS.get(likeliest)
+        if not log_odds >= gate.refuse_below:
+            error = _ERRORS.get(likeliest, NotAChestXrayError)
+            raise error(f"Log-odds of a frontal view {log_odds:.2f}; {likeliest}.", suggested_correction=correction)
+        return GateFinding((_UNUSUAL.get(likeliest, _UNUSUAL[OTHER]), *_child(features, gate)), correction)
+    return GateFinding(_child(features, gate))
+
+
+def check_lungs(lung_field: np.ndarray, geometry: Geometry) -> tuple[str, ...]:
+    """Warn where lungs are missing or cut off by the film's edge.
+
+    Args:
+        lung_field: (size, size) bool on the network's input.
+        geometry: of that input.
+    """
+    if not lung_field.any():
+        return (_NO_LUNGS,)
+    edges = {
+        "top": (geometry.top, lung_field[0]),
+        "left": (geometry.left, lung_field[:, 0]),
+        "bottom": (geometry.rows - geometry.top - geometry.height, lung_field[-1]),
+        "right": (geometry.columns - geometry.left - geometry.width, lung_field[:, -1]),
+    }
+    near = _EDGE / 224 * max(geometry.rows, geometry.columns)
+    cut = [name for name, (distance, line) in edges.items() if distance <= near and line.mean() > _CUT_OFF]
+    return tuple(f"The {name} edge of the picture seems to cut off a lung." for name in cut)
+
+
+_FAR = 8.0  # standard deviations: a feature may not shout louder than that, whatever the picture
+_TURNED = "The picture was turned on request."
+_INVERTED = "Black and white were exchanged on request."
+_NO_LUNGS = "No lungs were found in the picture."
+_CHILD = "This looks like a child's chest. The network knows children of one to five from one hospital only."
+_UNUSUAL = {
+    UPSIDE_DOWN: "The picture may be upside down.",
+    TURNED_LEFT: "The picture may lie on its side.",
+    TURNED_RIGHT: "The picture may lie on its side.",
+    INVERTED: "Black and white may be exchanged.",
+    SIDE_VIEW: "This may not be a frontal view.",
+    SLICE: "This may be no plain X-ray.",
+    OTHER: "The picture differs from the chest X-rays that the network has learnt from.",
+}
+
+
+def check_image(radiograph: Radiograph) -> tuple[str, ...]:
+    """Check the pixels of a decoded image.
+
+    Returns:
+        Warnings, as sentences; empty if nothing stands out.
+
+    Raises:
+        SideViewError: if the file itself says that it is one.
+        NoContrastError: if the picture is blank but for a few pixels.
+    """
+    if radiograph.view_position in _SIDE_VIEWS:
+        raise SideViewError(f"(0018,5101) View Position is {radiograph.view_position!r}.")
+    sides = radiograph.rows, radiograph.columns
+    stored = radiograph.grey[:: _step(sides[0]), :: _step(sides[1])]
+    low, high = np.percentile(stored, [2, 98]) / (255 if stored.dtype == np.uint8 else 1)  # 8 bits are sorted faster
+    sample = in_unit_range(stored)
+    if high - low < _LEAST_CONTRAST:
+        raise NoContrastError(f"The pixels' 2nd and 98th percentile are {low:.3f} and {high:.3f}.")
+    warnings = []
+    if high - low < _LOW_CONTRAST:
+        warnings.append("The picture has very little contrast.")
+    if np.count_nonzero(sample <= _SATURATED) > _SATURATED_SHARE * sample.size:
+        warnings.append("More than half of the picture is black.")
+    if np.count_nonzero(sample >= 1 - _SATURATED) > _SATURATED_SHARE * sample.size:
+        warnings.append("More than half of the picture is white.")
+    if max(sides) > _LARGEST_ASPECT * min(sides):
+        warnings.append("The picture is unusually long for a frontal chest X-ray; part of a chest may be missing.")
+    if min(sides) < _SMALLEST_SIDE:
+        warnings.append("The picture is smaller than those that the network has learnt from (224 pixels).")
+    return tuple(warnings)
+
+
+def _step(side: int) -> int:
+    return max(1, side // 256)  # of 65,000 pixels shares are right to a percent, and twenty times as fast
+
+
+def _child(features: np.ndarray, gate: Gate) -> tuple[str, ...]:
+    return (_CHILD,) if gate.child_log_odds(features) > 0 else ()

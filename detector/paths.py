@@ -1,0 +1,9 @@
+"""Where the files lie that come with the program: beside the package in a checkout, inside it when installed."""
+
+from pathlib import Path
+
+_PACKAGE = Path(__file__).resolve().parent
+_HOME = _PACKAGE if (_PACKAGE / "models").is_dir() else _PACKAGE.parent
+
+MODELS = _HOME / "models"
+ASSETS = _HOME / "assets"

@@ -1,0 +1,1 @@
+"""An answer as a row, a table, a page or a picture."""

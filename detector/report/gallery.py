@@ -1,0 +1,191 @@
+"""One page to step through an explained run: X-ray beside overlay, probabilities, warnings, provenance.
+
+``gallery.html`` needs nothing but itself (or, in a large run, the pictures in its folder): no server, no address, no
+script but its own, which its content security policy names by hash. Everything that comes from files travels as JSON
+and is put on the page as text.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import re
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import cv2
+import numpy as np
+
+from detector.answers import overlay
+from detector.report.rows import printable
+from detector.run.results import GALLERY, OVERLAY_ENDING, XRAY_ENDING, XRAY_SIDE, encode_jpeg, write_whole
+from detector.schema import (
+    BACTERIAL_PNEUMONIA,
+    COVID19,
+    INDETERMINATE,
+    NORMAL,
+    NOT_COVID19,
+    NOTICE,
+    task_by_mode,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from detector.model.card import ModelCard
+
+#: Images whose pictures are embedded: 768 pixels and about 180 KB each, 35 MB in all, which a phone still opens.
+#: A larger run embeds its thumbnails and links to the pictures beside it.
+EMBEDDED = 200
+
+_TEMPLATE = Path(__file__).with_suffix(".html")
+_CLASSES = {
+    COVID19: "COVID-19",
+    NOT_COVID19: "Not COVID-19",
+    NORMAL: "Normal",
+    BACTERIAL_PNEUMONIA: "Bacterial pneumonia",
+}
+_DECISIONS = {
+    COVID19: "COVID-19 likely",
+    NOT_COVID19: "COVID-19 unlikely",
+    NORMAL: "Normal likely",
+    BACTERIAL_PNEUMONIA: "Bacterial pneumonia likely",
+    INDETERMINATE: "Indeterminate",
+}
+_LUNGS = "{share:.0%} of the evidence for {name} lies in the lungs, which are {area:.0%} of the picture."
+_NO_EVIDENCE = "The network found nothing that speaks for {name}."
+
+
+def write_gallery(folder: Path, rows: Sequence[Mapping[str, Any]], card: ModelCard) -> Path:
+    """Write ``gallery.html`` over an explained run.
+
+    Args:
+        folder: the run's results; its pictures lie there.
+        rows: what to show, of one mode, see `detector.report.rows`. Rows without an answer are listed with
+            their reason.
+        card: of the network that answered.
+
+    Returns:
+        Path of the page.
+
+    Raises:
+        OutputError: if it can't be written.
+    """
+    linked = sum(row["status"] == "ok" for row in rows) > EMBEDDED
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # reading and scaling pictures lets other threads run
+        items = list(pool.map(lambda row: _item(folder, row, linked=linked), rows))
+    write_whole(folder / GALLERY, [gallery_page(items, _about(rows, card, linked=linked)).encode()])
+    return folder / GALLERY
+
+
+def gallery_page(items: Sequence[Mapping[str, Any]], about: Mapping[str, Any]) -> str:
+    """Put the data into the page, and the hashes of its script and style into its policy."""
+    template = _TEMPLATE.read_text(encoding="utf-8")
+    for kind in ("script", "style"):
+        content = re.search(rf"<{kind}>(.*?)</{kind}>", template, re.DOTALL)[1]
+        digest = base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
+        template = template.replace(f"'{kind}-hash'", f"'sha256-{digest}'")
+    return template.replace("{data}", _script_safe({"about": about, "items": items}))
+
+
+def _script_safe(value: Any) -> str:
+    """JSON that ends no script element, whatever stands in it."""
+    return json.dumps(value, separators=(",", ":")).replace("<", "\\u003c").replace(">", "\\u003e")
+
+
+def _about(rows: Sequence[Mapping[str, Any]], card: ModelCard, *, linked: bool) -> dict[str, Any]:
+    first = next((row for row in rows if row["status"] == "ok"), None)
+    task = task_by_mode(first["mode"]) if first else None
+    point = first["operating_point"] if first else None
+    return {
+        "notice": NOTICE,
+        "model": f"{card.name} {card.version}, SHA-256 {card.sha256[:16]}…",
+        "limits": list(card.limits),
+        "question": " / ".join(_CLASSES[name] for name in task.classes) if task else "",
+        "point": f"operating point {point['name']}" if point else "",
+        "scale": card.saliency_scale[task.name] if task else None,
+        "linked": linked,
+    }
+
+
+def _item(folder: Path, row: Mapping[str, Any], *, linked: bool) -> dict[str, Any]:
+    """What the page shows of one row."""
+    path = Path(row["path"])
+    common = {
+        "name": printable(path.name),
+        "path": printable(row["path"]),
+        "facts": _facts(row),
+        "warnings": row["warnings"],
+    }
+    if row["status"] != "ok":
+        return {**common, "status": row["status"], "code": row["code"], "title": row["reason"]}
+    saliency, target = row["saliency"], _CLASSES[row["saliency"]["target_class"]]
+    point = row["operating_point"]
+    return {
+        **common,
+        **_pictures(folder, saliency["overlay"], linked=linked),
+        "status": "ok",
+        "decision": row["decision"],
+        "title": _DECISIONS[row["decision"]],
+        "covid": row["probabilities"][COVID19],
+        "bars": [[name, _CLASSES[name], value] for name, value in row["probabilities"].items()],
+        "threshold": point["threshold"] if point else None,
+        "target": target,
+        "lungs": _lung_sentence(saliency, target),
+    }
+
+
+def _lung_sentence(saliency: Mapping[str, Any], target: str) -> str:
+    share, area = saliency["in_lung_fraction"], saliency["lung_area_fraction"]
+    if area is None:
+        return ""
+    return _NO_EVIDENCE.format(name=target) if share is None else _LUNGS.format(share=share, name=target, area=area)
+
+
+def _facts(row: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Provenance, as pairs of a term and its text."""
+    given, versions = row["input"], row["versions"]
+    size = f", {given['rows']} × {given['columns']} pixels" if given["rows"] else ""
+    facts = [
+        ("Format", f"{given['format']}{size}" if given["format"] else None),
+        ("SHA-256", given["sha256"]),
+        ("Network", f"{row['model']['name']} {row['model']['version']}, {row['model']['sha256'][:16]}…"),
+        ("Versions", ", ".join(f"{name} {version}" for name, version in versions.items() if version)),
+        ("Analysed", row["analysed_at"]),
+    ]
+    return [(term, text) for term, text in facts if text]
+
+
+def _pictures(folder: Path, overlay_path: str | None, *, linked: bool) -> dict[str, str | None]:
+    """Addresses of thumbnail, X-ray and overlay; none where the files are no longer there."""
+    stem = Path(overlay_path or "").name.removesuffix(OVERLAY_ENDING)
+    names = stem + XRAY_ENDING, stem + OVERLAY_ENDING
+    try:
+        xray, coloured = ((folder / name).read_bytes() for name in names)
+        thumbnail = _thumbnail(xray)
+        if linked:
+            sources = [quote(os.fsencode(name)) for name in names]
+        else:
+            sources = [_data_address(xray), _data_address(_shrunk(coloured))]
+    except (OSError, cv2.error):
+        return {"thumbnail": None, "xray": None, "overlay": None}
+    return {"thumbnail": thumbnail, "xray": sources[0], "overlay": sources[1]}
+
+
+def _thumbnail(xray: bytes) -> str:
+    """An eighth of the X-ray's size: 96 pixels; the decoder makes it without the whole."""
+    small = cv2.imdecode(np.frombuffer(xray, np.uint8), cv2.IMREAD_REDUCED_GRAYSCALE_8)
+    return _data_address(encode_jpeg(small))
+
+
+def _shrunk(png: bytes) -> bytes:
+    image = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_COLOR)
+    return encode_jpeg(overlay.shrink(image, longer_side=XRAY_SIDE))
+
+
+def _data_address(jpeg: bytes) -> str:
+    return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode()

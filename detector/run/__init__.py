@@ -1,0 +1,1 @@
+"""Many images: workers, results, resuming."""

@@ -1,0 +1,1 @@
+"""Intervals, the bootstrap and figures of merit: NumPy and SciPy alone."""

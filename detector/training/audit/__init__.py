@@ -1,0 +1,1 @@
+"""What a figure is worth: contenders that see no lung, maps, candidates."""

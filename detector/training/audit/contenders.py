@@ -1,0 +1,377 @@
+"""The audit: how near do baselines that see no lung come to the network, on every split?
+
+Where one comes within 0.05 of the network's area under the ROC curve, the split proves nothing, whatever the score.
+Any contender can be added as a fit (see `detector.training.audit.baselines`), a network's training on blacked-out
+lungs too:
+
+    fits = {**standard_baselines(images, classifier.prepare), "another": network_fit(train, read)}
+
+Networks are trained for it where `detector.training.audit.leave_out.Trainings` are handed over.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+
+from detector.errors import ManifestError, OutputError
+from detector.model.calibration import probabilities_of
+from detector.schema import BINARY, COVID19, THREE_CLASS
+from detector.statistics import weighted
+from detector.statistics.bootstrap import Measure, Resampling
+from detector.training.audit.baselines import Scores, standard_baselines
+from detector.training.data.manifest import read_image, read_manifest
+from detector.training.fit.lung_focus import misleading_surroundings
+from detector.training.measure.evaluate import make_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    import keras
+
+    from detector.model.engine import Engine
+    from detector.schema import NetworkInput
+    from detector.training.audit.baselines import Fit, Predictor
+    from detector.training.audit.leave_out import Trainings
+    from detector.training.data.manifest import Example
+
+_LOG = logging.getLogger(__name__)
+
+#: Names of contenders that need a network; the first is trained, the others are the shipped one on what it never saw.
+LUNGS_BLACKED_OUT = "lungs_blacked_out"
+SHIPPED_ON_BLACKED_OUT = "shipped_network_on_blacked_out_lungs"
+SHIPPED_IN_MISLEADING_SURROUNDINGS = "shipped_network_in_misleading_surroundings"
+SHIPPED = "shipped_network"
+
+_WORDS = {
+    "source_and_age": "Source and age alone, without a picture",
+    "spectrum": "The finest frequencies of the file alone",
+    "border": "A border of 10 pixels of the file alone",
+    "spectrum_of_the_input": "The finest frequencies of what the network is given",
+    "border_of_the_input": "A border of 10 pixels of what the network is given",
+    LUNGS_BLACKED_OUT: "A network trained on pictures whose lungs are blacked out, by a small protocol",
+    SHIPPED_ON_BLACKED_OUT: "The shipped network where the lungs are blacked out",
+}
+NEAR = 0.05  # of the network's area under the curve: what VALIDITY calls too near
+_THE_NETWORK_AT_WORK = {SHIPPED, SHIPPED_IN_MISLEADING_SURROUNDINGS}  # it sees lungs, so that coming near is no fault
+MARGIN = 0.05  # of the picture's width, blacked out round the lungs
+
+_SPLITS = ("val", "test")
+_SEED = 20261123  # of which picture lends its surroundings to which
+_FEWEST = 10  # images of each class that a source needs to be judged alone
+
+
+@dataclass(frozen=True)
+class SourcePair:
+    """A positive and a negative source that are left out of training together, and tested on.
+
+    Attributes:
+        positive: its COVID-19 images are the positives.
+        negative: its other images are the negatives.
+    """
+
+    positive: str
+    negative: str
+
+    @property
+    def name(self) -> str:
+        """Both, for the record."""
+        return f"{self.positive} against {self.negative}"
+
+
+def audit(
+    manifest: Path,
+    images: Path,
+    engine: Engine,
+    out: Path,
+    *,
+    fits: Mapping[str, Fit] | None = None,
+    trainings: Trainings | None = None,
+) -> dict[str, Any]:
+    """Measure every contender on every split and write ``audit.json``.
+
+    Args:
+        manifest: with the splits ``train``, ``val`` and ``test``.
+        images: folder that its paths are relative to.
+        engine: the shipped network.
+        out: folder to write to.
+        fits: contenders to train, by name; `standard_baselines` where None.
+        trainings: how to train networks: one on blacked-out lungs, and one for each pair of sources left out.
+
+    Returns:
+        What ``audit.json`` holds: ``splits`` (overall and by source: each contender's areas, and which ones come near
+        the network), ``leave_one_source_pair_out``, ``not_run`` with the reason.
+
+    Raises:
+        ManifestError: if the manifest can't be used or lacks a split.
+        OutputError: if the folder can't be written.
+    """
+    examples = read_manifest(manifest)
+    parts = {split: [e for e in examples if e.split == split] for split in ("train", *_SPLITS)}
+    if missing := [split for split, part in parts.items() if not part]:
+        raise ManifestError(f"An audit needs the splits train, val and test. {manifest} lacks {missing}.")
+    make_folder(out)
+    fits = standard_baselines(images, engine.prepare) if fits is None else fits
+    contenders = shipped_contenders(engine, images)
+    for name, fit in fits.items():
+        _LOG.info("fitting %s", name)
+        contenders[name] = fit(parts["train"])
+    if trainings:
+        contenders[LUNGS_BLACKED_OUT] = network_fit(trainings.blacked_out(blacked_out), trainings.read(blacked_out))(
+            examples
+        )
+    found = {
+        "model": asdict(engine.card.info),
+        "near": NEAR,
+        "splits": {split: compare(parts[split], contenders) for split in _SPLITS},
+        "leave_one_source_pair_out": {
+            **leave_one_source_pair_out(examples, fits),
+            **({"network": trainings.left_out(source_pairs(examples), examples)} if trainings else {}),
+        },
+        "not_run": _not_run(contenders),
+    }
+    found["sentences"] = sentences(found)
+    try:
+        (out / "audit.json").write_text(json.dumps(found, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        if trainings:
+            ratios = {"binary": found["leave_one_source_pair_out"]["network"]["likelihood_ratios"]}
+            (out / "likelihood_ratios.json").write_text(json.dumps(ratios, indent=2) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"{out} cannot be written: {error}.") from error
+    return found
+
+
+def sentences(found: Mapping[str, Any]) -> list[str]:
+    """The audit in plain words, for the page and the card."""
+    overall = found["splits"]["test"]["overall"]
+    areas = {name: figure["binary_auroc"]["value"] for name, figure in overall["figures"].items()}
+    lines = [f"On the test split, binary, the network's AUROC is {areas[SHIPPED]:.3f}."]
+    lines += [f"{words}: {areas[name]:.3f}." for name, words in _WORDS.items() if areas.get(name) is not None]
+    near = [_WORDS[name] for name in overall["too_near"]["binary_auroc"] or () if name in _WORDS]
+    if near:
+        lines.append(
+            f"Within {NEAR} of the network, so that the test split proves nothing about the disease: {'; '.join(near)}."
+        )
+    else:
+        lines.append(f"None of these comes within {NEAR} of the network.")
+    if areas.get(SHIPPED_IN_MISLEADING_SURROUNDINGS) is not None:
+        lines.append(
+            "Where what lies around the lungs comes from a picture with the other answer, so that whoever goes by it "
+            f"is wrong, the network keeps {areas[SHIPPED_IN_MISLEADING_SURROUNDINGS]:.3f}."
+        )
+    left_out = found["leave_one_source_pair_out"].get("network")
+    if left_out:
+        lines.append(
+            f"Networks trained by a small protocol without a pair of sources reach {left_out['mean_auroc']:.3f} on it, "
+            f"{left_out['lowest_auroc']:.3f} to {left_out['highest_auroc']:.3f} over {len(left_out['pairs'])} pairs."
+        )
+        lines += [
+            f"Asked about {source}'s own pictures, sick and others of one collection that they never saw, they reach "
+            f"{np.mean(areas):.3f}."
+            for source, areas in _own_sources(left_out["pairs"]).items()
+        ]
+    return lines
+
+
+def _own_sources(results: Sequence[Mapping[str, Any]]) -> dict[str, list[float]]:
+    """Positive source to the areas of its own pictures, one of each network that was trained without it."""
+    found: dict[str, list[float]] = {}
+    for result in results:
+        if result.get("own_source"):
+            found.setdefault(result["pair"]["positive"], []).append(result["own_source"]["auroc"]["value"])
+    return found
+
+
+def compare(examples: Sequence[Example], contenders: Mapping[str, Predictor]) -> dict[str, Any]:
+    """Measure contenders on one split.
+
+    Returns:
+        ``overall`` and ``by_source`` (those with both classes): contender to figures, and under ``too_near`` those that
+        come within `NEAR` of the shipped network, by figure.
+    """
+    scores = {name: predict(examples) for name, predict in contenders.items()}
+    sources = sorted({e.source for e in examples})
+    cohorts = {source: np.array([e.source == source for e in examples]) for source in sources}
+    return {
+        "overall": _compared(examples, scores, np.ones(len(examples), bool)),
+        "by_source": {
+            source: _compared(examples, scores, keep)
+            for source, keep in cohorts.items()
+            if _has_both([e for e, kept in zip(examples, keep, strict=True) if kept])
+        },
+    }
+
+
+def leave_one_source_pair_out(examples: Sequence[Example], fits: Mapping[str, Fit]) -> dict[str, Any]:
+    """Train without two sources, test on the COVID-19 images of one and the others of the other.
+
+    Every image of both sources is left out of training, so all of their images, of whatever split, can be tested on.
+
+    Returns:
+        ``pairs``: name to ``train``, ``positives`` and ``negatives`` (numbers of images) and each contender's area;
+        ``mean``: contender to its mean area over the pairs.
+    """
+    pairs = {}
+    for pair in source_pairs(examples):
+        train, test = parted(examples, pair)
+        covid = np.array([e.label == COVID19 for e in test])
+        resampling = Resampling([e.patient_group for e in test])
+        figures = {}
+        for name, fit in fits.items():
+            score = fit(train)(test).covid19
+            figures[name] = asdict(resampling.estimates({"": Measure(partial(weighted.auroc, covid, score))})[""])
+        counts = {"train": len(train), "positives": int(covid.sum()), "negatives": int((~covid).sum())}
+        pairs[pair.name] = {**counts, "binary_auroc": figures}
+    names = list(fits) if pairs else []
+    mean = {name: float(np.mean([p["binary_auroc"][name]["value"] for p in pairs.values()])) for name in names}
+    return {"pairs": pairs, "mean": mean}
+
+
+def source_pairs(examples: Sequence[Example]) -> list[SourcePair]:
+    """Pairs that leave both classes to train on, and have both to test on."""
+    sources = sorted({e.source for e in examples})
+    pairs = [SourcePair(*pair) for pair in product(sources, sources) if pair[0] != pair[1]]
+    return [pair for pair in pairs if all(_has_both(part) for part in parted(examples, pair))]
+
+
+def parted(examples: Sequence[Example], pair: SourcePair) -> tuple[list[Example], list[Example]]:
+    """Training and test examples of a pair."""
+    train = [e for e in examples if e.source not in {pair.positive, pair.negative}]
+    test = [
+        e
+        for e in examples
+        if (e.source == pair.positive and e.label == COVID19) or (e.source == pair.negative and e.label != COVID19)
+    ]
+    return train, test
+
+
+def shipped_contenders(engine: Engine, images: Path) -> dict[str, Predictor]:
+    """The shipped network on pictures as they are, blacked-out lungs, and lungs in misleading surroundings."""
+    found = {SHIPPED: partial(_predict, engine=engine, images=images, change=None)}
+    found[SHIPPED_ON_BLACKED_OUT] = partial(_predict, engine=engine, images=images, change=blacked_out)
+    found[SHIPPED_IN_MISLEADING_SURROUNDINGS] = partial(_predict_misled, engine=engine, images=images)
+    return found
+
+
+def blacked_out(network_input: NetworkInput) -> NetworkInput:
+    """The same input with `black_out`."""
+    return replace(network_input, pixels=black_out(network_input.pixels, network_input.lung_field))
+
+
+def network_fit(
+    train: Callable[[Sequence[Example]], keras.Model],
+    read: Callable[[Sequence[Example]], np.ndarray],
+) -> Fit:
+    """Make a contender of a network's training.
+
+    Args:
+        train: from examples to a network with the outputs ``binary`` (N, 1) and ``three_class`` (N, 3), logits.
+        read: from examples to its inputs (N, size, size, 1), changed as those that it was trained on.
+    """
+
+    def fit(examples: Sequence[Example]) -> Predictor:
+        network = train(examples)
+
+        def predict(tested: Sequence[Example]) -> Scores:
+            from detector.training.fit.classifier import predict_logits  # noqa: PLC0415 - brings TensorFlow
+
+            return _scores(predict_logits(network, read(tested)))
+
+        return predict
+
+    return fit
+
+
+def black_out(pixels: np.ndarray, lung_field: np.ndarray) -> np.ndarray:
+    """Set the lung fields and a margin round them to the picture's mean.
+
+    Args:
+        pixels: (size, size, 1) float32.
+        lung_field: (size, size) bool.
+
+    Returns:
+        A copy, (size, size, 1) float32.
+    """
+    reach = round(MARGIN * lung_field.shape[1])
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
+    wide = cv2.dilate(lung_field.astype(np.uint8), disc).astype(bool)
+    changed = pixels.copy()
+    changed[wide] = pixels.mean()
+    return changed
+
+
+def _predict(
+    examples: Sequence[Example],
+    *,
+    engine: Engine,
+    images: Path,
+    change: Callable[[NetworkInput], NetworkInput] | None,
+) -> Scores:
+    views = (engine.prepare(read_image(images / example.image)) for example in examples)
+    return _scores_of(engine, (change(view) if change else view for view in views))
+
+
+def _predict_misled(examples: Sequence[Example], *, engine: Engine, images: Path) -> Scores:
+    views = [engine.prepare(read_image(images / example.image)) for example in examples]
+    misled = misleading_surroundings(
+        np.stack([view.pixels for view in views]), np.stack([view.lung_field for view in views]),
+        np.array([example.label == COVID19 for example in examples]), np.random.default_rng(_SEED),
+    )  # fmt: skip
+    return _scores_of(engine, (replace(v, pixels=pixels) for v, pixels in zip(views, misled, strict=True)))
+
+
+def _scores_of(engine: Engine, views: Iterable[NetworkInput]) -> Scores:
+    logits = [engine(view).logits for view in views]
+    return _scores({name: np.array([one[name] for one in logits]) for name in logits[0]})
+
+
+def _scores(logits: Mapping[str, np.ndarray]) -> Scores:
+    three = probabilities_of(THREE_CLASS, np.asarray(logits[THREE_CLASS.name], float))
+    return Scores(np.asarray(logits[BINARY.name], float)[:, 0], three)
+
+
+def _compared(examples: Sequence[Example], scores: Mapping[str, Scores], keep: np.ndarray) -> dict[str, Any]:
+    kept = [e for e, wanted in zip(examples, keep, strict=True) if wanted]
+    labels = np.array([e.label for e in kept])
+    three = np.isin(labels, THREE_CLASS.classes)
+    truth = np.array([THREE_CLASS.classes.index(label) for label in labels[three]], int)
+    resampling = Resampling([e.patient_group for e in kept])
+    figures: dict[str, Any] = {}
+    for name, score in scores.items():
+        covid, by_class = score.covid19[keep], score.three_class[keep][three]
+        measures = {
+            "binary_auroc": Measure(partial(weighted.auroc, labels == COVID19, covid)),
+            "three_class_macro_auroc": Measure(
+                partial(weighted.macro_auroc, truth, by_class), three, undefined="not defined: a class is absent"
+            ),
+        }
+        figures[name] = {key: asdict(figure) for key, figure in resampling.estimates(measures).items()}
+    keys = ("binary_auroc", "three_class_macro_auroc")
+    return {"figures": figures, "too_near": {key: _too_near(figures, key) for key in keys}}
+
+
+def _too_near(figures: Mapping[str, Any], key: str) -> list[str] | None:
+    """Contenders that come within `NEAR` of the shipped network; None where it has no such figure."""
+    ours = figures[SHIPPED][key]["value"] if SHIPPED in figures else None
+    if ours is None:
+        return None
+    rivals = {name: v[key]["value"] for name, v in figures.items() if name not in _THE_NETWORK_AT_WORK}
+    return [name for name, value in rivals.items() if value is not None and value >= ours - NEAR]
+
+
+def _has_both(examples: Sequence[Example]) -> bool:
+    positives = sum(e.label == COVID19 for e in examples)
+    return min(positives, len(examples) - positives) >= _FEWEST
+
+
+def _not_run(contenders: Mapping[str, Predictor]) -> dict[str, str]:
+    reasons = {LUNGS_BLACKED_OUT: "needs a network's training: ask for it with --batches"}
+    return {name: reason for name, reason in reasons.items() if name not in contenders}

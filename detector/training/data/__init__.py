@@ -1,0 +1,1 @@
+"""Manifests, pictures and how they are varied."""

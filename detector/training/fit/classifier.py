@@ -1,0 +1,538 @@
+"""Fits the network: balanced batches, averaged weights, checkpoints that a killed run goes on from.
+
+Step n of a run is a function of the seed and of n alone, whatever was interrupted before it. Nothing here names
+a backend: `keras.Model.train_on_batch` compiles for TensorFlow, JAX or torch, whichever Keras runs on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import time
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import keras
+import numpy as np
+from keras import ops
+
+from detector.errors import ModelError
+from detector.model.calibration import probabilities_of
+from detector.model.network import GRID_STEP
+from detector.model.preprocess import INPUT_SIZE, PREPROCESSING_ID
+from detector.schema import BACTERIAL_PNEUMONIA, BINARY, COVID19, NORMAL, THREE_CLASS
+from detector.statistics.metrics import auroc, log_loss, macro_auroc
+from detector.training.data.augmentation import cut_out, mix_amplitudes
+from detector.training.data.views import LungMasks, change_picture, plain_view, read_working
+from detector.training.fit import architectures
+from detector.training.fit.distillation import TAUGHT, Teachers, distance, with_taught
+from detector.training.fit.imagenet import load_imagenet_weights
+from detector.training.fit.lung_focus import EVIDENCE, lung_cells, outside_share, swap_surroundings, with_evidence
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from detector.schema import NetworkInput
+    from detector.training.data.manifest import Example
+
+_LOG = logging.getLogger(__name__)
+
+#: Which three-class answers a label allows. The network is asked to put its probability on the allowed ones, so
+#: "not normal" can be taught where the picture's truth is none of the three. An adult pneumonia of unknown germ
+#: counts as bacterial: it is never normal, and without it "bacterial" would mean "child".
+ALLOWED_CLASSES: dict[str, tuple[str, ...]] = {
+    NORMAL: (NORMAL,),
+    BACTERIAL_PNEUMONIA: (BACTERIAL_PNEUMONIA,),
+    "pneumonia_unspecified": (BACTERIAL_PNEUMONIA,),
+    "viral_pneumonia": (BACTERIAL_PNEUMONIA, COVID19),
+    "other_pneumonia": (BACTERIAL_PNEUMONIA, COVID19),
+    COVID19: (COVID19,),
+}
+
+IMAGENET = "imagenet"
+RANDOM = "random"
+TEACHERS = ("teachers", "teachers_of_whole")  # settings of `FitConfig` that name files of networks
+
+_LOADER_THREADS = 2
+_BATCHES_AHEAD = 6
+_FORBIDDEN = -1e9  # added to the logit of a class that a label does not allow
+_PREDICT_BATCH = 32
+_GROUP = 10  # images of a source × label, for its log-loss to be worth anything
+
+
+@dataclass(frozen=True)
+class FitConfig:
+    """Everything that a run depends on, besides the manifest.
+
+    Attributes:
+        architecture: a name of `architectures.ARCHITECTURES`.
+        batches: length of the run.
+        batch_size: pictures a batch.
+        peak_learning_rate: of AdamW, reached after `warmup_batches`, then falling along a cosine.
+        warmup_batches: of rising learning rate.
+        weight_decay: of AdamW.
+        averaging: decay of the exponential moving average of the weights.
+        balance: weight of a source × class group is its size to this power (1: as it comes, 0: all alike).
+        frozen_units: the stem and this many units keep their ImageNet weights: edges and blobs are the same
+            in every hospital, and what is not trained can't learn a scanner.
+        validate_every: batches between checkpoints, each with a validation.
+        initial: ``"imagenet"``, ``"random"``, or paths of ``.keras`` files of the same network, from the mean of whose
+            weights the run goes on.
+        teachers: paths of ``.keras`` files, to whose mean logits the run is held as well as to the labels (see
+            `detector.training.fit.distillation`).
+        teachers_of_whole: the same, of networks that are shown whole pictures; one mean is taken over all.
+        teaching: weight of the distance from the teachers in the loss.
+        lung_crop: whether pictures are cut to their lungs, as `detector.model.preprocess` does; False only for
+            comparison.
+        lung_weight: weight of the share of the evidence outside the lungs in the loss.
+        swap_probability: of a picture's surroundings to come from another one of the batch.
+        style: chance of a random convolution, and of a spectrum mixed with another picture's.
+        patience: validations without a better worst group after which the run ends.
+        seed: of sampling, augmentation, dropout and initial weights.
+    """
+
+    architecture: str = "detector"
+    batches: int = 2600
+    batch_size: int = 32
+    peak_learning_rate: float = 7e-4
+    warmup_batches: int = 200
+    weight_decay: float = 0.02
+    averaging: float = 0.998
+    balance: float = 0.35
+    frozen_units: int = 3
+    validate_every: int = 250
+    initial: str | tuple[str, ...] = IMAGENET
+    teachers: tuple[str, ...] = ()
+    teachers_of_whole: tuple[str, ...] = ()
+    teaching: float = 1.0
+    lung_crop: bool = True
+    lung_weight: float = 2.0
+    swap_probability: float = 0.3
+    style: float = 0.3
+    patience: int = 6
+    seed: int = 20261123
+
+    @property
+    def is_taught(self) -> bool:
+        """Whether there are teachers."""
+        return any(getattr(self, name) for name in TEACHERS)
+
+
+def _pixels_of(view: NetworkInput) -> np.ndarray:
+    return view.pixels
+
+
+def fit(
+    train: Sequence[Example],
+    validation: Sequence[Example],
+    images: Path,
+    out: Path,
+    config: FitConfig,
+    *,
+    lungs: LungMasks,
+    resume: bool = False,
+    transform: Callable[[NetworkInput], np.ndarray] = _pixels_of,
+) -> keras.Model:
+    """Train the network.
+
+    Args:
+        train: pictures to learn from.
+        validation: pictures to watch; nothing is fitted to them here.
+        images: folder that the examples' paths are relative to.
+        out: folder of ``checkpoint.npz`` and ``training_log.jsonl``.
+        config: the run.
+        lungs: the lung fields of all pictures.
+        resume: go on from the checkpoint in `out`, if there is one.
+        transform: what is made of each input before the network sees it, e.g. for the audit's blacked-out lungs.
+
+    Returns:
+        The network with its averaged weights at the validation whose worst source × label log-loss was least.
+
+    Raises:
+        ModelError: if the checkpoint belongs to another run.
+        ManifestError: if a picture can't be read.
+    """
+    teachers = Teachers.load(config.teachers, config.teachers_of_whole)
+    keras.utils.set_random_seed(config.seed)
+    network = architectures.build(config.architecture, input_size=INPUT_SIZE)
+    initialise(network, config.initial)
+    freeze(network, units=config.frozen_units)
+    run = _Run(network, config, out)
+    if resume:
+        run.restore()
+    else:
+        run.forget_log()
+    validation_inputs = load_inputs(validation, images, lungs, transform=transform, cut=config.lung_crop)
+    clock = _Clock(run.step, config.batches)
+    start = run.step if run.waited < config.patience else config.batches  # a run that patience ended stays ended
+    for inputs, targets, shown in _batches(train, images, config, lungs=lungs, start=start, transform=transform):
+        losses = run.train(inputs, {**targets, TAUGHT: teachers.logits(**shown)} if config.is_taught else targets)
+        clock.tick(run.step, losses)
+        if run.step % config.validate_every == 0 or run.step == config.batches:
+            with run.averaged():
+                report = validate(network, validation, validation_inputs)
+            run.keep_best(report["worst_log_loss"])
+            run.save()
+            run.log({"step": run.step, "train_loss": clock.mean_loss(), **report})
+            if run.waited >= config.patience:
+                _LOG.info("no better since batch %d: the run ends", run.best_step)
+                break
+    run.finish()
+    return network
+
+
+def make_repeatable() -> None:
+    """Have TensorFlow run one operation at a time, each on all cores; to be called before anything is computed.
+
+    Operations that run beside each other add up gradients in the order in which they happen to end. Two runs of one
+    seed then differ in the last bits after a few batches, and a resumed run from one that was not interrupted.
+    """
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf  # noqa: PLC0415 - other backends come without it
+
+        try:
+            tf.config.threading.set_inter_op_parallelism_threads(1)
+        except RuntimeError:
+            _LOG.warning("TensorFlow runs already: this training can't be repeated to the bit")
+
+
+def initialise(network: keras.Model, initial: str | Sequence[str]) -> None:
+    """Give a new network its first weights: ImageNet's, or the mean of those of earlier runs.
+
+    Networks that were trained alike from one beginning lie in one basin, and the mean of their weights is better on
+    what none of them saw than most of them (model soups; Wortsman et al. 2022, arXiv:2203.05482).
+
+    Raises:
+        ModelError: if a file is no network of the same structure.
+    """
+    if initial == RANDOM:
+        return
+    if initial == IMAGENET:
+        _LOG.info("%d layers start from ImageNet", load_imagenet_weights(network))
+        return
+    paths = [initial] if isinstance(initial, str) else initial
+    earlier = []
+    for path in paths:
+        try:
+            network.set_weights(keras.saving.load_model(path, compile=False, safe_mode=True).get_weights())
+        except (ValueError, OSError) as error:
+            raise ModelError(f"{path} cannot be gone on from: {error}") from error
+        earlier.append(network.get_weights())
+    network.set_weights([np.mean(weights, axis=0) for weights in zip(*earlier, strict=True)])
+
+
+def freeze(network: keras.Model, *, units: int) -> None:
+    """Keep the stem and the first units as they are, their batch statistics included."""
+    for layer in network.layers:
+        number = layer.name[4:6] if layer.name.startswith("unit") else ""
+        early = layer.name.startswith("stem") or (number.isdigit() and int(number) < units)
+        layer.trainable = not (early and units > 0)
+
+
+def compile_network(network: keras.Model, config: FitConfig) -> None:
+    """Attach AdamW (Loshchilov and Hutter 2019), one loss a task, and the lungs' and the teachers' where they count."""
+    schedule = keras.optimizers.schedules.CosineDecay(
+        initial_learning_rate=0.0,
+        decay_steps=max(1, config.batches - config.warmup_batches),
+        warmup_target=config.peak_learning_rate,
+        warmup_steps=config.warmup_batches,
+        alpha=0.01,
+    )
+    optimizer = keras.optimizers.AdamW(schedule, weight_decay=config.weight_decay, clipnorm=1.0)
+    losses = {
+        BINARY.name: keras.losses.BinaryCrossentropy(from_logits=True),
+        THREE_CLASS.name: allowed_class_loss,
+    }
+    weights = dict.fromkeys(losses, 1.0)
+    if config.lung_weight:
+        losses[EVIDENCE], weights[EVIDENCE] = outside_share, config.lung_weight
+    if config.is_taught:
+        losses[TAUGHT], weights[TAUGHT] = distance, config.teaching
+    network.compile(optimizer, losses, loss_weights=weights, jit_compile=False)
+
+
+def allowed_class_loss(allowed, logits):  # noqa: ANN001, ANN201 - tensors of the backend
+    """Negative log of the probability that lies on the allowed classes.
+
+    For one allowed class it is the cross-entropy; where all are allowed it is zero.
+
+    Args:
+        allowed: (N, classes), 1 where the label allows the class and 0 elsewhere.
+        logits: (N, classes).
+
+    Returns:
+        (N,) in nats.
+    """
+    kept = logits + (1.0 - ops.cast(allowed, logits.dtype)) * _FORBIDDEN
+    return ops.logsumexp(logits, axis=-1) - ops.logsumexp(kept, axis=-1)
+
+
+def targets_for(examples: Sequence[Example]) -> dict[str, np.ndarray]:
+    """Targets of both tasks: ``"binary": (N, 1)`` and ``"three_class": (N, 3)``, float32."""
+    allowed = [[name in ALLOWED_CLASSES[e.label] for name in THREE_CLASS.classes] for e in examples]
+    return {
+        BINARY.name: np.array([[e.label == COVID19] for e in examples], np.float32),
+        THREE_CLASS.name: np.array(allowed, np.float32),
+    }
+
+
+def sampling_weights(examples: Sequence[Example], balance: float) -> np.ndarray:
+    """Chance of each example to be drawn, (N,), so that groups of one source and class weigh their size to `balance`.
+
+    All pneumonias that are not COVID-19 are one class here: eight pictures that are a label of their own in a small
+    source would otherwise be drawn until they are known by heart.
+    """
+    groups = [f"{e.source}/{e.label if e.label in {NORMAL, COVID19} else 'pneumonia'}" for e in examples]
+    _, membership, counts = np.unique(groups, return_inverse=True, return_counts=True)
+    weights = (counts ** (balance - 1.0))[membership]
+    return weights / weights.sum()
+
+
+def load_inputs(
+    examples: Sequence[Example],
+    images: Path,
+    lungs: LungMasks,
+    *,
+    transform: Callable[[NetworkInput], np.ndarray] = _pixels_of,
+    cut: bool = True,
+) -> np.ndarray:
+    """Network inputs of examples as they are, (N, size, size, 1) float32; arguments as `fit`."""
+
+    def load(example: Example) -> np.ndarray:
+        return transform(plain_view(read_working(images / example.image), lungs[example.image], cut=cut))
+
+    with ThreadPoolExecutor(_LOADER_THREADS) as pool:
+        return np.stack(list(pool.map(load, examples)))
+
+
+def predict_logits(network: keras.Model, inputs: np.ndarray) -> dict[str, np.ndarray]:
+    """Logits of both tasks for inputs (N, size, size, 1), in batches of one shape."""
+    parts = []
+    for start in range(0, len(inputs), _PREDICT_BATCH):
+        batch = inputs[start : start + _PREDICT_BATCH]
+        padded = np.concatenate([batch, np.zeros((_PREDICT_BATCH - len(batch), *batch.shape[1:]), np.float32)])
+        outputs = network.predict_on_batch(padded)
+        parts.append({name: np.asarray(value)[: len(batch)] for name, value in outputs.items()})
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def validate(network: keras.Model, examples: Sequence[Example], inputs: np.ndarray) -> dict:
+    """Measure a network while it trains.
+
+    Returns:
+        Binary AUROC, three-class macro AUROC, and the binary log-loss of each source × label with the worst among
+        those of ten images or more, where there are any: one odd picture must not decide.
+    """
+    logits = predict_logits(network, inputs)
+    labels = np.array([e.label for e in examples])
+    covid = probabilities_of(BINARY, logits[BINARY.name].astype(float))[:, 0]
+    three = np.isin(labels, THREE_CLASS.classes)
+    truth = np.array([THREE_CLASS.classes.index(label) for label in labels[three]])
+    groups = np.array([f"{e.source}/{e.label}" for e in examples])
+    losses = {str(g): log_loss(labels[groups == g] == COVID19, covid[groups == g]) for g in np.unique(groups)}
+    return {
+        "binary_auroc": auroc(labels == COVID19, covid),
+        "three_class_auroc": macro_auroc(
+            truth, probabilities_of(THREE_CLASS, logits[THREE_CLASS.name][three].astype(float))
+        ),
+        "worst_log_loss": max([v for g, v in losses.items() if np.sum(groups == g) >= _GROUP] or losses.values()),
+        "log_loss": losses,
+    }
+
+
+class _Run:
+    """A network being trained: its averaged weights, its step, its files."""
+
+    def __init__(self, network: keras.Model, config: FitConfig, out: Path) -> None:
+        self.network, self.config, self.out = network, config, out
+        self.trainer = with_evidence(network) if config.lung_weight else network  # a second view of one set of weights
+        if config.is_taught:
+            self.trainer = with_taught(self.trainer)
+        compile_network(self.trainer, config)
+        self.identity = _identity(config)
+        self.step = 0
+        self.average = [np.array(w) for w in network.get_weights()]
+        self.best, self.best_loss, self.best_step, self.waited = self.average, np.inf, 0, 0
+        out.mkdir(parents=True, exist_ok=True)
+
+    def train(self, inputs: np.ndarray, targets: dict[str, np.ndarray]) -> float:
+        """One step; returns the loss of its batch."""
+        _seed_dropout(self.network, self.config.seed, self.step)
+        loss = self.trainer.train_on_batch(inputs, targets, return_dict=True)["loss"]
+        self.step += 1
+        decay = min(self.config.averaging, (1 + self.step) / (10 + self.step))  # young averages forget faster
+        pairs = zip(self.average, self.network.get_weights(), strict=True)
+        self.average = [kept + (1 - decay) * (new - kept) for kept, new in pairs]
+        return float(loss)
+
+    def averaged(self) -> _Averaged:
+        """Use the averaged weights within a ``with`` block."""
+        return _Averaged(self.network, self.average)
+
+    def keep_best(self, loss: float) -> None:
+        """Remember the averaged weights if their worst group is the least bad so far; count the waiting otherwise."""
+        if loss < self.best_loss:
+            self.best, self.best_loss, self.best_step, self.waited = self.average, loss, self.step, 0
+        else:
+            self.waited += 1
+
+    def finish(self) -> None:
+        """Leave the network with the best of its averaged weights."""
+        self.network.set_weights(self.best)
+
+    def save(self) -> None:
+        """Write the checkpoint beside the old one and put it in its place in one move."""
+        arrays = {f"weight{i:04d}": w for i, w in enumerate(self.network.get_weights())}
+        arrays |= {f"average{i:04d}": w for i, w in enumerate(self.average)}
+        arrays |= {f"best{i:04d}": w for i, w in enumerate(self.best)}
+        variables = self.trainer.optimizer.variables
+        arrays |= {f"optimizer{i:04d}": ops.convert_to_numpy(v) for i, v in enumerate(variables)}
+        temporary = self.out / "checkpoint.tmp.npz"
+        progress = [self.step, self.best_step, self.waited]
+        np.savez(temporary, progress=progress, best_loss=self.best_loss, run=self.identity, **arrays)
+        temporary.replace(self.out / "checkpoint.npz")
+
+    def restore(self) -> None:
+        """Go on from the checkpoint, if there is one.
+
+        Raises:
+            ModelError: if it was written by a run of another configuration.
+        """
+        path = self.out / "checkpoint.npz"
+        if not path.exists():
+            return
+        with np.load(path) as saved:
+            if str(saved["run"]) != self.identity:
+                msg = f"{path} belongs to another run: {saved['run']}. Start in a new folder, or with its settings."
+                raise ModelError(msg)
+            self.trainer.optimizer.build(self.trainer.trainable_variables)
+            self.network.set_weights([saved[k] for k in sorted(saved.files) if k.startswith("weight")])
+            self.average = [saved[k] for k in sorted(saved.files) if k.startswith("average")]
+            self.best = [saved[k] for k in sorted(saved.files) if k.startswith("best") and k != "best_loss"]
+            stored = [saved[k] for k in sorted(saved.files) if k.startswith("optimizer")]
+            for variable, value in zip(self.trainer.optimizer.variables, stored, strict=True):
+                variable.assign(value)
+            self.step, self.best_step, self.waited = saved["progress"].tolist()
+            self.best_loss = float(saved["best_loss"])
+        _LOG.info("resumed at batch %d", self.step)
+
+    def log(self, row: dict) -> None:
+        """Append one line to the training log; a line of the same or a later step, from before a kill, gives way."""
+        path = self.out / "training_log.jsonl"
+        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        kept = [line for line in lines if json.loads(line)["step"] < row["step"]] if row["step"] else []
+        temporary = self.out / "training_log.tmp.jsonl"
+        temporary.write_text("\n".join([*kept, json.dumps(row)]) + "\n", encoding="utf-8")
+        temporary.replace(path)  # in one move: a kill leaves no torn line that a resumed run would stumble over
+        _LOG.info(
+            "batch %d: binary AUROC %s, three-class AUROC %s, worst source × label log-loss %.3f",
+            row["step"], _figure(row["binary_auroc"]), _figure(row["three_class_auroc"]), row["worst_log_loss"],
+        )  # fmt: skip
+
+    def forget_log(self) -> None:
+        """Drop the log of an earlier run in this folder."""
+        (self.out / "training_log.jsonl").unlink(missing_ok=True)
+
+
+def _identity(config: FitConfig) -> str:
+    """What a checkpoint is known by: the settings, with teachers by their bytes, wherever they lie."""
+    teachers = {
+        name: [hashlib.sha256(Path(path).read_bytes()).hexdigest() for path in getattr(config, name)]
+        for name in TEACHERS
+    }
+    return json.dumps({**asdict(config), **teachers, "preprocessing": PREPROCESSING_ID}, sort_keys=True)
+
+
+class _Averaged:
+    """Swaps other weights in, and the network's own back out, also after an exception."""
+
+    def __init__(self, network: keras.Model, weights: list[np.ndarray]) -> None:
+        self.network, self.weights = network, weights
+
+    def __enter__(self) -> keras.Model:
+        self.own = self.network.get_weights()
+        self.network.set_weights(self.weights)
+        return self.network
+
+    def __exit__(self, *_: object) -> None:
+        self.network.set_weights(self.own)
+
+
+class _Clock:
+    """Progress on the log: rate, loss and time left."""
+
+    def __init__(self, start: int, end: int) -> None:
+        self.start, self.end, self.began = start, end, time.monotonic()
+        self.losses: deque[float] = deque(maxlen=100)
+
+    def tick(self, step: int, loss: float) -> None:
+        self.losses.append(loss)
+        if step % 50 == 0:
+            pace = (time.monotonic() - self.began) / (step - self.start)
+            left = pace * (self.end - step) / 60
+            _LOG.info(
+                "batch %d of %d, loss %.3f, %.2f s a batch, %.0f min left", step, self.end, self.mean_loss(), pace, left
+            )
+
+    def mean_loss(self) -> float:
+        return float(np.mean(self.losses))
+
+
+def _batches(
+    examples: Sequence[Example],
+    images: Path,
+    config: FitConfig,
+    *,
+    lungs: LungMasks,
+    start: int,
+    transform: Callable[[NetworkInput], np.ndarray] = _pixels_of,
+) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray], dict[str, np.ndarray]]]:
+    """Yield the batches from `start` to the end, made a few ahead by threads: inputs, targets, what teachers see."""
+    weights = sampling_weights(examples, config.balance)
+
+    def make(step: int) -> tuple[np.ndarray, dict[str, np.ndarray], dict[str, np.ndarray]]:
+        rng = np.random.default_rng([config.seed, step])
+        chosen = [examples[i] for i in rng.choice(len(examples), config.batch_size, p=weights)]
+        pictures = ((read_working(images / e.image), lungs[e.image]) for e in chosen)
+        changed = [change_picture(*picture, rng, cut=config.lung_crop, style=config.style) for picture in pictures]
+        views = [picture.view() for picture in changed]
+        inputs = np.stack([transform(view) for view in views])
+        fields = np.stack([view.lung_field for view in views])
+        shown = {"lungs": inputs, "whole": inputs}
+        if config.teachers_of_whole:
+            shown["whole"] = np.stack([transform(picture.whole()) for picture in changed])
+        inputs = swap_surroundings(inputs, fields, rng, probability=config.swap_probability)
+        inputs = mix_amplitudes(inputs, rng, probability=config.style)
+        targets = targets_for(chosen)
+        if config.lung_weight:
+            targets[EVIDENCE] = lung_cells(fields, INPUT_SIZE // GRID_STEP)
+        return np.stack([cut_out(one, rng) for one in inputs]), targets, shown
+
+    yield from _ahead(make, range(start, config.batches))
+
+
+def _ahead(make: Callable[[int], tuple], steps: range) -> Iterator[tuple]:
+    with ThreadPoolExecutor(_LOADER_THREADS) as pool:
+        waiting = deque(pool.submit(make, step) for step in steps[:_BATCHES_AHEAD])
+        for step in range(steps.start + _BATCHES_AHEAD, steps.stop + _BATCHES_AHEAD):
+            if not waiting:
+                return
+            batch = waiting.popleft().result()
+            if step < steps.stop:
+                waiting.append(pool.submit(make, step))
+            yield batch
+
+
+def _seed_dropout(network: keras.Model, seed: int, step: int) -> None:
+    """Make dropout a function of seed and step, so that a resumed run drops what the whole one would have."""
+    generator = network.get_layer("dropout").seed_generator
+    if generator is not None:
+        generator.state.assign(np.array([seed & 0x7FFFFFFF, step], np.int64).astype(generator.state.dtype))
+
+
+def _figure(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:.4f}"

@@ -1,0 +1,394 @@
+"""What ``python -m detector train`` does: fit, calibrate on validation, measure, write weights and card."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import shutil
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+
+from detector.errors import ManifestError, ModelError
+from detector.model.calibration import (
+    BALANCED,
+    Calibration,
+    decide,
+    fit_band,
+    fit_operating_points,
+    fit_temperature,
+    margins,
+)
+from detector.model.card import DEFAULT_MODEL, LUNG_MODEL, MODELS, ModelCard, read_card
+from detector.model.engine import Engine
+from detector.model.lungs import LungFields
+from detector.model.preprocess import INPUT_SIZE, LUNG_PREPROCESSING_ID, PREPROCESSING_ID
+from detector.schema import BINARY, COVID19, TASKS, THREE_CLASS
+from detector.training.audit.candidates import compare_candidates
+from detector.training.audit.contenders import SourcePair, source_pairs
+from detector.training.audit.leave_out import Trainings, protocol
+from detector.training.data.manifest import read_manifest
+from detector.training.data.views import LungMasks, find_lung_masks
+from detector.training.fit.classifier import IMAGENET, RANDOM, TEACHERS, FitConfig, fit, make_repeatable
+from detector.training.fit.gate import (
+    PER_CHANGE,
+    PER_GROUP,
+    crossed_odds,
+    crossed_rates,
+    fit_gate,
+    frontal_seen,
+    held_out_rates,
+    kinds_of,
+    left_out_rates,
+    not_frontal_seen,
+    others_seen,
+    refusal_rates,
+    save_gate,
+    spread,
+    turned_seen,
+)
+from detector.training.fit.lung_focus import segmenter
+from detector.training.fit.lungs import LungFitConfig, cross_validated_dice, fit_lungs, measure_dice, with_masks
+from detector.training.measure.evaluate import Answers, answer_all, evaluate, make_folder, truth_index
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from detector.training.data.manifest import Example
+
+_LOG = logging.getLogger(__name__)
+
+VERSION = "2"
+_FIRST_WEIGHTS = {IMAGENET: "EfficientNet-Lite0, ImageNet", RANDOM: "random"}
+
+LICENCE = (
+    "For research only, non-commercial: the weights learnt from images whose licences include CC BY-NC-SA 4.0, "
+    "and inherit the strictest of them."
+)
+LIMITS = (
+    "Not a medical device. No figure here was measured prospectively.",
+    (
+        "Every image of the test split comes from the collections that training saw, so its figures flatter: the "
+        "sources can be told apart without looking at a lung, and another hospital may get much worse answers."
+    ),
+    "Bacterial pneumonia was learnt mostly from children of one to five, COVID-19 from adults.",
+    "Viral pneumonia other than COVID-19 is none of the three classes; the three-class answer to it means little.",
+    (
+        "Frontal views only. The gate refuses most side views, CT slices, turned and inverted pictures and photographs;"
+        " what it lets pass, and which X-rays it refuses wrongly, stands under `gate`."
+    ),
+    "Children were seen from one hospital only, so an answer about a child from another one is a guess.",
+)
+_SCALE_QUANTILE = 0.5  # every second image reaches full colour somewhere; the others stay paler, as they should
+
+
+def train_classifier(manifest: Path, images: Path, out: Path, settings: dict[str, Any], *, resume: bool) -> ModelCard:
+    """Train the classifier and write ``detector.keras`` and ``detector.json`` to `out`.
+
+    Calibration sees the validation split alone. The test split, where the manifest has one, is measured once, at the
+    end, for the card. A network of whole pictures is a teacher alone: the program would show it something else, so that
+    it is neither calibrated nor measured.
+
+    Raises:
+        ManifestError: if the manifest can't be used, or its validation split lacks a class.
+        OutputError: if `out` can't be written.
+        ModelError: if `resume` finds the checkpoint of another run, or a network that the settings name can't be read.
+    """
+    make_repeatable()
+    train, validation = (read_manifest(manifest, split=split) for split in ("train", "val"))
+    _check_classes(validation)
+    make_folder(out)
+    config = FitConfig(**settings)
+    pedigree = _pedigree(config)  # of the files as they are now: hours later they may be others
+    lungs = _lung_masks([*train, *validation], images, out)
+    network = fit(train, validation, images, out, config, lungs=lungs, resume=resume)
+    network.compile()  # leaves the optimizer's state out of the file
+    network.save(out / f"{DEFAULT_MODEL}.keras")
+    for path in MODELS.glob(f"{LUNG_MODEL}.*"):  # the classifier is shown what the shipped lung fields find
+        shutil.copy(path, out)
+    card = _draft_card(out, config, {"images": _cohort(train), **pedigree})
+    if not config.lung_crop:
+        return card
+    answers = answer_all(validation, images, Engine.load(folder=out))
+    calibration = calibrate(answers)
+    scale = {name: float(np.quantile(peaks, _SCALE_QUANTILE)) for name, peaks in answers.peaks.items()}
+    return measure_card(replace(card, calibration=calibration, saliency_scale=scale), manifest, images, out)
+
+
+def measure_card(card: ModelCard, manifest: Path, images: Path, folder: Path) -> ModelCard:
+    """Evaluate the network in `folder` as the app will run it, and write its card with the figures.
+
+    What else was measured of it, such as its maps, stays in the card.
+
+    Raises:
+        ManifestError: if an image can't be read.
+        OutputError: if `folder` can't be written.
+    """
+    _write_card(card, folder)
+    engine = Engine.load(folder=folder)
+    cohorts = {split: [e for e in read_manifest(manifest) if e.split == split] for split in ("val", "test")}
+    log = folder / "training_log.jsonl"
+    performance = {
+        split: evaluate(
+            examples, images, engine, folder / f"evaluation_{split}",
+            name=f"{split} split", training_log=log if log.exists() else None,
+        )["overall"]
+        for split, examples in cohorts.items()
+        if examples
+    }  # fmt: skip
+    other = {name: figures for name, figures in card.performance.items() if name not in cohorts}
+    card = replace(card, performance=performance | other)
+    _write_card(card, folder)
+    return card
+
+
+def train_lungs(manifest: Path, images: Path, out: Path, settings: dict[str, Any], *, resume: bool) -> None:
+    """Train the lung segmentation and write ``lungs.keras`` and ``lungs.json``; a run takes minutes, so none resumes.
+
+    The test split's masks are left out of the training and measured; as few of them were drawn by hand, all drawn ones
+    are measured by cross-validation too.
+
+    Raises:
+        ManifestError: if no row has a mask.
+    """
+    del resume
+    make_repeatable()
+    examples = read_manifest(manifest)
+    make_folder(out)
+    train, test = ([e for e in examples if (e.split == "test") is held_out] for held_out in (False, True))
+    config = LungFitConfig(**settings)
+    network = fit_lungs(train, images, config)
+    path = out / f"{LUNG_MODEL}.keras"
+    network.compile()  # leaves the optimizer's state out of the file
+    network.save(path)
+    card = {
+        "name": LUNG_MODEL,
+        "version": VERSION,
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "preprocessing": LUNG_PREPROCESSING_ID,
+        "weights": network.count_params(),
+        "training": {"config": asdict(config), "images": len(with_masks(train)), "keras": keras.__version__},
+        "dice": {
+            "drawn_by_hand": asdict(measure_dice(network, test, images, drawn=True)),
+            "drawn_by_hand_cross_validated": asdict(cross_validated_dice(examples, images, config)),
+            "made_by_a_model": asdict(measure_dice(network, test, images, drawn=False)),
+        },
+        "licence": LICENCE,
+        "limits": ["Trained on 100 adults with COVID-19; children and other sources were not measured."],
+    }
+    path.with_suffix(".json").write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
+
+
+def train_gate(
+    manifest: Path,
+    images: Path,
+    folder: Path,
+    *,
+    not_frontal: Path,
+    others: Path,
+    seed: int,
+    held_out: Path | None = None,
+) -> None:
+    """Fit the gate of the classifier in `folder`, and measure that again with its gate.
+
+    Writes ``gate.npz`` and the card beside the network.
+
+    Args:
+        manifest: frontal pictures; the training split is learnt from, the validation split sets the thresholds.
+        images: folder that its paths are relative to.
+        folder: of ``detector.keras``, ``lungs.keras`` and their cards.
+        not_frontal: table of side views, CT slices and limbs, with the columns ``image`` and ``kind``.
+        others: folder of photographs and pages.
+        seed: of all that is random.
+        held_out: folder of other photographs, to measure by alone.
+
+    Raises:
+        ManifestError: if a table or a picture can't be read.
+        ModelError: if the folder holds no classifier.
+    """
+    card = replace(read_card(folder / f"{DEFAULT_MODEL}.json"), gate={})
+    _write_card(card, folder)
+    engine = Engine.load(folder=folder)
+    splits = {split: read_manifest(manifest, split=split) for split in ("train", "val")}
+    frontal = spread(splits["train"], PER_GROUP, seed=seed)
+    turned = spread(splits["train"], PER_CHANGE // 6, seed=seed + 1)
+    train = frontal_seen(frontal, images, engine, seed=seed, changed=True) + turned_seen(turned, images, engine)
+    views, pictures = not_frontal_seen(not_frontal, engine, seed=seed), others_seen(others, engine, seed=seed)
+    strange, kinds = views + pictures, np.concatenate([views.views, kinds_of(pictures)])
+    frontal_val = frontal_seen(splits["val"], images, engine, seed=seed, changed=False)
+    turned_val = turned_seen(spread(splits["val"], PER_CHANGE // 12, seed=seed), images, engine)
+    validation = frontal_val + turned_val
+    odds = crossed_odds(train, strange, seed=seed)
+    by_kind = {str(kind): odds[kinds == kind] for kind in np.unique(kinds)}
+    gate = fit_gate(train + strange, validation, seed=seed, strange=by_kind)
+    entry = save_gate(gate, folder)
+    entry["measured"] = {
+        "false_refusals": refusal_rates(gate, frontal_val, by=frontal_val.sources),
+        "false_refusals_of_a_source_left_out": left_out_rates(train + strange, validation, seed=seed, strange=by_kind),
+        "turned_and_inverted": refusal_rates(gate, turned_val, by=turned_val.views),
+        "not_frontal_cross_validated": crossed_rates(gate, strange, odds, by=kinds),
+        "held_out": held_out_rates(gate, held_out, engine, seed=seed + 2),
+    }
+    measure_card(replace(card, gate=entry), manifest, images, folder)
+
+
+def audit_trainings(manifest: Path, images: Path, out: Path, *, batches: int) -> Trainings:
+    """The trainings of an audit: the shipped network's first training, shorter.
+
+    Raises:
+        ManifestError: if the manifest or a picture can't be read.
+        OutputError: if `out` can't be written.
+    """
+    return _trainings(read_manifest(manifest), images, out, batches=batches)
+
+
+def candidates(
+    manifest: Path,
+    images: Path,
+    out: Path,
+    *,
+    batches: int,
+    names: Sequence[str],
+    pairs: Sequence[tuple[str, str]] | None = None,
+) -> dict[str, Any]:
+    """Train candidates for the shipped network by one small protocol and compare them; the test split stays unread.
+
+    Args:
+        manifest: with the splits ``train`` and ``val``.
+        images: folder that its paths are relative to.
+        out: folder of ``candidates.json`` and the runs, which are gone on from.
+        batches: length of each training.
+        names: of `CANDIDATES`.
+        pairs: of sources that a second training is made without; all where None.
+
+    Raises:
+        ManifestError: if the manifest or a picture can't be read, or a pair can't be left out of it.
+        OutputError: if `out` can't be written.
+    """
+    examples = [e for e in read_manifest(manifest) if e.split in {"train", "val"}]
+    possible = source_pairs(examples)
+    chosen = possible if pairs is None else [SourcePair(*pair) for pair in pairs]
+    if impossible := [pair.name for pair in chosen if pair not in possible]:
+        raise ManifestError(f"{impossible} can't be left out; what can: {[pair.name for pair in possible]}.")
+    return compare_candidates(examples, _trainings(examples, images, out, batches=batches), names=names, pairs=chosen)
+
+
+def _trainings(examples: Sequence[Example], images: Path, out: Path, *, batches: int) -> Trainings:
+    make_repeatable()
+    make_folder(out)
+    return Trainings(images, out, protocol(FitConfig(), batches=batches), _lung_masks(examples, images, out))
+
+
+def _lung_masks(examples: Sequence[Example], images: Path, out: Path) -> LungMasks:
+    """The shipped lung fields of pictures, kept in `out`."""
+    shipped = LungFields.load(MODELS, LUNG_PREPROCESSING_ID)
+    sha256 = hashlib.sha256((MODELS / f"{LUNG_MODEL}.keras").read_bytes()).hexdigest()
+    cache = out / "lung_masks.npz"
+    return find_lung_masks(examples, images, segmenter(shipped.network), cache=cache, lung_model=sha256)
+
+
+def calibrate(answers: Answers) -> Calibration:
+    """Fit temperatures, operating points and indeterminate bands, in that order, on the validation split."""
+    three = answers.only(np.isin(answers.labels, THREE_CLASS.classes))
+    covid = answers.labels == COVID19
+    truths = {BINARY.name: np.where(covid, 0, 1), THREE_CLASS.name: truth_index(three)}
+    logits = {BINARY.name: answers.logits[BINARY.name], THREE_CLASS.name: three.logits[THREE_CLASS.name]}
+    temperatures = {t.name: fit_temperature(t, logits[t.name], truths[t.name]) for t in TASKS}
+    scaled = Calibration(temperatures, {}, {})
+    probabilities = {t.name: scaled.probabilities(t, logits[t.name]) for t in TASKS}
+    points = fit_operating_points(covid, probabilities[BINARY.name][:, 0], cohort=f"validation, n = {covid.size}")
+    bands = {}
+    for task in TASKS:
+        threshold = points[BALANCED].threshold if task is BINARY else None
+        chosen = decide(task, probabilities[task.name], threshold)
+        wrong = chosen != np.asarray(task.classes)[truths[task.name]]
+        bands[task.name] = fit_band(margins(task, probabilities[task.name], threshold), wrong)
+    return Calibration(temperatures, points, bands)
+
+
+def _check_classes(validation: Sequence[Example]) -> None:
+    """Calibration needs every class; say so before a training and not after it."""
+    missing = set(THREE_CLASS.classes) - {example.label for example in validation}
+    if missing:
+        raise ManifestError(f"The validation split has no images labelled {sorted(missing)}.")
+
+
+def _pedigree(config: FitConfig) -> dict[str, Any]:
+    """The networks that a run goes on from and is taught by, each described the first time that it is named.
+
+    Raises:
+        ModelError: if one of them can't be read.
+    """
+    files = {name: getattr(config, name) for name in TEACHERS}
+    first = config.initial if isinstance(config.initial, str) else None
+    if first not in _FIRST_WEIGHTS:
+        files["initial_weights"] = np.atleast_1d(config.initial).tolist()
+    found = {name: [_earlier(Path(path)) for path in files[name]] for name in sorted(files) if files[name]}
+    return _each_told_once({"initial_weights": _FIRST_WEIGHTS.get(first)} | found)
+
+
+def _draft_card(out: Path, config: FitConfig, origin: dict[str, Any]) -> ModelCard:
+    """A card that lets the network be loaded before anything is measured; one of whole pictures loads nowhere."""
+    settings = {name: value for name, value in asdict(config).items() if name not in TEACHERS}
+    went_on = isinstance(origin["initial_weights"], list)
+    card = ModelCard(
+        name=DEFAULT_MODEL,
+        version=VERSION,
+        sha256=hashlib.sha256((out / f"{DEFAULT_MODEL}.keras").read_bytes()).hexdigest(),
+        input_size=INPUT_SIZE,
+        preprocessing=PREPROCESSING_ID if config.lung_crop else f"{PREPROCESSING_ID}, whole pictures",
+        calibration=Calibration({t.name: 1.0 for t in TASKS}, {}, {t.name: 0.0 for t in TASKS}),
+        saliency_scale={t.name: 1.0 for t in TASKS},
+        training={
+            "config": settings | ({"initial": "earlier networks"} if went_on else {}),
+            **origin,
+            "keras": keras.__version__,
+            "backend": keras.backend.backend(),
+            "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        },
+        performance={},
+        licence=LICENCE,
+        limits=LIMITS,
+    )
+    _write_card(card, out)
+    return card
+
+
+def _earlier(path: Path) -> dict[str, Any]:
+    """Which network a run went on from, and how that was trained, if its card says it."""
+    try:
+        found = {"sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read: {error}.") from error
+    card = path.with_suffix(".json")
+    return found | ({"training": read_card(card).training} if card.exists() else {})
+
+
+def _each_told_once(training: dict[str, Any], told: set[str] | None = None) -> dict[str, Any]:
+    """The same record, where a network is described the first time that it is named: one may be in many pedigrees."""
+    told = set() if told is None else told
+
+    def tell(network: dict[str, Any]) -> dict[str, Any]:
+        if "training" not in network or network["sha256"] in told:
+            return {"sha256": network["sha256"]}
+        told.add(network["sha256"])
+        return network | {"training": _each_told_once(network["training"], told)}
+
+    return {
+        name: [tell(network) for network in value] if isinstance(value, list) else value
+        for name, value in training.items()
+    }
+
+
+def _write_card(card: ModelCard, out: Path) -> None:
+    (out / f"{card.name}.json").write_text(card.to_json(), encoding="utf-8")
+
+
+def _cohort(examples: Sequence[Example]) -> dict[str, int]:
+    names, counts = np.unique([f"{e.source}/{e.label}" for e in examples], return_counts=True)
+    return {str(name): int(count) for name, count in zip(names, counts, strict=True)}

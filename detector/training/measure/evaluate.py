@@ -1,0 +1,392 @@
+"""Measures the shipped program on labelled X-rays: the same `analyse` that a clinician's upload goes through."""
+
+from __future__ import annotations
+
+import csv
+import json
+import logging
+import time
+from collections import Counter
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from detector.answers.pipeline import analyse
+from detector.errors import ManifestError, OutputError, RejectedError
+from detector.model.calibration import BALANCED, Calibration
+from detector.schema import BINARY, COVID19, TASKS, THREE_CLASS
+from detector.statistics.bootstrap import RESAMPLES, UNKNOWN, Resampling
+from detector.training.data.manifest import LABELS, Example
+from detector.training.measure.curves import coverage_curve, net_benefit_curve, treat_all_benefit
+from detector.training.measure.figures import (
+    all_measures,
+    confusion,
+    operating_point_measures,
+    original_form,
+    task_answers,
+)
+from detector.training.report.page import report_page
+from detector.training.report.plots import evaluation_plots, write_plots
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from detector.model.card import ModelCard
+    from detector.model.engine import Engine
+    from detector.schema import Analysis, Task
+
+_LOG = logging.getLogger(__name__)
+
+#: What the earlier project of this name reported, on a small test set of the collections that it was trained on.
+ORIGINAL_FIGURES = {
+    "binary": {"accuracy": 0.9545, "precision": 0.9142, "recall": 0.9696, "f1": 0.9411, "auc": 0.9959},
+    "three_class": {"accuracy": 0.8564, "precision": 0.8774, "recall": 0.8311, "f1": 0.8289, "auc": 0.9797},
+}
+ORIGINAL_NOTE = (
+    "The original calls its figures weighted. Averaged by class size recall equals accuracy, and its recall does not, "
+    "so how it averaged is not known; ours are given in each way. The two were measured on different images."
+)
+
+_PROGRESS_EVERY = 200  # images
+
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """What the network said about each analysed image of a cohort.
+
+    Attributes:
+        examples: the analysed images, in order.
+        logits: task name to (N, logits) float64.
+        peaks: task name to (N,), the strongest evidence of any class anywhere in the image, in logit units.
+        rejected: path and code of every refused image; they count in no figure.
+        rejected_examples: the same images' labels and sources, in the same order, where they are known.
+    """
+
+    examples: tuple[Example, ...]
+    logits: dict[str, np.ndarray]
+    peaks: dict[str, np.ndarray]
+    rejected: tuple[tuple[str, str], ...]
+    rejected_examples: tuple[Example, ...] = ()
+
+    @property
+    def labels(self) -> np.ndarray:
+        """(N,) label of each image."""
+        return np.array([example.label for example in self.examples])
+
+    @property
+    def groups(self) -> list[str]:
+        """Patient group of each image: the unit of the bootstrap."""
+        return [example.patient_group for example in self.examples]
+
+    def only(self, keep: np.ndarray) -> Answers:
+        """The images where `keep` (N,) is true."""
+        index = np.flatnonzero(keep)
+        return Answers(
+            tuple(self.examples[i] for i in index),
+            {name: values[index] for name, values in self.logits.items()},
+            {name: values[index] for name, values in self.peaks.items()},
+            self.rejected,
+            self.rejected_examples,
+        )
+
+
+def evaluate(
+    examples: Sequence[Example],
+    images: Path,
+    engine: Engine,
+    out: Path,
+    *,
+    name: str = "",
+    notes: Sequence[str] = (),
+    training_log: Path | None = None,
+) -> dict[str, Any]:
+    """Measure the network and write ``metrics.json``, ``predictions.csv``, the plots and ``report.html``.
+
+    Args:
+        examples: labelled images.
+        images: folder that their paths are relative to.
+        engine: the network.
+        out: folder to write to.
+        name: what the cohort is, for the record.
+        notes: what was left out of it, as sentences.
+        training_log: ``training_log.jsonl`` of the network, for its curves.
+
+    Returns:
+        What ``metrics.json`` holds; see `summarise`.
+
+    Raises:
+        OutputError: if the folder can't be written.
+        ManifestError: if an image does not exist.
+    """
+    make_folder(out)  # before the hours that the images may take
+    answers = answer_all(examples, images, engine)
+    return write_evaluation(answers, engine.card, out, name=name, notes=notes, training_log=training_log)
+
+
+def write_evaluation(
+    answers: Answers,
+    card: ModelCard,
+    out: Path,
+    *,
+    name: str = "",
+    notes: Sequence[str] = (),
+    training_log: Path | None = None,
+) -> dict[str, Any]:
+    """Write everything about answers that were given; see `evaluate`."""
+    make_folder(out)
+    metrics = summarise(answers, card, name=name, notes=notes)
+    figures = evaluation_plots(answers, card.calibration, training_log=training_log)
+    try:
+        _write_json(metrics, out / "metrics.json")
+        _write_json(likelihood_ratios(metrics), out / "likelihood_ratios.json")
+        _write_predictions(answers, card.calibration, out / "predictions.csv")
+        write_plots(figures, out / "plots")
+        (out / "report.html").write_text(report_page(metrics, card, figures), encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"{out} cannot be written: {error}.") from error
+    return metrics
+
+
+def answer_all(examples: Sequence[Example], images: Path, engine: Engine) -> Answers:
+    """Analyse every image; the refused ones are kept apart.
+
+    Raises:
+        ManifestError: if an image does not exist.
+    """
+    analysed, outputs, rejected, rejected_examples = [], [], [], []
+    began = time.monotonic()
+    for number, example in enumerate(examples, start=1):
+        try:
+            outputs.append(_kept(analyse((images / example.image).read_bytes(), engine)))
+            analysed.append(example)
+        except OSError as error:
+            raise ManifestError(f"{images / example.image} cannot be read: {error}.") from error
+        except RejectedError as error:
+            rejected.append((example.image, error.code))
+            rejected_examples.append(example)
+        if number % _PROGRESS_EVERY == 0:
+            left = (time.monotonic() - began) / number * (len(examples) - number)
+            _LOG.info("analysed %d of %d images, %.0f s left", number, len(examples), left)
+    return Answers(
+        tuple(analysed),
+        {t.name: np.array([logits[t.name] for logits, _ in outputs], float).reshape(-1, t.logits) for t in TASKS},
+        {t.name: np.array([peaks[t.name] for _, peaks in outputs], float) for t in TASKS},
+        tuple(rejected),
+        tuple(rejected_examples),
+    )
+
+
+def _kept(analysis: Analysis) -> tuple[dict[str, np.ndarray], dict[str, float]]:
+    """Logits, and the strongest evidence anywhere: the pixels of a thousand images would fill the memory."""
+    return dict(analysis.logits), {name: float(np.abs(cams).max()) for name, cams in analysis.cams.items()}
+
+
+def measure(answers: Answers, calibration: Calibration) -> dict[str, dict[str, Any]]:
+    """Every figure of a cohort with its interval, by name; a figure that is not defined is null with the reason."""
+    found = Resampling(answers.groups).estimates(all_measures(answers.labels, answers.logits, calibration))
+    for task in TASKS:  # slope and temperature only multiply each other, so this one need not be fitted again
+        slope = found[f"{task.name}_calibration_slope"]
+        found[f"{task.name}_calibration_slope_before_temperature"] = slope.times(
+            1 / calibration.temperatures[task.name]
+        )
+    return {name: asdict(estimate) for name, estimate in found.items()}
+
+
+def truth_index(answers: Answers) -> np.ndarray:
+    """(N,) index of the true class among the three."""
+    return np.array([THREE_CLASS.classes.index(label) for label in answers.labels], int)
+
+
+def summarise(answers: Answers, card: ModelCard, *, name: str = "", notes: Sequence[str] = ()) -> dict[str, Any]:
+    """Everything that ``metrics.json`` holds.
+
+    Each figure is ``{"value", "ci_low", "ci_high", "n", "reason"}``: 95 % intervals from patients drawn with
+    replacement, `n` the images that it rests on, `reason` why there is none.
+
+    Returns:
+        ``model``, ``images``, ``rejected``; ``cohort`` and ``counts``; ``overall``, ``by_source``, ``by_age_group``
+        and ``by_view``, each one set of figures; ``worst_source``; ``operating_points`` with predictive values and
+        likelihood ratios; ``questions`` within one source; ``original`` for the earlier project's table;
+        ``confusion``; ``net_benefit`` and ``error_by_coverage`` as curves.
+    """
+    parts = {part: _parts(answers, part) for part in ("source", "age_group", "view")}
+    by = {part: {key: measure(kept, card.calibration) for key, kept in kept.items()} for part, kept in parts.items()}
+    overall = measure(answers, card.calibration)
+    return {
+        "model": asdict(card.info),
+        "images": len(answers.examples) + len(answers.rejected),
+        "rejected": [{"image": image, "code": code} for image, code in answers.rejected],
+        "cohort": {
+            "name": name,
+            "notes": list(notes),
+            "evaluated_at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "resamples": RESAMPLES,
+        },
+        "counts": {
+            "overall": _counts(answers),
+            "rejected_by_code": dict(sorted(Counter(code for _, code in answers.rejected).items())),
+            "rejected_by_label": dict(sorted(Counter(e.label for e in answers.rejected_examples).items())),
+            "rejected_by_source": dict(sorted(Counter(e.source or UNKNOWN for e in answers.rejected_examples).items())),
+            **{f"by_{part}": {key: _counts(kept) for key, kept in kept.items()} for part, kept in parts.items()},
+        },
+        "overall": overall,
+        **{f"by_{part}": figures for part, figures in by.items()},
+        "worst_source": worst_source(by["source"]),
+        "operating_points": _operating_points(answers, card.calibration),
+        "questions": _questions(by["source"]),
+        "original": _original(answers, card.calibration),
+        "confusion": {task.name: _confusion(task, answers, card.calibration) for task in TASKS},
+        "net_benefit": _net_benefit(answers, card.calibration),
+        "error_by_coverage": {
+            task.name: coverage_curve(task, answers, card.calibration).to_json("coverage") for task in TASKS
+        },
+    }
+
+
+def worst_source(by_source: Mapping[str, Mapping[str, dict[str, Any]]]) -> dict[str, dict[str, Any]]:
+    """The source that has the worst value of each figure that has a better and a worse, with that figure."""
+    worst = {}
+    for name in next(iter(by_source.values()), {}):
+        sign = _direction(name)
+        known = {source: figures[name] for source, figures in by_source.items() if figures[name]["value"] is not None}
+        if sign and known:
+            source = min(known, key=lambda key: sign * known[key]["value"])
+            worst[name] = {"source": source, **known[source]}
+    return worst
+
+
+def likelihood_ratios(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """The likelihood ratios alone, as ``likelihood_ratios.json`` holds them."""
+    counts = metrics["counts"]["overall"]
+    covid = counts["labels"].get(COVID19, 0)
+    cohort = f"{metrics['cohort']['name'] or 'labelled images'}, n = {counts['images']}, {covid} with COVID-19"
+    return {
+        BINARY.name: {
+            name: {
+                "positive": _value_and_interval(point["likelihood_ratio_positive"]),
+                "negative": _value_and_interval(point["likelihood_ratio_negative"]),
+                "cohort": cohort,
+            }
+            for name, point in metrics["operating_points"].items()
+        }
+    }
+
+
+def _operating_points(answers: Answers, calibration: Calibration) -> dict[str, Any]:
+    """What each operating point is worth here, beside what it was chosen for on validation."""
+    by_point = operating_point_measures(answers.labels, answers.logits[BINARY.name], calibration)
+    resampling = Resampling(answers.groups)
+    return {
+        name: {
+            "threshold": calibration.operating_points[name].threshold,
+            "chosen_on": asdict(calibration.operating_points[name]),
+            **{key: asdict(figure) for key, figure in resampling.estimates(measures).items()},
+        }
+        for name, measures in by_point.items()
+    }
+
+
+def _questions(by_source: Mapping[str, Mapping[str, dict[str, Any]]]) -> dict[str, dict[str, Any]]:
+    """Figures within one source, where knowing the source does not help."""
+    names = {
+        "covid19_against_other_pneumonias": "binary_auroc_covid19_against_other_pneumonias",
+        "pneumonia_called_covid19": f"binary_{BALANCED}_pneumonia_called_covid19",
+        "pneumonia_against_normal": "three_class_auroc_pneumonia_against_normal",
+    }
+    return {
+        question: {source: figures[name] for source, figures in by_source.items() if figures[name]["value"] is not None}
+        for question, name in names.items()
+    }
+
+
+def _original(answers: Answers, calibration: Calibration) -> dict[str, Any]:
+    """The earlier project's figures beside ours in the same form, averaged in each way that it may have meant."""
+    resampling, found = Resampling(answers.groups), {}
+    for task in TASKS:
+        counted = task_answers(task, answers.labels, answers.logits[task.name], calibration)
+        every = range(len(task.classes))
+        ways = {"weighted by class size": (every, "weighted"), "plain mean of classes": (every, "plain")}
+        if task is BINARY:
+            ways["COVID-19 alone"] = ((0,), "plain")
+        found[task.name] = {"original": ORIGINAL_FIGURES[task.name]} | {
+            way: {
+                name: asdict(figure)
+                for name, figure in resampling.estimates(original_form(counted, classes, how)).items()
+            }
+            for way, (classes, how) in ways.items()
+        }
+    return {**found, "note": ORIGINAL_NOTE}
+
+
+def _confusion(task: Task, answers: Answers, calibration: Calibration) -> dict[str, Any]:
+    counted = task_answers(task, answers.labels, answers.logits[task.name], calibration)
+    found = confusion(task, answers.labels, counted)
+    return {"labels": list(found.labels), "decisions": list(found.decisions), "counts": found.counts.tolist()}
+
+
+def _net_benefit(answers: Answers, calibration: Calibration) -> dict[str, Any]:
+    curve = net_benefit_curve(answers, calibration)
+    prevalence = float(np.mean(answers.labels == COVID19)) if answers.examples else None
+    treat_all = [None if prevalence is None else round(treat_all_benefit(prevalence, t), 6) for t in curve.places]
+    return {**curve.to_json("threshold"), "treat_all": treat_all, "treat_none": 0.0, "prevalence": prevalence}
+
+
+def _parts(answers: Answers, attribute: str) -> dict[str, Answers]:
+    """The cohort parted by an attribute of its examples, in order of name."""
+    values = np.array([getattr(example, attribute) or UNKNOWN for example in answers.examples], dtype=str)
+    return {str(value): answers.only(values == value) for value in np.unique(values)}
+
+
+def _counts(answers: Answers) -> dict[str, Any]:
+    labels = Counter(answers.labels.tolist())
+    return {
+        "images": len(answers.examples),
+        "patients": len(set(answers.groups)),
+        "labels": {label: labels[label] for label in LABELS if labels[label]},
+    }
+
+
+def _direction(name: str) -> int:
+    """1 where more is better, -1 where less is, 0 where neither is."""
+    if any(word in name for word in ("slope", "intercept", "coverage", "before_temperature")):
+        return -1 if "error_at_coverage" in name else 0
+    less = ("brier", "log_loss", "ece", "error", "called_covid19")
+    return -1 if any(word in name for word in less) else 1
+
+
+def _value_and_interval(figure: Mapping[str, Any]) -> dict[str, float | None]:
+    return {key: figure[key] for key in ("value", "ci_low", "ci_high")}
+
+
+def _write_json(values: Mapping[str, Any], path: Path) -> None:
+    path.write_text(json.dumps(values, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def make_folder(out: Path) -> None:
+    """Make a folder for results before the work that fills it.
+
+    Raises:
+        OutputError: if it can't be made.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{out} cannot be made: {error}.") from error
+
+
+def _write_predictions(answers: Answers, calibration: Calibration, path: Path) -> None:
+    columns = ["image", "label", "source"]
+    values: list[np.ndarray] = []
+    for task in TASKS:
+        logits = answers.logits[task.name]
+        columns += [f"{task.name}_logit{i}" for i in range(task.logits)]
+        columns += [f"{task.name}_probability_{name}" for name in task.classes]
+        values += [*logits.T, *calibration.probabilities(task, logits).T]
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(columns)
+        for example, *numbers in zip(answers.examples, *values, strict=True):
+            writer.writerow([example.image, example.label, example.source, *(repr(float(x)) for x in numbers)])

@@ -1,0 +1,333 @@
+"""What is measured of a cohort's answers: every figure by name, ready to be resampled."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from detector.model.calibration import BALANCED, Calibration, decide, margins, probabilities_of
+from detector.schema import BINARY, COVID19, NORMAL, THREE_CLASS, Task
+from detector.statistics import weighted
+from detector.statistics.bootstrap import NO_IMAGES, Measure
+from detector.training.data.manifest import LABELS, PNEUMONIAS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+PREVALENCES = (0.01, 0.05, 0.20)  # of COVID-19 among those who are X-rayed: screening, clinic, ward in a wave
+SPECIFICITIES = (0.90, 0.95)
+COVERAGE = 0.80
+
+_NO_POSITIVES, _NO_NEGATIVES = "no images with COVID-19", "no images without COVID-19"
+_NO_ANSWER = "nothing was answered: every image lies in the indeterminate band"
+_NO_FALSE_POSITIVE = "not finite: no image without COVID-19 was called COVID-19"
+_ABSENT_CLASS = "not defined: one of the three classes is absent"
+_SEPARATED = "not finite: one class only, or the classes are separated without an error"
+_TINY = 1e-12  # keeps the logarithm of a probability of 0 finite
+
+
+@dataclass(frozen=True, eq=False)
+class TaskAnswers:
+    """One task's answers on the images that it counts.
+
+    Attributes:
+        keep: (N,) bool among the cohort's images; the other arrays hold the kept ones only.
+        truth: index of the true class in the task's classes.
+        logits: (n, task.logits) as the network gave them.
+        probabilities: (n, classes), calibrated.
+        raw: (n, classes), before the temperature.
+        chosen: index of the forced decision (binary: at the balanced point) in the task's classes.
+        right: bool, whether the forced decision is right.
+        margin: how far the decision is from turning, see `detector.model.calibration.margins`.
+        answered: bool, whether the margin reaches beyond the indeterminate band.
+    """
+
+    keep: np.ndarray
+    truth: np.ndarray
+    logits: np.ndarray
+    probabilities: np.ndarray
+    raw: np.ndarray
+    chosen: np.ndarray
+    right: np.ndarray
+    margin: np.ndarray
+    answered: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Confusion:
+    """What images of each label were called.
+
+    Attributes:
+        labels: that occur, a row each.
+        decisions: a column each.
+        counts: (labels, decisions).
+    """
+
+    labels: tuple[str, ...]
+    decisions: tuple[str, ...]
+    counts: np.ndarray
+
+
+def task_answers(task: Task, labels: np.ndarray, logits: np.ndarray, calibration: Calibration) -> TaskAnswers:
+    """Answer one task for a cohort of (N,) labels and (N, task.logits) logits."""
+    keep = np.ones(len(labels), bool) if task is BINARY else np.isin(labels, THREE_CLASS.classes)
+    kept, logits = labels[keep], np.asarray(logits, float)[keep]
+    if task is BINARY:
+        truth = np.where(kept == COVID19, 0, 1)
+        threshold = calibration.operating_points[BALANCED].threshold
+    else:
+        truth = np.array([task.classes.index(label) for label in kept], int)
+        threshold = None
+    probabilities = calibration.probabilities(task, logits)
+    classes = list(task.classes)
+    chosen = np.array([classes.index(name) for name in decide(task, probabilities, threshold)], int)
+    margin = margins(task, probabilities, threshold)
+    return TaskAnswers(
+        keep=keep,
+        truth=truth,
+        logits=logits,
+        probabilities=probabilities,
+        raw=probabilities_of(task, logits),
+        chosen=chosen,
+        right=chosen == truth,
+        margin=margin,
+        answered=margin >= calibration.bands[task.name],
+    )
+
+
+def all_measures(labels: np.ndarray, logits: Mapping[str, np.ndarray], calibration: Calibration) -> dict[str, Measure]:
+    """Every figure that each cohort gets, by name: ``binary_…`` and ``three_class_…``."""
+    binary = task_answers(BINARY, labels, logits[BINARY.name], calibration)
+    three = task_answers(THREE_CLASS, labels, logits[THREE_CLASS.name], calibration)
+    return {
+        **_named(BINARY, _binary(binary, labels, calibration)),
+        **_named(THREE_CLASS, _three_class(three, labels, logits[THREE_CLASS.name], calibration)),
+    }
+
+
+def operating_point_measures(
+    labels: np.ndarray, logits: np.ndarray, calibration: Calibration
+) -> dict[str, dict[str, Measure]]:
+    """By operating point: predictive values at each of `PREVALENCES`, and likelihood ratios.
+
+    Args:
+        labels: (N,).
+        logits: (N, 1), binary.
+        calibration: of the network.
+    """
+    covid = labels == COVID19
+    score = calibration.probabilities(BINARY, logits)[:, 0]
+    return {name: _point(covid, score >= point.threshold) for name, point in calibration.operating_points.items()}
+
+
+def original_form(answers: TaskAnswers, classes: Sequence[int], how: str) -> dict[str, Measure]:
+    """Accuracy, precision, recall, F1 and AUC of forced decisions, averaged over classes.
+
+    Args:
+        answers: of a task.
+        classes: indices of the classes to average over.
+        how: ``"plain"``, or ``"weighted"`` by how many images each class has.
+    """
+    probability, truth, keep, chosen = answers.probabilities, answers.truth, answers.keep, answers.chosen
+    parts = {
+        "precision": lambda w, k: weighted.precision(truth == k, chosen == k, w),
+        "recall": lambda w, k: weighted.share((chosen == k)[truth == k], w[:, truth == k]),
+        "f1": lambda w, k: weighted.f1(truth == k, chosen == k, w),
+        "auc": lambda w, k: weighted.auroc(truth == k, probability[:, k], w),
+    }
+
+    def average(part: str, w: np.ndarray) -> np.ndarray:
+        values = np.stack([parts[part](w, k) for k in classes])
+        sizes = np.stack([w[:, truth == k].sum(axis=1) if how == "weighted" else np.ones(len(w)) for k in classes])
+        return (values * sizes).sum(axis=0) / sizes.sum(axis=0)
+
+    return {
+        "accuracy": Measure(lambda w: weighted.share(answers.right, w), keep, share=True),
+        **{part: Measure(partial(average, part), keep, undefined=_ABSENT_CLASS) for part in parts},
+    }
+
+
+def confusion(task: Task, labels: np.ndarray, answers: TaskAnswers) -> Confusion:
+    """Count the forced decisions by true label; labels (N,) of the cohort."""
+    kept = labels[answers.keep]
+    rows = tuple(label for label in LABELS if (kept == label).any())
+    counts = [[np.sum((kept == label) & (answers.chosen == k)) for k in range(len(task.classes))] for label in rows]
+    return Confusion(rows, task.classes, np.array(counts, int).reshape(-1, len(task.classes)))
+
+
+def _named(task: Task, measures: dict[str, Measure]) -> dict[str, Measure]:
+    return {f"{task.name}_{name}": measure for name, measure in measures.items()}
+
+
+def _binary(answers: TaskAnswers, labels: np.ndarray, calibration: Calibration) -> dict[str, Measure]:
+    covid, score = labels == COVID19, answers.probabilities[:, 0]
+    pneumonia = np.isin(labels, PNEUMONIAS)
+    against = covid | pneumonia
+    measures = {
+        "auroc": Measure(lambda w: weighted.auroc(covid, score, w)),
+        "auprc": Measure(lambda w: weighted.average_precision(covid, score, w), undefined=_NO_POSITIVES),
+        **{
+            f"sensitivity_at_specificity_{least:.2f}": Measure(
+                partial(weighted.sensitivity_at_specificity, covid, score, least_specificity=least)
+            )
+            for least in SPECIFICITIES
+        },
+        **_binary_calibration(covid, answers, calibration.temperatures[BINARY.name]),
+        "calibration_slope": Measure(
+            partial(weighted.calibration_slope, covid, answers.logits[:, 0] / calibration.temperatures[BINARY.name]),
+            undefined=_SEPARATED,
+        ),
+    }
+    for name, point in calibration.operating_points.items():
+        called = score >= point.threshold
+        measures[f"{name}_sensitivity"] = _share(called, covid, _NO_POSITIVES)
+        measures[f"{name}_specificity"] = _share(~called, ~covid, _NO_NEGATIVES)
+        measures[f"{name}_pneumonia_called_covid19"] = _share(called, pneumonia, "no images of another pneumonia")
+    return {
+        **measures,
+        **_decisions(answers),
+        "auroc_covid19_against_other_pneumonias": Measure(
+            lambda w: weighted.auroc(covid[against], score[against], w), against
+        ),
+    }
+
+
+def _three_class(
+    answers: TaskAnswers, labels: np.ndarray, logits: np.ndarray, calibration: Calibration
+) -> dict[str, Measure]:
+    truth, probability, keep, chosen = answers.truth, answers.probabilities, answers.keep, answers.chosen
+    called = np.full(len(labels), -1)
+    called[keep] = chosen
+    recalls = {
+        f"recall_{name}": _share(called == k, labels == name, f"no images labelled {name}")
+        for k, name in enumerate(THREE_CLASS.classes)
+    }
+    pneumonia = np.isin(labels, PNEUMONIAS)
+    sick_or_normal = pneumonia | (labels == NORMAL)
+    not_normal = 1 - calibration.probabilities(THREE_CLASS, logits)[:, THREE_CLASS.classes.index(NORMAL)]
+    return {
+        "macro_auroc": Measure(lambda w: weighted.macro_auroc(truth, probability, w), keep, undefined=_ABSENT_CLASS),
+        **_three_class_calibration(answers),
+        "calibration_slope": Measure(
+            partial(weighted.softmax_slope, truth, answers.logits / calibration.temperatures[THREE_CLASS.name]),
+            keep,
+            undefined=_SEPARATED,
+        ),
+        **recalls,
+        "lowest_recall": Measure(
+            lambda w: weighted.lowest_recall(truth, chosen, w, len(THREE_CLASS.classes)),
+            keep,
+            undefined=_ABSENT_CLASS,
+            share=True,
+            rests_on=_worst_recognised(labels, called),
+        ),
+        **_decisions(answers),
+        "auroc_pneumonia_against_normal": Measure(
+            lambda w: weighted.auroc(pneumonia[sick_or_normal], not_normal[sick_or_normal], w),
+            sick_or_normal,
+        ),
+    }
+
+
+def _binary_calibration(covid: np.ndarray, answers: TaskAnswers, temperature: float) -> dict[str, Measure]:
+    raw_odds = answers.logits[:, 0]
+    found = {}
+    for suffix, probabilities, odds in (
+        ("", answers.probabilities[:, 0], raw_odds / temperature),
+        ("_before_temperature", answers.raw[:, 0], raw_odds),
+    ):
+        found |= {
+            f"brier_score{suffix}": Measure(partial(weighted.share, (probabilities - covid) ** 2)),
+            f"log_loss{suffix}": Measure(
+                partial(weighted.share, _cost(np.where(covid, probabilities, 1 - probabilities)))
+            ),
+            f"ece{suffix}": Measure(partial(weighted.expected_calibration_error, covid, probabilities)),
+            f"calibration_intercept{suffix}": Measure(
+                partial(weighted.calibration_intercept, covid, odds), undefined=_SEPARATED
+            ),
+        }
+    return found
+
+
+def _three_class_calibration(answers: TaskAnswers) -> dict[str, Measure]:
+    truth, rows = answers.truth, np.arange(len(answers.truth))
+    found = {}
+    for suffix, probabilities in (("", answers.probabilities), ("_before_temperature", answers.raw)):
+        distance = ((probabilities - np.eye(probabilities.shape[1])[truth]) ** 2).sum(axis=1)
+        right, top = probabilities.argmax(axis=1) == truth, probabilities.max(axis=1, initial=0)
+        found |= {
+            f"brier_score{suffix}": Measure(partial(weighted.share, distance), answers.keep),
+            f"log_loss{suffix}": Measure(partial(weighted.share, _cost(probabilities[rows, truth])), answers.keep),
+            f"ece{suffix}": Measure(partial(weighted.expected_calibration_error, right, top), answers.keep),
+        }
+    return found
+
+
+def _decisions(answers: TaskAnswers) -> dict[str, Measure]:
+    """Accuracy of forced decisions; coverage and error with the indeterminate band, and at a fixed coverage."""
+    kept = np.flatnonzero(answers.keep)
+    answered = np.zeros(len(answers.keep), bool)
+    answered[kept[answers.answered]] = True
+    surest = np.zeros(len(answers.keep), bool)
+    surest[kept[np.argsort(-answers.margin, kind="stable")[: math.ceil(COVERAGE * kept.size)]]] = True
+    empty = _NO_ANSWER if kept.size else NO_IMAGES
+    wrong = ~answers.right
+    return {
+        "accuracy": Measure(partial(weighted.share, answers.right), answers.keep, share=True),
+        "coverage": Measure(partial(weighted.share, answers.answered), answers.keep, share=True),
+        "error_when_answered": Measure(
+            partial(weighted.share, wrong[answers.answered]), answered, empty=empty, share=True
+        ),
+        f"error_at_coverage_{COVERAGE:.2f}": Measure(
+            lambda w: weighted.error_at_coverage(wrong, answers.margin, w, np.array([COVERAGE]))[:, 0],
+            answers.keep,
+            share=True,
+            rests_on=surest,
+        ),
+    }
+
+
+def _point(covid: np.ndarray, called: np.ndarray) -> dict[str, Measure]:
+    def rates(w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return weighted.share(called[covid], w[:, covid]), weighted.share(called[~covid], w[:, ~covid])
+
+    def ppv(prevalence: float, w: np.ndarray) -> np.ndarray:
+        hit, false_alarm = rates(w)
+        return hit * prevalence / (hit * prevalence + false_alarm * (1 - prevalence))
+
+    def npv(prevalence: float, w: np.ndarray) -> np.ndarray:
+        hit, false_alarm = rates(w)
+        cleared, missed = (1 - false_alarm) * (1 - prevalence), (1 - hit) * prevalence
+        return cleared / (cleared + missed)
+
+    measures = {}
+    for prevalence in PREVALENCES:
+        measures[f"ppv_at_prevalence_{prevalence:.2f}"] = Measure(partial(ppv, prevalence))
+        measures[f"npv_at_prevalence_{prevalence:.2f}"] = Measure(partial(npv, prevalence))
+    both = covid.any() and not covid.all()
+    finite = _NO_FALSE_POSITIVE if both else Measure.undefined
+    return {
+        **measures,
+        "likelihood_ratio_positive": Measure(lambda w: np.divide(*rates(w)), undefined=finite),
+        "likelihood_ratio_negative": Measure(lambda w: np.divide(*(1 - rate for rate in rates(w)))),
+    }
+
+
+def _share(hits: np.ndarray, keep: np.ndarray, empty: str) -> Measure:
+    """Share of the kept images that are hits; both (N,) bool."""
+    return Measure(partial(weighted.share, hits[keep]), keep, empty=empty, share=True)
+
+
+def _worst_recognised(labels: np.ndarray, called: np.ndarray) -> np.ndarray:
+    """(N,) bool, the images of the class that is recognised least; `called` (N,) holds indices of classes."""
+    members = [labels == name for name in THREE_CLASS.classes]
+    recalls = [np.mean(called[mine] == k) if mine.any() else np.inf for k, mine in enumerate(members)]
+    return members[int(np.argmin(recalls))]
+
+
+def _cost(probability: np.ndarray) -> np.ndarray:
+    return -np.log(np.maximum(probability, _TINY))

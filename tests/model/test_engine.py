@@ -1,0 +1,342 @@
+"""Loading by hash, one forward pass an image, the same bits every time."""
+
+import json
+import shutil
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from detector.errors import ModelError, NonFiniteError
+from detector.model import engine as classifier_module
+from detector.model import lungs as lungs_module
+from detector.model import network as network_module
+from detector.model.card import DEFAULT_MODEL, MODELS, model_names, read_card
+from detector.model.engine import Engine
+from detector.model.lungs import LungFields
+from detector.model.network import TEXTURE_LAYERS
+from detector.model.preprocess import frame_picture, lung_crop, lung_input
+from detector.schema import TASKS, NetworkInput
+from tests.conftest import ROOT
+
+
+@pytest.fixture(scope="module")
+def picture(composite_pixels):
+    return composite_pixels.astype(np.float32) / 255
+
+
+@pytest.fixture(scope="module")
+def network_input(engine, picture):
+    return engine.prepare(picture)
+
+
+@pytest.fixture
+def models(tmp_path):
+    """A copy of the shipped models that a test may damage."""
+    for path in MODELS.glob("*.*"):
+        if path.suffix in {".keras", ".json", ".npz", ".pb"}:
+            shutil.copy(path, tmp_path)
+    return tmp_path
+
+
+class TestPrepare:
+    def test_the_lungs_are_found_on_the_whole_picture_and_the_input_is_cut_to_them(self, engine, picture):
+        prepared = engine.prepare(picture)
+        frame = frame_picture(picture)
+        by_hand = lung_crop(frame, engine.lung_fields(lung_input(frame)))
+        assert prepared.geometry == by_hand.geometry
+        np.testing.assert_array_equal(prepared.pixels, by_hand.pixels)
+        np.testing.assert_array_equal(prepared.lung_field, by_hand.lung_field)
+
+    def test_a_composite_is_cut_to_its_lungs_and_to_no_less(self, engine, picture):
+        prepared = engine.prepare(picture)
+        share = prepared.geometry.height * prepared.geometry.width / picture.size
+        assert 0.3 <= share < 0.9
+        found = engine.lung_fields(lung_input(frame_picture(picture))).mean()
+        assert prepared.lung_field.mean() * share == pytest.approx(found, rel=0.03)
+
+    def test_it_has_the_size_of_the_card(self, engine, picture):
+        size = engine.card.input_size
+        prepared = engine.prepare(picture)
+        assert prepared.pixels.shape == (size, size, 1)
+        assert prepared.lung_field.shape == (size, size)
+        assert prepared.geometry.size == size
+
+    @pytest.mark.parametrize("shape", [(64, 64), (70, 300), (300, 200)], ids=str)
+    def test_a_flat_picture_of_any_shape_is_kept_whole(self, engine, shape):
+        prepared = engine.prepare(np.full(shape, 0.5, np.float32))
+        assert not prepared.pixels.any()
+        assert (prepared.geometry.rows, prepared.geometry.columns) == shape
+
+    def test_no_pass_of_the_network_is_taken_and_the_picture_is_left_as_it_was(self, engine, picture):
+        given, before = picture.copy(), engine.forward_passes
+        engine.prepare(given)
+        assert engine.forward_passes == before
+        np.testing.assert_array_equal(given, picture)
+
+    def test_one_picture_gives_one_input_from_four_threads(self, engine, picture):
+        found = []
+        threads = [threading.Thread(target=lambda: found.append(engine.prepare(picture))) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len({prepared.pixels.tobytes() + prepared.lung_field.tobytes() for prepared in found}) == 1
+        assert len(found) == 4
+
+
+def test_one_pass_answers_both_tasks(engine, network_input):
+    before = engine.forward_passes
+    output = engine(network_input)
+    assert {name: logits.shape for name, logits in output.logits.items()} == {"binary": (1,), "three_class": (3,)}
+    assert output.features.shape[2:] == output.pooled_features.shape
+    assert engine.forward_passes == before + 1
+
+
+def test_average_of_the_features_is_what_the_dense_layers_read(engine, network_input):
+    output = engine(network_input)
+    np.testing.assert_allclose(output.features.mean(axis=(0, 1)), output.pooled_features, rtol=1e-4, atol=1e-5)
+
+
+def test_texture_is_mean_and_deviation_of_each_channel_of_the_early_layers(engine, network_input):
+    texture = engine(network_input).texture
+    layers = [engine.network.get_layer(name).output for name in TEXTURE_LAYERS]
+    maps = keras.Model(engine.network.input, layers).predict_on_batch(network_input.pixels[None])
+    expected = np.concatenate([s for m in maps for s in (m[0].mean(axis=(0, 1)), m[0].std(axis=(0, 1)))])
+    assert texture.shape == (2 * sum(m.shape[-1] for m in maps),)
+    np.testing.assert_allclose(texture, expected, rtol=1e-3, atol=1e-3)
+
+
+def test_same_input_gives_the_same_bits_from_eight_threads(engine, network_input):
+    answers = []
+
+    def ask():
+        answers.extend(engine(network_input).logits["three_class"].tobytes() for _ in range(5))
+
+    threads = [threading.Thread(target=ask) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(answers) == 40
+    assert len(set(answers)) == 1
+
+
+def test_an_answer_that_is_no_number_is_an_error_and_no_label(engine, network_input):
+    broken = NetworkInput(np.full_like(network_input.pixels, np.nan), network_input.geometry)
+    with pytest.raises(NonFiniteError):
+        engine(broken)
+
+
+@pytest.fixture
+def several(network_input):
+    """Eleven inputs: more than a batch, and no multiple of it."""
+    shifts = [np.roll(network_input.pixels, 3 * i, axis=1) for i in range(11)]
+    return np.stack(shifts)
+
+
+def test_batch_answers_as_single_images_do(engine, network_input, several):
+    before = engine.forward_passes
+    outputs = engine.run_batch(several)
+    assert engine.forward_passes == before + 11
+    assert len(outputs) == 11
+    for pixels, output in zip(several, outputs, strict=True):
+        alone = engine(NetworkInput(pixels, network_input.geometry))
+        np.testing.assert_allclose(output.features, alone.features, atol=1e-4)
+        for task in TASKS:
+            np.testing.assert_allclose(output.logits[task.name], alone.logits[task.name], atol=1e-4)
+
+
+def test_batch_does_not_depend_on_what_else_is_in_it(engine, several):
+    together, alone = engine.run_batch(several), engine.run_batch(several[:1])
+    assert together[0].logits["three_class"].tobytes() == alone[0].logits["three_class"].tobytes()
+
+
+def test_empty_batch_has_no_answers(engine, several):
+    assert engine.run_batch(several[:0]) == []
+
+
+def test_batch_of_another_shape_is_refused(engine, several):
+    with pytest.raises(ValueError, match=r"Received shape \(11, 160, 160\)"):
+        engine.run_batch(several[..., 0])
+
+
+def test_batch_with_an_answer_that_is_no_number_is_an_error(engine, several):
+    several[4] = np.nan
+    with pytest.raises(NonFiniteError):
+        engine.run_batch(several)
+
+
+def test_weights_with_one_flipped_bit_are_refused(models):
+    path = models / f"{DEFAULT_MODEL}.keras"
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(ModelError, match="SHA-256"):
+        Engine.load(folder=models)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"version https://git-lfs.github.com/spec/v1\n"], ids=["empty", "pointer file"]
+)
+def test_weights_that_are_no_weights_are_refused(models, content):
+    (models / f"{DEFAULT_MODEL}.keras").write_bytes(content)
+    with pytest.raises(ModelError):
+        Engine.load(folder=models)
+
+
+def test_missing_weights_are_refused(models):
+    (models / f"{DEFAULT_MODEL}.keras").unlink()
+    with pytest.raises(ModelError, match="cannot be read"):
+        Engine.load(folder=models)
+
+
+def test_network_of_another_preprocessing_is_refused(models):
+    path = models / f"{DEFAULT_MODEL}.json"
+    card = json.loads(path.read_text())
+    path.write_text(json.dumps({**card, "preprocessing": "something-else-v0"}))
+    with pytest.raises(ModelError, match="something-else-v0"):
+        Engine.load(folder=models)
+
+
+@pytest.mark.parametrize("name", ["lungs.keras", "lungs.json"])
+def test_missing_lung_fields_are_refused(models, name):
+    (models / name).unlink()
+    with pytest.raises(ModelError, match="cannot be read"):
+        Engine.load(folder=models)
+
+
+def test_lung_fields_of_another_preprocessing_are_refused(models):
+    path = models / "lungs.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "preprocessing": "something-else-v0"}))
+    with pytest.raises(ModelError, match="something-else-v0"):
+        Engine.load(folder=models)
+
+
+def test_a_gate_that_the_card_names_and_nobody_finds_is_refused(models, monkeypatch):
+    monkeypatch.setattr(LungFields, "load", lambda *_: None)
+    path = models / f"{DEFAULT_MODEL}.json"
+    (models / "gate.npz").unlink(missing_ok=True)
+    entry = {"sha256": "0" * 64, "refuse_below": 0.0, "warn_below": 1.0}
+    path.write_text(json.dumps({**json.loads(path.read_text()), "gate": entry}))
+    with pytest.raises(ModelError, match=r"gate\.npz cannot be read"):
+        Engine.load(folder=models)
+
+
+def test_the_shipped_classifier_has_a_gate_if_its_card_has_one(engine):
+    assert (engine.gate is not None) == bool(engine.card.gate)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"calibration": {}}'], ids=["empty", "list", "bare", "half"])
+def test_card_that_lacks_an_entry_is_refused(tmp_path, text):
+    path = tmp_path / "card.json"
+    path.write_text(text)
+    with pytest.raises(ModelError):
+        read_card(path)
+
+
+def test_card_survives_its_own_text(tmp_path):
+    card = read_card(MODELS / f"{DEFAULT_MODEL}.json")
+    path = tmp_path / "card.json"
+    path.write_text(card.to_json())
+    assert read_card(path) == card
+
+
+def test_shipped_models_have_cards():
+    assert DEFAULT_MODEL in model_names()
+
+
+def test_shipped_network_is_as_useful_as_the_first_landing_asks(engine):
+    validation = engine.card.performance["val"]
+    assert validation["binary_auroc"]["value"] >= 0.93
+    assert validation["three_class_macro_auroc"]["value"] >= 0.93
+
+
+def test_shipped_card_is_fitted_for_every_task(engine):
+    calibration = engine.card.calibration
+    assert set(calibration.operating_points) == {"balanced", "sensitive", "specific"}
+    for task in TASKS:
+        assert calibration.temperatures[task.name] > 0
+        assert engine.card.saliency_scale[task.name] > 0
+
+
+def test_passes_side_by_side_give_the_bits_of_one_alone(engine, composite_pixels):
+    pictures = (np.roll(composite_pixels, shift, 1) / np.float32(255) for shift in range(0, 160, 8))
+    inputs = [engine.prepare(picture) for picture in pictures]
+    alone = [engine(network_input) for network_input in inputs]
+    passes = engine.forward_passes
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(engine, inputs))
+    assert engine.forward_passes == passes + len(inputs)
+    for one, other in zip(alone, together, strict=True):
+        assert one.features.tobytes() == other.features.tobytes()
+        assert all(one.logits[task.name].tobytes() == other.logits[task.name].tobytes() for task in TASKS)
+
+
+def test_a_pass_stays_on_one_core():
+    script = "import tensorflow as tf; from detector.model.engine import Engine; Engine.load(); "
+    script += "print(tf.config.threading.get_intra_op_parallelism_threads())"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert done.stdout.strip() == "1"
+
+
+class TestCompiled:
+    """The compiled form is a faster start and nothing else."""
+
+    def test_it_gives_the_bits_of_the_network(self, engine, network_input):
+        compiled = classifier_module.compile_classifier(engine.network)
+        image = tf.convert_to_tensor(network_input.pixels[np.newaxis])
+        for ours, theirs in zip(engine._run(image), compiled(image), strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+        for task in TASKS:
+            kernel = engine.network.get_layer(task.name).get_weights()[0]
+            np.testing.assert_array_equal(engine.kernels[task.name], kernel)
+
+    def test_the_shipped_models_have_it(self):
+        card = read_card(MODELS / f"{DEFAULT_MODEL}.json")
+        lungs = json.loads((MODELS / "lungs.json").read_text())
+        assert card.graph["weights"] == card.sha256
+        assert lungs["graph"]["weights"] == lungs["sha256"]
+
+    def test_a_start_builds_no_network(self, models, monkeypatch):
+        for module in (classifier_module, lungs_module):
+            monkeypatch.setattr(module, "load_network", lambda *_: pytest.fail("a network was built"))
+        Engine.load(folder=models)
+
+    def test_a_graph_that_serves_no_batch_is_no_reason_to_fail(self, models, monkeypatch, network_input):
+        function = network_module.Graph.function
+        monkeypatch.setattr(
+            network_module.Graph,
+            "function",
+            lambda self, *names, batch=1: None if batch > 1 else function(self, *names),
+        )
+        loaded = Engine.load(folder=models)
+        (output,) = loaded.run_batch(network_input.pixels[np.newaxis])
+        np.testing.assert_allclose(output.logits["binary"], loaded(network_input).logits["binary"], atol=1e-4)
+
+    @pytest.mark.parametrize("name", [f"{DEFAULT_MODEL}.graph.pb", "lungs.graph.pb"])
+    def test_other_bytes_are_refused(self, models, name):
+        path = models / name
+        path.write_bytes(path.read_bytes()[:-1] + b"x")
+        with pytest.raises(ModelError, match="not those of the card"):
+            Engine.load(folder=models)
+
+    def test_damaged_weights_are_refused_beside_it(self, models):
+        path = models / f"{DEFAULT_MODEL}.keras"
+        path.write_bytes(path.read_bytes() + b"x")
+        with pytest.raises(ModelError, match="not those of the card"):
+            Engine.load(folder=models)
+
+    def test_without_it_or_with_one_of_other_weights_the_network_is_built(self, models, engine, network_input):
+        (models / "lungs.graph.pb").unlink()
+        path = models / f"{DEFAULT_MODEL}.json"
+        card = json.loads(path.read_text())
+        path.write_text(json.dumps({**card, "graph": {**card["graph"], "weights": "0" * 64}}))
+        built = Engine.load(folder=models)
+        for name, logits in built(network_input).logits.items():
+            np.testing.assert_array_equal(logits, engine(network_input).logits[name])
