@@ -289,37 +289,3 @@ class ModelInfo:
     name: str
     sha256: str
     version: str
-
-
-@dataclass(frozen=True, eq=False)
-class Analysis:
-    """Everything known about one image after one forward pass; both tasks, every class.
-
-    Attributes:
-        radiograph: the decoded image.
-        geometry: where the network looked.
-        logits: task name to (logits,) float32.
-        cams: task name to (classes, h, w) float32 on the network's grid: signed evidence per class in logit units,
-            positive speaks for the class; see `detector.model.gradcam`.
-        model: which network answered.
-        analysed_at: UTC, ISO 8601.
-        lung_field: (size, size) bool on the network's input.
-        lung_area_fraction: share of the whole image that is lung.
-        warnings: of decoding and of the gate, as sentences.
-        correction: what was done to the picture at the reader's wish.
-        suggested_correction: what would make it upright and bone white, where it seems not to be.
-        forced: code of the gate's refusal that the reader overrode.
-    """
-
-    radiograph: Radiograph
-    geometry: Geometry
-    logits: Mapping[str, np.ndarray]
-    cams: Mapping[str, np.ndarray]
-    model: ModelInfo
-    analysed_at: str
-    lung_field: np.ndarray | None = None
-    lung_area_fraction: float = 0.0
-    warnings: tuple[str, ...] = ()
-    correction: Correction = Correction()
-    suggested_correction: Correction | None = None
-    forced: str | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -10,16 +10,58 @@ from detector.errors import NotAChestXrayError
 from detector.model.gate import GateFinding, check_features, check_image, check_lungs, correct, gate_features
 from detector.model.gradcam import evidence_maps
 from detector.read.sandbox import read_radiograph
-from detector.schema import Analysis, Correction
+from detector.schema import Correction
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
+    import numpy as np
+
+    from detector.model.card import ModelCard
     from detector.model.engine import Engine
-    from detector.schema import NetworkInput, NetworkOutput, Radiograph
+    from detector.schema import Geometry, ModelInfo, NetworkInput, NetworkOutput, Radiograph
 
 _AS_IT_IS = Correction()
 _FORCED = "Analysed against the app's refusal: {reason}"
+
+
+@dataclass(frozen=True, eq=False)
+class Analysis:
+    """Everything known about one image after one forward pass; both tasks, every class.
+
+    Attributes:
+        radiograph: the decoded image.
+        geometry: where the network looked.
+        logits: task name to (logits,) float32.
+        cams: task name to (classes, h, w) float32 on the network's grid: signed evidence per class in logit units,
+            positive speaks for the class; see `detector.model.gradcam`.
+        card: of the network that answered: its calibration, its scale of evidence, its name and hash.
+        analysed_at: UTC, ISO 8601.
+        lung_field: (size, size) bool on the network's input.
+        lung_area_fraction: share of the whole image that is lung.
+        warnings: of decoding and of the gate, as sentences.
+        correction: what was done to the picture at the reader's wish.
+        suggested_correction: what would make it upright and bone white, where it seems not to be.
+        forced: code of the gate's refusal that the reader overrode.
+    """
+
+    radiograph: Radiograph
+    geometry: Geometry
+    logits: Mapping[str, np.ndarray]
+    cams: Mapping[str, np.ndarray]
+    card: ModelCard
+    analysed_at: str
+    lung_field: np.ndarray | None = None
+    lung_area_fraction: float = 0.0
+    warnings: tuple[str, ...] = ()
+    correction: Correction = _AS_IT_IS
+    suggested_correction: Correction | None = None
+    forced: str | None = None
+
+    @property
+    def model(self) -> ModelInfo:
+        """Which network answered."""
+        return self.card.info
 
 
 def analyse(data: bytes, engine: Engine, *, correction: Correction = _AS_IT_IS, force: bool = False) -> Analysis:
@@ -55,7 +97,7 @@ def analyse_radiograph(
         geometry=network_input.geometry,
         logits=output.logits,
         cams=evidence_maps(output.features, engine.kernels),
-        model=engine.card.info,
+        card=engine.card,
         lung_field=network_input.lung_field,
         lung_area_fraction=_lung_area(network_input),
         analysed_at=datetime.now(UTC).isoformat(timespec="milliseconds"),

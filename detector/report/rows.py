@@ -21,8 +21,9 @@ from detector.schema import NOTICE, task_by_mode
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from detector.answers.pipeline import Analysis
     from detector.errors import DetectorError
-    from detector.schema import Analysis, EvidenceSummary, ModelInfo, Prediction
+    from detector.schema import EvidenceSummary, ModelInfo, Prediction
 
 _SALIENCY_COLUMNS = ("target_class", "in_lung_fraction", "lung_area_fraction", "peak_in_lung", "sentence", "overlay")
 _SPREADSHEET_FORMULA = ("=", "+", "-", "@", "\t", "\r")

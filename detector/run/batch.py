@@ -35,9 +35,10 @@ if TYPE_CHECKING:
 
     import numpy as np
 
+    from detector.answers.pipeline import Analysis
     from detector.model.engine import Engine
     from detector.run.results import Maps, Results
-    from detector.schema import Analysis, EvidenceSummary, Prediction
+    from detector.schema import EvidenceSummary, Prediction
 
 _LOG = logging.getLogger(__name__)
 

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import IO
 
-    from detector.schema import Analysis, Geometry
+    from detector.answers.pipeline import Analysis
+    from detector.schema import Geometry
 
 _LOG = logging.getLogger(__name__)
 

@@ -23,9 +23,10 @@ from detector.ui.shelf import Picture
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from detector.answers.pipeline import Analysis
     from detector.model.card import ModelCard
     from detector.model.engine import Engine
-    from detector.schema import Analysis, EvidenceSummary, Prediction, Task
+    from detector.schema import EvidenceSummary, Prediction, Task
     from detector.ui.shelf import Shelf
 
 _LOG = logging.getLogger(__name__)

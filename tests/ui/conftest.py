@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
-from detector.schema import Analysis, Geometry, ModelInfo, Radiograph
+from detector.answers.pipeline import Analysis
+from detector.model.card import DEFAULT_MODEL, MODELS, read_card
+from detector.schema import Geometry, Radiograph
 from detector.ui.cases import Case
 from detector.ui.shelf import Picture, Shelf
 
@@ -24,7 +26,7 @@ def make_case():
             cams={"binary": np.stack([cam, -cam]), "three_class": np.stack([cam, 2 * cam, -3 * cam])},
             lung_field=field if lungs else None,
             warnings=warnings,
-            model=ModelInfo("m", "cd", "1"),
+            card=read_card(MODELS / f"{DEFAULT_MODEL}.json"),
             analysed_at="2026-01-01T00:00:00.000+00:00",
         )
         picture = Picture.put(Shelf(), key, np.full((8, 8), 30000, np.uint16), decode=None)

@@ -34,9 +34,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from detector.answers.pipeline import Analysis
     from detector.model.card import ModelCard
     from detector.model.engine import Engine
-    from detector.schema import Analysis, Task
+    from detector.schema import Task
 
 _LOG = logging.getLogger(__name__)
 
