@@ -11,34 +11,27 @@ import time
 from typing import TYPE_CHECKING
 
 import streamlit as st
-from starlette.formparsers import MultiPartParser
-from streamlit import runtime
-from streamlit.runtime.scriptrunner import get_script_run_ctx
-from streamlit.runtime.state import SessionState
 
 from detector import garbage
-from detector.ui import memory
+from detector.ui import memory, streamlit_private
 from detector.ui.session import Session
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from streamlit.runtime.app_session import AppSession
-
-_UPLOAD_BYTES = 65 * 2**20  # more than `server.maxUploadSize` lets through
 _TTL_OPTION = "server.disconnectedSessionTTL"  # seconds in which a tab that lost its connection finds its session again
 _LONGEST_PAUSE = 10.0  # seconds between two looks
 
 
 def guard() -> None:
     """Protect the session that calls: to be called on every run of the page, before anything is uploaded."""
-    MultiPartParser.spool_max_size = _UPLOAD_BYTES
+    streamlit_private.keep_uploads_in_memory()
     memory.share_arenas()
-    context = get_script_run_ctx()
-    if context is not None and runtime.exists():
+    name = streamlit_private.session_id()
+    if name is not None:
         # The page's own memory of the session, let go of by name: Streamlit may hold on to an ended session's state.
         session = st.session_state.setdefault("session", Session())
-        _sweeper().watch(context.session_id, session.forget)
+        _sweeper().watch(name, session.forget)
 
 
 class Sweeper:
@@ -86,36 +79,15 @@ class Sweeper:
 
 @st.cache_resource(show_spinner=False)
 def _sweeper() -> Sweeper:
-    server = runtime.get_instance()
-    sweeper = Sweeper(
-        server.is_active_session, lambda session_id: _close(server, session_id), st.get_option(_TTL_OPTION)
-    )
+    sweeper = Sweeper(streamlit_private.is_active, _close, st.get_option(_TTL_OPTION))
     threading.Thread(target=sweeper.run, name="sweeper", daemon=True).start()
     return sweeper
 
 
-def _close(server: runtime.Runtime, session_id: str) -> None:
-    def close() -> None:
-        if server.is_active_session(session_id):  # it has come back in the meantime
-            return
-        held = server._session_mgr.get_session_info(session_id)  # noqa: SLF001
-        server.close_session(session_id)
-        server.media_file_mgr.remove_orphaned_files()  # closing marks what was downloaded; the second time removes it
-        if held is not None:
-            _empty(held.session)
-        garbage.collect()  # a session is a ring of references: without this its pictures stay until memory is short
-        memory.give_back()
-
-    # Streamlit wants it on its own thread and gives no public way there; a test in the browser holds it to that.
-    server._get_async_objs().eventloop.call_soon_threadsafe(close)  # noqa: SLF001
+def _close(session_id: str) -> None:
+    streamlit_private.close_session(session_id, then=_collect)
 
 
-def _empty(session: AppSession) -> None:
-    """Take from an ended session what its page was drawn from.
-
-    The server's loop goes on holding the session that it served last, and with it the arguments of its fragments, the
-    callbacks of its widgets and what was not sent any more: open images, uploads, names.
-    """
-    session._fragment_storage.clear()  # noqa: SLF001
-    session._session_state = SessionState()  # noqa: SLF001 - its own `clear` keeps the callbacks
-    session.flush_browser_queue()
+def _collect() -> None:
+    garbage.collect()  # a session is a ring of references: without this its pictures stay until memory is short
+    memory.give_back()

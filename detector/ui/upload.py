@@ -6,13 +6,12 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import streamlit as st
-from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from detector import words
 from detector.errors import SampleDownloadError, SampleNetworkError
 from detector.paths import ASSETS
 from detector.schema import BACTERIAL_PNEUMONIA, COVID19, NORMAL
-from detector.ui import samples, upload_answers
+from detector.ui import samples, streamlit_private
 from detector.ui.names import escaped
 from detector.ui.session import Session, session
 from detector.ui.sources import Source
@@ -29,7 +28,7 @@ _LIMIT = 64  # MB a file, as the configuration has it; a DICOM radiograph has 30
 
 def render_upload() -> list[Source]:
     """The uploads and the samples button; returns what to analyse, in order of arrival, or the examples."""
-    upload_answers.keep()
+    streamlit_private.keep_upload_addresses()
     now = session()
     files, folder = st.tabs([words.TAB_FILES, words.TAB_FOLDER])
     with files:
@@ -68,9 +67,7 @@ def _sources(uploads: Sequence[UploadedFile]) -> list[Source]:
 
     Streamlit gives every run of the page a copy of every upload of its own; to hold on to that would double them.
     """
-    context = get_script_run_ctx()
-    records = context.uploaded_file_mgr.get_files(context.session_id, [upload.file_id for upload in uploads])
-    held = {record.file_id: record for record in records}
+    held = streamlit_private.uploads([upload.file_id for upload in uploads])
     return [
         Source(upload.file_id, upload.name, partial(getattr, held[upload.file_id], "data"))
         for upload in uploads
