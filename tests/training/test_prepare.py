@@ -9,7 +9,8 @@ import cv2
 import numpy as np
 import pytest
 
-from detector.cli.main import main as cli
+from detector.cli.common import EXIT_OK, EXIT_USAGE
+from detector.cli.main import main
 from detector.errors import ManifestError, OutputError
 from detector.training.data import prepare as module
 from detector.training.data.manifest import read_manifest
@@ -245,10 +246,10 @@ class TestTfrecord:
 class TestCommandLine:
     def test_prepare_says_what_it_did_on_standard_error_alone(self, collections, tmp_path, capsys):
         options = [f"--{name}={folder}" for name, folder in collections.items()]
-        assert cli.main(["prepare", *options, "--out", str(tmp_path / "out")]) == cli.EXIT_OK
+        assert main(["prepare", *options, "--out", str(tmp_path / "out")]) == EXIT_OK
         captured = capsys.readouterr()
         assert captured.out == ""
         assert "9 pictures" in captured.err
 
     def test_without_a_collection_it_is_usage(self, tmp_path):
-        assert cli.main(["prepare", "--out", str(tmp_path)]) == cli.EXIT_USAGE
+        assert main(["prepare", "--out", str(tmp_path)]) == EXIT_USAGE

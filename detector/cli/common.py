@@ -1,0 +1,47 @@
+"""What several commands share: exit statuses, options, the types of their arguments."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import TypeAlias
+
+from detector.model.card import DEFAULT_MODEL
+from detector.paths import MODELS
+
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001 - it has no public name
+
+EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_MODEL, EXIT_OUTPUT, EXIT_NO_TASK = range(6)
+SIGNAL_BASE = 128  # a shell's convention: 128 + 15 = 143 after SIGTERM
+
+
+def add_model(parser: argparse.ArgumentParser) -> None:
+    """Add the options that name a network."""
+    parser.add_argument(
+        "--models", type=Path, default=MODELS, metavar="DIR", help="the folder with the networks and their cards"
+    )
+    parser.add_argument("--model", default=DEFAULT_MODEL, metavar="NAME", help="which network (see: models)")
+
+
+def add_manifest(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
+    """Add the options that name labelled images."""
+    parser.add_argument("--manifest", type=Path, required=required, metavar="FILE.csv")
+    parser.add_argument("--images", type=Path, metavar="DIR", help="what the manifest's paths are relative to")
+
+
+def word(text: str) -> str:
+    """An option's value without regard to case or surrounding space."""
+    return text.strip().lower()
+
+
+def existing_path(text: str) -> Path:
+    """A path that exists.
+
+    Raises:
+        ArgumentTypeError: if it does not.
+    """
+    path = Path(text)
+    if not os.path.lexists(path):  # unlike Path.exists it says no, not OSError, to a name that is too long
+        raise argparse.ArgumentTypeError(f"there is no file or folder {text!r}")
+    return path

@@ -1,0 +1,38 @@
+"""``models``: list the networks with their hashes and what was measured of them."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from detector.cli.common import EXIT_OK, Commands
+from detector.model.card import model_names, read_card
+from detector.paths import MODELS
+
+if TYPE_CHECKING:
+    import argparse
+
+
+def add(commands: Commands) -> None:
+    """Add the command and its options."""
+    parser = commands.add_parser("models", help="list the models with hash and measured performance")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the command; returns its exit status."""
+    del options
+    for name in model_names():
+        card = read_card(MODELS / f"{name}.json")
+        sys.stdout.write(f"{card.name} {card.version}\n  sha256 {card.sha256}\n")
+        for cohort, figures in card.performance.items():
+            for figure, estimate in figures.items():
+                sys.stdout.write(f"  {cohort}: {figure} {_estimate(estimate)}\n")
+    return EXIT_OK
+
+
+def _estimate(estimate: dict[str, Any]) -> str:
+    if estimate["value"] is None:
+        return f"not measured ({estimate['reason']})"
+    interval = "" if estimate["ci_low"] is None else f" (95 % {estimate['ci_low']:.3f} to {estimate['ci_high']:.3f})"
+    return f"{estimate['value']:.3f}{interval}, n = {estimate['n']}"

@@ -1,0 +1,188 @@
+"""``predict``: analyse files and folders of chest X-rays."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from detector import garbage
+from detector.cli.common import EXIT_FAILED, EXIT_OK, EXIT_USAGE, SIGNAL_BASE, Commands, add_model, existing_path, word
+from detector.errors import OutputError
+from detector.model.calibration import BALANCED, SENSITIVE, SPECIFIC
+from detector.model.card import read_card
+from detector.read import sandbox
+from detector.report.rows import Request, Tally, csv_line, table_line
+from detector.run.progress import Progress
+from detector.schema import BINARY, NOTICE, TASKS, THREE_CLASS
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable, Iterator, Sequence
+
+    from detector.model.engine import Engine
+    from detector.run.results import Results
+
+_LOG = logging.getLogger("detector")
+
+
+def add(commands: Commands) -> None:
+    """Add the command and its options."""
+    parser = commands.add_parser("predict", help="analyse files and folders of chest X-rays", epilog=NOTICE)
+    parser.add_argument(
+        "paths", nargs="+", type=existing_path, metavar="PATH", help="a file, or a folder with all below it"
+    )
+    parser.add_argument("--mode", type=_mode, choices=[task.mode for task in TASKS], default=BINARY.mode)
+    parser.add_argument("--operating-point", type=word, choices=[BALANCED, SENSITIVE, SPECIFIC], default=BALANCED)
+    parser.add_argument(
+        "--explain", action="store_true", help="say where the evidence lies; with --out, save maps and a gallery"
+    )
+    parser.add_argument("--out", type=Path, metavar="DIR", help="append results to DIR/results.jsonl")
+    parser.add_argument("--format", choices=["table", "jsonl", "csv"], default="table")
+    parser.add_argument("--resume", action="store_true", help="pass over what DIR already holds")
+    add_model(parser)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the command; returns its exit status."""
+    if options.resume and options.out is None:
+        _LOG.error("--resume needs --out: it passes over what that folder already holds.")
+        return EXIT_USAGE
+    _end_at_once_on_signals()
+    read_card(options.models / f"{options.model}.json")
+    sandbox.warm_up()
+    with garbage.paused():
+        # Imported here: TensorFlow takes seconds, and a wrong option or a missing model should be said at once.
+        from detector.model.engine import Engine  # noqa: PLC0415
+        from detector.run.batch import find_files  # noqa: PLC0415
+        from detector.run.results import Results  # noqa: PLC0415
+
+        engine = Engine.load(options.model, options.models)
+    request = Request(options.mode, options.operating_point, options.explain)
+    files = list(find_files(options.paths, out=options.out))
+    stop = _stop_on_signals()
+    if options.out is None:
+        failed = _answer_all(files, engine, request, options.format, stop)
+    else:
+        with Results(options.out, request, engine.card.sha256, resume=options.resume) as results:
+            failed = _answer_all(files, engine, request, options.format, stop, results)
+            _show_gallery(results, engine, request, stop)
+    if stop():
+        return SIGNAL_BASE + stop()
+    return EXIT_FAILED if failed else EXIT_OK
+
+
+def _mode(text: str) -> str:
+    """A mode in any case, also by the names that the earlier project gave them: "Binary", "Multi-Label"."""
+    mode = word(text)
+    return THREE_CLASS.mode if mode == "multi-label" else mode
+
+
+def _answer_all(
+    files: Sequence[Path],
+    engine: Engine,
+    request: Request,
+    form: str,
+    stop: Callable[[], int],
+    results: Results | None = None,
+) -> bool:
+    """Analyse, write rows, show progress, sum up; returns whether a file failed unexpectedly, now or before."""
+    from detector.run.batch import predict_files  # noqa: PLC0415
+
+    write, tally, progress = _writer(form), Tally(), Progress(len(files))
+    rows = predict_files(files, engine, request, results=results, stop=lambda: bool(stop()), on_finished=progress.step)
+    with contextlib.closing(rows), _kept_apart(progress):
+        for row in rows:
+            tally.add(row)
+            if sys.stdout.isatty():
+                progress.clear()
+            write(row)
+    _sum_up(tally, len(files), results)
+    return tally.failed or (results is not None and results.failed_before)
+
+
+@contextlib.contextmanager
+def _kept_apart(progress: Progress) -> Iterator[None]:
+    """Take the progress line away before a message, and at the end."""
+
+    def clear(_record: logging.LogRecord) -> bool:
+        progress.clear()
+        return True
+
+    handlers = logging.getLogger().handlers
+    for handler in handlers:
+        handler.addFilter(clear)
+    try:
+        yield
+    finally:
+        progress.clear()
+        for handler in handlers:
+            handler.removeFilter(clear)
+
+
+def _sum_up(tally: Tally, files: int, results: Results | None) -> None:
+    """What came of the run, on standard error; the row of a single file says it all."""
+    passed_over = results.passed_over if results else 0
+    left = files - tally.files - passed_over
+    lines = tally.lines()
+    lines += [f"  {passed_over} more have their row in {results.folder} already"] if passed_over else []
+    lines += [f"  stopped: {left} of {files} are left"] if left else []
+    if files != 1 or left:
+        sys.stderr.write("\n".join(lines) + "\n")
+
+
+def _show_gallery(results: Results, engine: Engine, request: Request, stop: Callable[[], int]) -> None:
+    """Write the gallery of a finished run; a stopped one has seconds to end."""
+    if not request.explain:
+        return
+    if stop():
+        sys.stderr.write("The gallery is made when the run is finished: the same command with --resume.\n")
+        return
+    from detector.report.gallery import write_gallery  # noqa: PLC0415
+
+    path = write_gallery(results.folder, results.answers(), engine.card)
+    sys.stderr.write(f"Gallery: {path}\n")
+
+
+def _end_at_once_on_signals() -> None:
+    """While the network is loaded nothing is half done, and TensorFlow is not to be waited for."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda signum, _frame: os._exit(SIGNAL_BASE + signum))
+
+
+def _stop_on_signals() -> Callable[[], int]:
+    """Note SIGTERM and SIGINT instead of dying of them; the returned function gives the signal's number, or 0."""
+    received: list[int] = []
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda signum, _frame: received.append(signum))
+    return lambda: received[0] if received else 0
+
+
+def _writer(form: str) -> Callable[[dict[str, Any]], None]:
+    """Write rows to standard output, flushed one by one."""
+    first = True
+
+    def write(row: dict[str, Any]) -> None:
+        nonlocal first
+        if form == "jsonl":
+            text = json.dumps(row) + "\n"
+        elif form == "csv":
+            text = csv_line(row, header=first)
+        else:
+            text = table_line(row) + "\n" + (f"{NOTICE}\n" if first else "")
+        try:
+            sys.stdout.buffer.write(text.encode("utf-8", "backslashreplace"))
+            sys.stdout.buffer.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise OutputError(f"Standard output cannot be written: {error}.") from error
+        first = False
+
+    return write
