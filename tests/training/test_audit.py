@@ -14,16 +14,14 @@ from detector.training.audit.contenders import (
     SHIPPED,
     SHIPPED_IN_MISLEADING_SURROUNDINGS,
     SHIPPED_ON_BLACKED_OUT,
-    SourcePair,
     audit,
     black_out,
     compare,
     leave_one_source_pair_out,
     network_fit,
-    parted,
     shipped_contenders,
-    source_pairs,
 )
+from detector.training.audit.source_pairs import SourcePair, parted, source_pairs
 from detector.training.data.manifest import Example
 from tests.conftest import COMPOSITES, encode
 from tests.training.test_duplicates import made_up

@@ -12,8 +12,8 @@ from detector.schema import TASKS
 from detector.statistics import bootstrap as resampling
 from detector.training.audit import candidates, leave_out
 from detector.training.audit.candidates import CANDIDATES, compare_candidates, measures
-from detector.training.audit.contenders import SourcePair
 from detector.training.audit.leave_out import Trainings
+from detector.training.audit.source_pairs import SourcePair
 from detector.training.data.manifest import Example
 from detector.training.fit.classifier import FitConfig
 

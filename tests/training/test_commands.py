@@ -27,7 +27,7 @@ from detector.training.fit import architectures, commands
 from detector.training.fit import gate as fit_gate
 from detector.training.fit import lungs as fit_lungs
 from detector.training.fit.commands import calibrate, train_classifier, train_gate, train_lungs
-from detector.training.measure.evaluate import Answers
+from detector.training.measure.cohort import Answers
 from tests.conftest import encode
 
 CLASSES = THREE_CLASS.classes

@@ -14,14 +14,13 @@ from detector.model.calibration import Calibration
 from detector.schema import ModelInfo, OperatingPoint
 from detector.statistics import bootstrap as resampling
 from detector.training.data.manifest import Example
+from detector.training.measure.cohort import Answers, truth_index
 from detector.training.measure.evaluate import (
-    Answers,
     answer_all,
     evaluate,
     likelihood_ratios,
     measure,
     summarise,
-    truth_index,
     worst_source,
 )
 from tests.conftest import COMPOSITES

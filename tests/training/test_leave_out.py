@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from detector.training.audit import leave_out
-from detector.training.audit.contenders import SourcePair
 from detector.training.audit.leave_out import Trainings, measure, protocol, summary
+from detector.training.audit.source_pairs import SourcePair
 from detector.training.data.manifest import Example
 from detector.training.fit.classifier import FitConfig
 

@@ -9,7 +9,7 @@ from detector.model.calibration import Calibration
 from detector.schema import BINARY, THREE_CLASS, OperatingPoint
 from detector.statistics import bootstrap as resampling
 from detector.training.data.manifest import Example
-from detector.training.measure.evaluate import Answers
+from detector.training.measure.cohort import Answers
 from detector.training.measure.figures import Confusion
 from detector.training.report.plots import confusion_plot, evaluation_plots, training_plot, write_plots
 

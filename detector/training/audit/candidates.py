@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
     import keras
 
-    from detector.training.audit.contenders import SourcePair
     from detector.training.audit.leave_out import Trainings
+    from detector.training.audit.source_pairs import SourcePair
     from detector.training.data.manifest import Example
 
 _LOG = logging.getLogger(__name__)

@@ -13,9 +13,8 @@ from __future__ import annotations
 
 import json
 import logging
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from functools import partial
-from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -27,6 +26,7 @@ from detector.schema import BINARY, COVID19, THREE_CLASS
 from detector.statistics import weighted
 from detector.statistics.bootstrap import Measure, Resampling
 from detector.training.audit.baselines import Scores, standard_baselines
+from detector.training.audit.source_pairs import has_both, parted, source_pairs
 from detector.training.data.manifest import read_image, read_manifest
 from detector.training.fit.lung_focus import misleading_surroundings
 from detector.training.measure.evaluate import make_folder
@@ -66,25 +66,6 @@ MARGIN = 0.05  # of the picture's width, blacked out round the lungs
 
 _SPLITS = ("val", "test")
 _SEED = 20261123  # of which picture lends its surroundings to which
-_FEWEST = 10  # images of each class that a source needs to be judged alone
-
-
-@dataclass(frozen=True)
-class SourcePair:
-    """A positive and a negative source that are left out of training together, and tested on.
-
-    Attributes:
-        positive: its COVID-19 images are the positives.
-        negative: its other images are the negatives.
-    """
-
-    positive: str
-    negative: str
-
-    @property
-    def name(self) -> str:
-        """Both, for the record."""
-        return f"{self.positive} against {self.negative}"
 
 
 def audit(
@@ -205,7 +186,7 @@ def compare(examples: Sequence[Example], contenders: Mapping[str, Predictor]) ->
         "by_source": {
             source: _compared(examples, scores, keep)
             for source, keep in cohorts.items()
-            if _has_both([e for e, kept in zip(examples, keep, strict=True) if kept])
+            if has_both([e for e, kept in zip(examples, keep, strict=True) if kept])
         },
     }
 
@@ -233,24 +214,6 @@ def leave_one_source_pair_out(examples: Sequence[Example], fits: Mapping[str, Fi
     names = list(fits) if pairs else []
     mean = {name: float(np.mean([p["binary_auroc"][name]["value"] for p in pairs.values()])) for name in names}
     return {"pairs": pairs, "mean": mean}
-
-
-def source_pairs(examples: Sequence[Example]) -> list[SourcePair]:
-    """Pairs that leave both classes to train on, and have both to test on."""
-    sources = sorted({e.source for e in examples})
-    pairs = [SourcePair(*pair) for pair in product(sources, sources) if pair[0] != pair[1]]
-    return [pair for pair in pairs if all(_has_both(part) for part in parted(examples, pair))]
-
-
-def parted(examples: Sequence[Example], pair: SourcePair) -> tuple[list[Example], list[Example]]:
-    """Training and test examples of a pair."""
-    train = [e for e in examples if e.source not in {pair.positive, pair.negative}]
-    test = [
-        e
-        for e in examples
-        if (e.source == pair.positive and e.label == COVID19) or (e.source == pair.negative and e.label != COVID19)
-    ]
-    return train, test
 
 
 def shipped_contenders(engine: Engine, images: Path) -> dict[str, Predictor]:
@@ -365,11 +328,6 @@ def _too_near(figures: Mapping[str, Any], key: str) -> list[str] | None:
         return None
     rivals = {name: v[key]["value"] for name, v in figures.items() if name not in _THE_NETWORK_AT_WORK}
     return [name for name, value in rivals.items() if value is not None and value >= ours - NEAR]
-
-
-def _has_both(examples: Sequence[Example]) -> bool:
-    positives = sum(e.label == COVID19 for e in examples)
-    return min(positives, len(examples) - positives) >= _FEWEST
 
 
 def _not_run(contenders: Mapping[str, Predictor]) -> dict[str, str]:

@@ -17,7 +17,7 @@ import numpy as np
 from detector.model.calibration import fit_operating_points, probabilities_of
 from detector.schema import BINARY, COVID19
 from detector.statistics.metrics import auroc, bootstrap
-from detector.training.audit.contenders import parted
+from detector.training.audit.source_pairs import parted
 from detector.training.fit.classifier import FitConfig, fit, load_inputs, predict_logits
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import keras
 
     from detector.schema import NetworkInput
-    from detector.training.audit.contenders import SourcePair
+    from detector.training.audit.source_pairs import SourcePair
     from detector.training.data.manifest import Example
     from detector.training.data.views import LungMasks
 

@@ -30,8 +30,8 @@ from detector.model.lungs import LungFields
 from detector.model.preprocess import INPUT_SIZE, LUNG_PREPROCESSING_ID, PREPROCESSING_ID
 from detector.schema import BINARY, COVID19, TASKS, THREE_CLASS
 from detector.training.audit.candidates import compare_candidates
-from detector.training.audit.contenders import SourcePair, source_pairs
 from detector.training.audit.leave_out import Trainings, protocol
+from detector.training.audit.source_pairs import SourcePair, source_pairs
 from detector.training.data.manifest import read_manifest
 from detector.training.data.views import LungMasks, find_lung_masks
 from detector.training.fit.classifier import IMAGENET, RANDOM, TEACHERS, FitConfig, fit, make_repeatable
@@ -54,7 +54,8 @@ from detector.training.fit.gate import (
 )
 from detector.training.fit.lung_focus import segmenter
 from detector.training.fit.lungs import LungFitConfig, cross_validated_dice, fit_lungs, measure_dice, with_masks
-from detector.training.measure.evaluate import Answers, answer_all, evaluate, make_folder, truth_index
+from detector.training.measure.cohort import Answers, truth_index
+from detector.training.measure.evaluate import answer_all, evaluate, make_folder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

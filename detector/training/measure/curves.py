@@ -15,7 +15,7 @@ from detector.training.measure.figures import task_answers
 if TYPE_CHECKING:
     from detector.model.calibration import Calibration
     from detector.schema import Task
-    from detector.training.measure.evaluate import Answers
+    from detector.training.measure.cohort import Answers
 
 _RATES = np.linspace(0, 1, 101)
 _COVERAGES = np.linspace(0.05, 1, 96)

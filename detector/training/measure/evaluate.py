@@ -7,7 +7,7 @@ import json
 import logging
 import time
 from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +16,10 @@ import numpy as np
 from detector.answers.pipeline import analyse
 from detector.errors import ManifestError, OutputError, RejectedError
 from detector.model.calibration import BALANCED, Calibration
-from detector.schema import BINARY, COVID19, TASKS, THREE_CLASS
+from detector.schema import BINARY, COVID19, TASKS
 from detector.statistics.bootstrap import RESAMPLES, UNKNOWN, Resampling
-from detector.training.data.manifest import LABELS, Example
+from detector.training.data.manifest import LABELS
+from detector.training.measure.cohort import Answers
 from detector.training.measure.curves import coverage_curve, net_benefit_curve, treat_all_benefit
 from detector.training.measure.figures import (
     all_measures,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from detector.model.card import ModelCard
     from detector.model.engine import Engine
     from detector.schema import Task
+    from detector.training.data.manifest import Example
 
 _LOG = logging.getLogger(__name__)
 
@@ -52,46 +54,6 @@ ORIGINAL_NOTE = (
 )
 
 _PROGRESS_EVERY = 200  # images
-
-
-@dataclass(frozen=True, eq=False)
-class Answers:
-    """What the network said about each analysed image of a cohort.
-
-    Attributes:
-        examples: the analysed images, in order.
-        logits: task name to (N, logits) float64.
-        peaks: task name to (N,), the strongest evidence of any class anywhere in the image, in logit units.
-        rejected: path and code of every refused image; they count in no figure.
-        rejected_examples: the same images' labels and sources, in the same order, where they are known.
-    """
-
-    examples: tuple[Example, ...]
-    logits: dict[str, np.ndarray]
-    peaks: dict[str, np.ndarray]
-    rejected: tuple[tuple[str, str], ...]
-    rejected_examples: tuple[Example, ...] = ()
-
-    @property
-    def labels(self) -> np.ndarray:
-        """(N,) label of each image."""
-        return np.array([example.label for example in self.examples])
-
-    @property
-    def groups(self) -> list[str]:
-        """Patient group of each image: the unit of the bootstrap."""
-        return [example.patient_group for example in self.examples]
-
-    def only(self, keep: np.ndarray) -> Answers:
-        """The images where `keep` (N,) is true."""
-        index = np.flatnonzero(keep)
-        return Answers(
-            tuple(self.examples[i] for i in index),
-            {name: values[index] for name, values in self.logits.items()},
-            {name: values[index] for name, values in self.peaks.items()},
-            self.rejected,
-            self.rejected_examples,
-        )
 
 
 def evaluate(
@@ -194,11 +156,6 @@ def measure(answers: Answers, calibration: Calibration) -> dict[str, dict[str, A
             1 / calibration.temperatures[task.name]
         )
     return {name: asdict(estimate) for name, estimate in found.items()}
-
-
-def truth_index(answers: Answers) -> np.ndarray:
-    """(N,) index of the true class among the three."""
-    return np.array([THREE_CLASS.classes.index(label) for label in answers.labels], int)
 
 
 def summarise(answers: Answers, card: ModelCard, *, name: str = "", notes: Sequence[str] = ()) -> dict[str, Any]:

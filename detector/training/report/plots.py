@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from detector.model.calibration import Calibration
     from detector.schema import Task
     from detector.statistics.bootstrap import Curve
+    from detector.training.measure.cohort import Answers
     from detector.training.measure.curves import ClassCurve
-    from detector.training.measure.evaluate import Answers
     from detector.training.measure.figures import Confusion
 
 LABEL_NAMES = {
