@@ -1,6 +1,6 @@
 """Take what commands have written into models/: a trained classifier, and whatever was measured of it.
 
-    python -m scripts.ship_results --run RUN --audit RUN --saliency RUN --finer RUN --candidates RUN --longer RUN
+    python -m scripts.ship_results --run RUN --audit RUN --saliency RUN --candidates RUN --longer RUN
 
 Each part may be left out. With other weights goes whatever was measured of those before, and measures of any but those
 shipped are refused; nothing is written before everything has been looked at. What the audit of the maps found is noted
@@ -34,12 +34,11 @@ _OPTIONAL = {
 _MEASURED = {
     "audit": ("audit.json", "likelihood_ratios.json"),
     "saliency": ("saliency.json", "plots"),
-    "finer": ("finer_maps.json",),
     "candidates": ("candidates.json",),
     "longer": ("candidates.json",),
 }
 _OF_NO_WEIGHTS = {"candidates.json", "likelihood_ratios.json"}  # of trainings of their own
-_STALE = ("audit.json", "saliency.json", "finer_maps.json", "plots/saliency_*.json")
+_STALE = ("audit.json", "saliency.json", "plots/saliency_*.json")
 
 
 def ship(parts: Mapping[str, Path], models: Path = MODELS) -> None:

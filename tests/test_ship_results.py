@@ -53,7 +53,7 @@ def models(tmp_path):
     folder = tmp_path / "models"
     write(folder / "detector.json", {"sha256": "old", "performance": {"saliency": {"peak": 1}}})
     write(folder / "detector.keras", "old weights")
-    for name in ("audit.json", "saliency.json", "finer_maps.json", "plots/saliency_peak.json"):
+    for name in ("audit.json", "saliency.json", "plots/saliency_peak.json"):
         write(folder / "evaluation" / name, of("old"))
     write(folder / "evaluation" / "candidates.json", {})
     return folder
@@ -121,7 +121,7 @@ def test_a_table_of_candidates_belongs_to_no_weights(tmp_path, models):
     assert json.loads((models / "evaluation" / "longer_candidates.json").read_text()) == {"candidates": {}}
 
 
-@pytest.mark.parametrize("name", ["audit", "saliency", "finer_maps", "test", "val"])
+@pytest.mark.parametrize("name", ["audit", "saliency", "test", "val"])
 def test_everything_that_is_shipped_was_measured_of_the_shipped_weights(name):
     measured = json.loads((MODELS / "evaluation" / f"{name}.json").read_text())
     assert measured["model"]["sha256"] == card_of(MODELS)["sha256"]

@@ -20,11 +20,6 @@ def add(commands: Commands) -> None:
     parser.add_argument("--split", help="rows of the manifest to use; all where it has no splits (default: test)")
     parser.add_argument("--out", type=Path, default=Path("out/saliency"), metavar="DIR")
     parser.add_argument("--limit", type=int, metavar="N", help="images a label (default: 400)")
-    parser.add_argument(
-        "--finer",
-        action="store_true",
-        help="compare finer maps instead; choose by the validation split, not by the test",
-    )
     add_model(parser)
     parser.set_defaults(run=run)
 
@@ -32,13 +27,11 @@ def add(commands: Commands) -> None:
 def run(options: argparse.Namespace) -> int:
     """Run the command; returns its exit status."""
     from detector.model.engine import Engine  # noqa: PLC0415
-    from detector.training.audit.finer_maps import compare_finer_maps  # noqa: PLC0415
     from detector.training.audit.saliency import LIMIT, audit_saliency  # noqa: PLC0415
     from detector.training.data.labelled import labelled_manifest  # noqa: PLC0415
 
-    run = compare_finer_maps if options.finer else audit_saliency
     cohort = labelled_manifest(options.manifest, options.split, options.images)
     engine = Engine.load(options.model, options.models)
-    found = run(cohort.examples, cohort.images, engine, options.out, limit=options.limit or LIMIT)
+    found = audit_saliency(cohort.examples, cohort.images, engine, options.out, limit=options.limit or LIMIT)
     sys.stdout.write(json.dumps(found["headline"], indent=2) + "\n")
     return EXIT_OK
