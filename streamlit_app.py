@@ -1,11 +1,17 @@
-"""The page: configuration and its two rooms. Run it with ``make app``."""
+"""The page: configuration and its two rooms. Run it with ``make app``.
+
+Streamlit imports this file once, for `app`, and runs it as ``__main__`` whenever a browser looks at the page.
+"""
 
 import streamlit as st
 
-from detector import words
-from detector.ui import privacy, room, upload
+if __name__ == "__main__":
+    from detector import words
+    from detector.ui import privacy, room, upload
+else:
+    from detector.ui import guard, streamlit_private
 
-st.set_page_config(page_title=words.TITLE, page_icon="assets/logo.svg", layout="wide")
+    app = st.App(__file__, middleware=streamlit_private.before_streamlit(guard.Guard), lifespan=guard.opened_in_browser)
 
 
 def reading_room() -> None:
@@ -23,6 +29,7 @@ def how_good() -> None:
 
 def main() -> None:
     """Draw the page that was asked for."""
+    st.set_page_config(page_title=words.TITLE, page_icon="assets/logo.svg", layout="wide")
     privacy.guard()
     pages = [
         st.Page(reading_room, title=words.PAGE_ROOM, icon=":material/radiology:", default=True),
@@ -31,4 +38,5 @@ def main() -> None:
     st.navigation(pages, position="top").run()
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -36,7 +36,13 @@ ACCEPT = "I understand, not for diagnosis"
 TAB_FILES, TAB_FOLDER = "Files", "A folder"
 UPLOAD = "Drag chest X-rays here: PNG, JPEG or DICOM"
 UPLOAD_FOLDER = "Drag or choose a folder of chest X-rays"
-UPLOAD_HELP = "Several files at once are fine. They are kept in memory while this page is open and go nowhere."
+UPLOAD_HELP = (
+    "Several files at once are fine. They are kept in memory while this page is open and go nowhere. "
+    "One page holds up to {gigabytes} GB."
+)
+UPLOADS_FULL = (
+    "Some files were not taken: one page holds up to {gigabytes} GB. Clear the list, then upload the rest of them."
+)
 CLEAR = "Clear the list"
 REMOVE = "Remove the open image"
 SAMPLES = "Fetch sample X-rays"

@@ -9,7 +9,10 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+import streamlit as st
 from starlette.formparsers import MultiPartParser
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
 from streamlit import runtime
 from streamlit.runtime.forward_msg_queue import ForwardMsgQueue
 from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
@@ -27,6 +30,11 @@ SEEN = ("1.67.0",)
 #: Names of the server: what breaks without them.
 NAMES = {
     "starlette.formparsers.MultiPartParser.spool_max_size": "uploads above a megabyte are written to the disk",
+    "starlette.middleware.trustedhost.TrustedHostMiddleware": "a foreign name for this computer is answered",
+    "streamlit.App": "nothing stands between the network and the page",
+    "streamlit.runtime.memory_uploaded_file_manager.MemoryUploadedFileManager.file_storage": (
+        "uploads are taken without a limit"
+    ),
     "streamlit.runtime.forward_msg_queue.ForwardMsgQueue.clear": "one file in two hundred never arrives",
     "streamlit.runtime.forward_msg_queue.ForwardMsgQueue._queue": "one file in two hundred never arrives",
     "streamlit.runtime.scriptrunner.get_script_run_ctx": "a run of the page does not know its session",
@@ -47,6 +55,7 @@ SELECTORS = {
     ".stMainBlockContainer": "the page keeps Streamlit's wide margins, and the pictures get narrower",
 }
 
+_RECORD_BYTES = 4096  # what an upload takes besides its bytes, generously: a million empty ones are not free
 _UPLOAD_BYTES = 65 * 2**20  # more than `server.maxUploadSize` lets through
 _UPLOAD_ADDRESS = "file_urls_response"
 
@@ -94,6 +103,23 @@ def forget_upload(identifier: str) -> None:
     context = get_script_run_ctx(suppress_warning=True)
     if context is not None and isinstance(context.uploaded_file_mgr, MemoryUploadedFileManager):
         context.uploaded_file_mgr.remove_file(context.session_id, identifier)
+
+
+def bytes_held() -> dict[str, int]:
+    """Bytes of uploads that the server holds, by session."""
+    server = runtime.get_instance().uploaded_file_mgr
+    if not isinstance(server, MemoryUploadedFileManager):
+        return {}
+    return {
+        session: sum(len(file.data) + _RECORD_BYTES for file in list(files.values()))
+        for session, files in list(server.file_storage.items())
+    }
+
+
+def before_streamlit(guard: Callable[..., Any]) -> list[Middleware]:
+    """What a request passes before it is answered: the names that this computer goes by, then `guard`."""
+    hosts = st.get_option("server.allowedHosts") or ["*"]
+    return [Middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False), Middleware(guard)]
 
 
 def is_active(session: str) -> bool:

@@ -11,7 +11,7 @@ from detector import words
 from detector.errors import SampleDownloadError, SampleNetworkError
 from detector.paths import ASSETS
 from detector.schema import BACTERIAL_PNEUMONIA, COVID19, NORMAL
-from detector.ui import samples, streamlit_private
+from detector.ui import guard, samples, streamlit_private
 from detector.ui.names import escaped
 from detector.ui.session import Session, session
 from detector.ui.sources import Source
@@ -31,10 +31,14 @@ def render_upload() -> list[Source]:
     streamlit_private.keep_upload_addresses()
     now = session()
     files, folder = st.tabs([words.TAB_FILES, words.TAB_FOLDER])
+    limit = guard.SESSION_BYTES // 2**30
+    explanation = words.UPLOAD_HELP.format(gigabytes=limit)
     with files:
-        uploads = _uploader(words.UPLOAD, words.UPLOAD_HELP, f"uploads_{now.upload_round}", several=True)
+        uploads = _uploader(words.UPLOAD, explanation, f"uploads_{now.upload_round}", several=True)
     with folder:
-        uploads += _uploader(words.UPLOAD_FOLDER, words.UPLOAD_HELP, f"folder_{now.upload_round}", several="directory")
+        uploads += _uploader(words.UPLOAD_FOLDER, explanation, f"folder_{now.upload_round}", several="directory")
+    if guard.BUDGET.has_refused(streamlit_private.session_id()):
+        st.error(words.UPLOADS_FULL.format(gigabytes=limit), icon=":material/memory:")
     now.uploaded = _sources(uploads)
     found = [*now.kept, *now.uploaded, *_fetched(now)]
     _render_below(now, found)

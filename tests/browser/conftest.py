@@ -28,6 +28,7 @@ def chromium():
 
     with sync_playwright() as playwright:
         flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+        flags.append("--disable-features=LocalNetworkAccessChecks")  # Chromium's own guard; other browsers have none
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
         yield browser
         browser.close()
