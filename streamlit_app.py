@@ -7,6 +7,7 @@ import streamlit as st
 
 if __name__ == "__main__":
     from detector import words
+    from detector.paths import ASSETS
     from detector.ui import privacy, room, upload
 else:
     from detector.ui import guard, streamlit_private
@@ -29,7 +30,7 @@ def how_good() -> None:
 
 def main() -> None:
     """Draw the page that was asked for."""
-    st.set_page_config(page_title=words.TITLE, page_icon="assets/logo.svg", layout="wide")
+    st.set_page_config(page_title=words.TITLE, page_icon=str(ASSETS / "logo.svg"), layout="wide")
     privacy.guard()
     pages = [
         st.Page(reading_room, title=words.PAGE_ROOM, icon=":material/radiology:", default=True),

@@ -1,6 +1,7 @@
 """Shared pictures and the shipped network: composites and made-up files, real samples where CXR_SAMPLES names them."""
 
 import os
+import shutil
 from io import BytesIO
 from pathlib import Path
 
@@ -42,6 +43,18 @@ def samples():
     if not folder:
         pytest.skip("CXR_SAMPLES does not name a folder of sample X-rays")
     return Path(folder)
+
+
+def program(*names, package):
+    """Path of a program that tests drive, the first of `names` that is there; `package` of Debian brings it.
+
+    Without it the tests are left out, except where REQUIRE_SYSTEM_PACKAGES says that they must run.
+    """
+    found = next(filter(None, map(shutil.which, names)), None)
+    if found is None:
+        message = f"there is no {names[0]} (apt-get install {package})"
+        (pytest.fail if os.environ.get("REQUIRE_SYSTEM_PACKAGES") else pytest.skip)(message)
+    return found
 
 
 def encode(pixels, extension=".png", *, parameters=()):

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from detector import __version__
-from detector.cli import audit, audit_saliency, candidates, evaluate, models, predict, prepare, train
+from detector.cli import app, audit, audit_saliency, candidates, evaluate, models, predict, prepare, train
 from detector.cli.common import EXIT_FAILED, EXIT_MODEL, EXIT_OUTPUT, EXIT_USAGE, SIGNAL_BASE
 from detector.errors import DetectorError, ManifestError, ModelError, OutputError
 from detector.schema import NOTICE
@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _LOG = logging.getLogger("detector")
-_COMMANDS = (predict, evaluate, train, audit, audit_saliency, candidates, prepare, models)
+_STATUSES = {ModelError: EXIT_MODEL, OutputError: EXIT_OUTPUT, ManifestError: EXIT_USAGE, DetectorError: EXIT_FAILED}
+_EXTRAS = {"tensorflow": "train", "keras": "train", "sklearn": "train"}  # a package's name to the extra that has it
+_COMMANDS = (app, predict, evaluate, train, audit, audit_saliency, candidates, prepare, models)
 
 
 def run() -> NoReturn:
@@ -54,15 +56,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.getLogger("detector.training").setLevel(logging.INFO)
     try:
         status: int = options.run(options)
-    except ModelError as error:
-        return _fail(error, EXIT_MODEL)
-    except OutputError as error:
-        _silence_stdout()
-        return _fail(error, EXIT_OUTPUT)
-    except ManifestError as error:
-        return _fail(error, EXIT_USAGE)
     except DetectorError as error:
-        return _fail(error, EXIT_FAILED)
+        _LOG.error("%s\n(%s)", error.user_message, error)
+        if isinstance(error, OutputError):
+            _silence_stdout()
+        return next(status for kind, status in _STATUSES.items() if isinstance(error, kind))
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package not in _EXTRAS:
+            raise
+        _LOG.error("This command needs %s: pip install 'chest-xray-detector[%s]'", package, _EXTRAS[package])
+        return EXIT_USAGE
     except BrokenPipeError:  # the reader of a pipe went away: nothing more can be written
         _silence_stdout()
         return EXIT_OUTPUT
@@ -84,8 +88,3 @@ def _silence_stdout() -> None:
     """Let what could not be written go, so that the interpreter's last flush doesn't fail once more."""
     with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _fail(error: DetectorError, status: int) -> int:
-    _LOG.error("%s\n(%s)", error.user_message, error)
-    return status

@@ -11,25 +11,23 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.conftest import ROOT, program
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+_CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
+CHROMIUM = next(filter(None, map(shutil.which, _CHROMIUM)), None)
 _REFUSED = "http://127.0.0.1:9"  # nothing listens on the discard port: as good as no network
 
 
 @pytest.fixture(scope="session")
 def chromium():
-    """A browser; without one the tests are left out, except where REQUIRE_BROWSER says that they must run."""
-    if CHROMIUM is None:
-        if os.environ.get("REQUIRE_BROWSER"):
-            pytest.fail("REQUIRE_BROWSER is set and there is no Chromium")
-        pytest.skip("browser tests are left out: there is no Chromium (apt-get install chromium)")
+    """A browser, started once."""
+    path = program(*_CHROMIUM, package="chromium")
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
         flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
         flags.append("--disable-features=LocalNetworkAccessChecks")  # Chromium's own guard; other browsers have none
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
+        browser = playwright.chromium.launch(executable_path=path, args=flags)
         yield browser
         browser.close()
 
@@ -44,9 +42,7 @@ def served(log, **environment):
 @contextmanager
 def started(log, **environment):
     """`served`, with the server's process identifier."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "streamlit", "run", "streamlit_app.py", f"--server.port={port}"]
     command.append("--server.headless=true")
     with log.open("w") as file:
@@ -55,14 +51,26 @@ def started(log, **environment):
         )
         try:
             address = f"http://127.0.0.1:{port}"
-            _wait_for(address + "/_stcore/health", process)
+            wait_for(address + "/_stcore/health", process)
             yield address, process.pid
         finally:
             process.terminate()
             process.wait(timeout=20)
 
 
-def _wait_for(address, process):
+def free_port():
+    """A port of loopback that nothing listens on."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+def wait_for(address, process):
+    """Wait until a server answers.
+
+    Raises:
+        RuntimeError: if it has ended, or a minute has passed.
+    """
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         if process.poll() is not None:
