@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from detector.statistics.intervals import exact_interval
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
@@ -16,7 +18,7 @@ UNKNOWN = "unknown"  # source, age group or view of images that have none
 ONE_CLASS = "not defined: the images are all of one class"
 NO_IMAGES = "no images of these labels"
 
-_TAIL = 0.025  # of each side of a 95 % interval
+_ENDS = (0.025, 0.975)  # of a 95 % interval
 _LEAST_DEFINED = 0.5  # of the resamples: with fewer, the interval would speak of those that happened to work
 _LARGEST = np.finfo(float).max
 _CELLS = 400_000  # weights at a time: they stay in a processor's cache
@@ -108,24 +110,26 @@ class Resampling:
 
     def estimates(self, measures: Mapping[str, Measure]) -> dict[str, Estimate]:
         """Estimate figures, each with the 95 % percentile interval of its resamples."""
-        values, drawn = self._run(measures)
-        return {name: self._estimate(measure, float(values[name]), drawn[name]) for name, measure in measures.items()}
+        drawn = self._drawn(measures)
+        return {name: self._estimate(measure, drawn[name]) for name, measure in measures.items()}
 
     def curve(self, measure: Measure, places: np.ndarray) -> Curve:
         """Estimate a measure that gives (S, K), at `places` (K,), with the interval of each."""
-        values, drawn = self._run({"curve": measure})
-        low, high = _interval(drawn["curve"])
-        return Curve(np.asarray(places, float), values["curve"], low, high, len(self._deciding(measure)))
+        whole, *drawn = self._drawn({"curve": measure})["curve"]
+        low, high = _interval(np.array(drawn))
+        return Curve(np.asarray(places, float), whole, low, high, len(self._deciding(measure)))
 
-    def _run(self, measures: Mapping[str, Measure]) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-        whole = {name: _apply(measure, np.ones((1, self.images)))[0] for name, measure in measures.items()}
+    def _drawn(self, measures: Mapping[str, Measure]) -> dict[str, np.ndarray]:
+        """Name to (1 + samples, ...): of the cohort as it is first, then of each resample."""
         parts: dict[str, list[np.ndarray]] = {name: [] for name in measures}
-        for weights in self._weights():
-            for name, measure in measures.items():
-                parts[name].append(_apply(measure, weights))
-        return whole, {name: np.concatenate(found) for name, found in parts.items()}
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            for weights in self._weights():
+                for name, measure in measures.items():
+                    parts[name].append(measure.of(weights if measure.keep is None else weights[:, measure.keep]))
+        return {name: np.concatenate(found) for name, found in parts.items()}
 
     def _weights(self) -> Iterator[np.ndarray]:
+        yield np.ones((1, self.images))
         rng = np.random.default_rng(self._seed)
         rows = max(1, _CELLS // max(1, self.images))
         for start in range(0, self._samples, rows):
@@ -142,7 +146,8 @@ class Resampling:
         mask = measure.keep if measure.rests_on is None else measure.rests_on
         return self._membership if mask is None else self._membership[mask]
 
-    def _estimate(self, measure: Measure, value: float, drawn: np.ndarray) -> Estimate:
+    def _estimate(self, measure: Measure, found: np.ndarray) -> Estimate:
+        value, drawn = float(found[0]), found[1:]
         deciding = self._deciding(measure)
         count = len(deciding)
         if not np.isfinite(value):
@@ -150,23 +155,12 @@ class Resampling:
         if np.isnan(drawn).mean() > 1 - _LEAST_DEFINED:
             return Estimate(value, None, None, count, "too few patients for an interval")
         if measure.share and value in {0.0, 1.0}:
-            return Estimate(value, *exact_interval(value, len(np.unique(deciding))), count)
+            patients = len(np.unique(deciding))  # resampling would give no interval
+            return Estimate(value, *exact_interval(round(value * patients), patients), count)
         low, high = (float(end) for end in _interval(drawn))
         if low == high and self.patients > 1:
             return Estimate(value, None, None, count, NO_SPREAD)
         return Estimate(value, low if np.isfinite(low) else None, high if np.isfinite(high) else None, count)
-
-
-def exact_interval(value: float, patients: int) -> tuple[float, float]:
-    """Interval of a share of 0 or 1, where resampling would give none (Clopper and Pearson 1934)."""
-    reach = 1 - _TAIL ** (1 / patients)
-    return (0.0, reach) if value == 0 else (1 - reach, 1.0)
-
-
-def _apply(measure: Measure, weights: np.ndarray) -> np.ndarray:
-    kept = weights if measure.keep is None else weights[:, measure.keep]
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        return measure.of(kept)
 
 
 def _interval(drawn: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -177,7 +171,7 @@ def _interval(drawn: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     if known.any():
         finite = np.clip(columns[:, known], -_LARGEST, _LARGEST)
         method = "lower" if np.isinf(columns).any() else "linear"  # nothing lies between a number and infinity
-        ends[:, known] = np.nanquantile(finite, [_TAIL, 1 - _TAIL], axis=0, method=method)
+        ends[:, known] = np.nanquantile(finite, _ENDS, axis=0, method=method)
     ends[np.abs(ends) >= _LARGEST] = np.inf
     low, high = ends.reshape(2, *drawn.shape[1:])
     return low, high

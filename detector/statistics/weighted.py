@@ -21,6 +21,26 @@ def share(hits: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return _ratio(weights @ np.asarray(hits, float), weights.sum(axis=1))
 
 
+def median(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Weighted median (S,) of (N,) values: of each counted as often as it was drawn."""
+    order = np.argsort(values, kind="stable")
+    mass = _cumulated(weights[:, order])
+    total = mass[:, -1:]
+    if not order.size:
+        return np.full(len(weights), np.nan)
+    middle = np.concatenate([(total - 1) // 2, total // 2], axis=1)
+    places = np.clip(_search(mass, middle, side="right") - 1, 0, order.size - 1)
+    return np.where(total[:, 0] > 0, np.asarray(values, float)[order][places].mean(axis=1), np.nan)
+
+
+def kappa(first: np.ndarray, second: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Agreement (S,) of two readers' classes (N,) beyond chance; NaN where both always name one class (Cohen 1960)."""
+    names = np.unique(np.concatenate([first, second]))
+    agreed = share(first == second, weights)
+    by_chance = np.sum([share(first == name, weights) * share(second == name, weights) for name in names], axis=0)
+    return _ratio(agreed - by_chance, 1 - by_chance)
+
+
 def precision(labels: np.ndarray, decisions: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Share (S,) of those called positive that are; 0 where nothing is called positive, as scikit-learn has it."""
     called = np.asarray(decisions, bool)
@@ -47,6 +67,11 @@ def auroc(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> np.nda
     true, false = _counts_from_top(labels, scores, weights)
     area = np.sum(np.diff(false, axis=1) * (true[:, 1:] + true[:, :-1]) / 2, axis=1)
     return _ratio(area, true[:, -1] * false[:, -1])
+
+
+def auroc_difference(labels: np.ndarray, first: np.ndarray, second: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """AUROC of the first scores less that of the second on the same images, (S,): drawn together, so paired."""
+    return auroc(labels, first, weights) - auroc(labels, second, weights)
 
 
 def macro_auroc(truth: np.ndarray, probabilities: np.ndarray, weights: np.ndarray) -> np.ndarray:

@@ -1,44 +1,77 @@
-"""Weights are repeats: each measure of weights equals the plain measure of images that stand there so many times."""
+"""Figures of merit: scikit-learn is the oracle where it has them; the others by hand. A weight is a repeat."""
 
 import numpy as np
 import pytest
+from sklearn import metrics as oracle
 
-from detector.statistics import metrics, weighted
+from detector.statistics import weighted
 
 RNG = np.random.default_rng(7)
 COUNT = 60
 LABELS = RNG.random(COUNT) < 0.4
 SCORES = np.round(np.clip(0.3 * LABELS + 0.7 * RNG.random(COUNT), 0.01, 0.99), 1)  # one decimal: many ties
+OTHERS = np.round(RNG.random(COUNT), 2)
+CALLED = SCORES > 0.5
 TRUTH = RNG.integers(0, 3, COUNT)
 THREE = RNG.dirichlet([1, 1, 1], COUNT)
+CHOSEN = THREE.argmax(axis=1)
 WEIGHTS = RNG.integers(0, 4, (5, COUNT)).astype(float)
 WEIGHTS[4] = 1
-ONCE = np.ones((1, COUNT))
 
 
-def repeats(row):
-    return np.repeat(np.arange(COUNT), row.astype(int))
+def once(of, *args, **options):
+    """A figure of a cohort as it is."""
+    return of(*(np.asarray(a) for a in args), np.ones((1, len(args[0]))), **options)[0]
 
 
 @pytest.mark.parametrize(
-    ("of", "plain"),
+    ("ours", "theirs"),
     [
-        (lambda w: weighted.auroc(LABELS, SCORES, w), lambda i: metrics.auroc(LABELS[i], SCORES[i])),
+        (lambda w: weighted.auroc(LABELS, SCORES, w), lambda w: oracle.roc_auc_score(LABELS, SCORES, sample_weight=w)),
         (
             lambda w: weighted.average_precision(LABELS, SCORES, w),
-            lambda i: metrics.average_precision(LABELS[i], SCORES[i]),
+            lambda w: oracle.average_precision_score(LABELS, SCORES, sample_weight=w),
         ),
-        (lambda w: weighted.macro_auroc(TRUTH, THREE, w), lambda i: metrics.macro_auroc(TRUTH[i], THREE[i])),
+        (
+            lambda w: weighted.macro_auroc(TRUTH, THREE, w),
+            lambda w: oracle.roc_auc_score(np.eye(3)[TRUTH], THREE, sample_weight=w),
+        ),
+        (
+            lambda w: weighted.precision(LABELS, CALLED, w),
+            lambda w: oracle.precision_score(LABELS, CALLED, sample_weight=w),
+        ),
+        (lambda w: weighted.f1(LABELS, CALLED, w), lambda w: oracle.f1_score(LABELS, CALLED, sample_weight=w)),
+        (
+            lambda w: weighted.lowest_recall(TRUTH, CHOSEN, w, 3),
+            lambda w: min(oracle.recall_score(TRUTH, CHOSEN, sample_weight=w, average=None)),
+        ),
+        (
+            lambda w: weighted.kappa(TRUTH, CHOSEN, w),
+            lambda w: oracle.cohen_kappa_score(TRUTH, CHOSEN, sample_weight=w),
+        ),
+        (
+            lambda w: weighted.share((SCORES - LABELS) ** 2, w),
+            lambda w: oracle.brier_score_loss(LABELS, SCORES, sample_weight=w),
+        ),
+        (lambda w: weighted.median(SCORES, w), lambda w: np.median(np.repeat(SCORES, w.astype(int)))),
         (
             lambda w: weighted.expected_calibration_error(LABELS, SCORES, w),
-            lambda i: metrics.expected_calibration_error(LABELS[np.sort(i)], SCORES[np.sort(i)]),
+            lambda w: once(
+                weighted.expected_calibration_error, *(np.repeat(x, w.astype(int)) for x in (LABELS, SCORES))
+            ),
         ),
-        (lambda w: weighted.share(LABELS, w), lambda i: LABELS[i].mean()),
     ],
-    ids=["auroc", "average precision", "macro auroc", "ece", "share"],
+    ids=["auroc", "auprc", "macro auroc", "precision", "f1", "lowest recall", "kappa", "brier", "median", "ece"],
 )
-def test_a_weight_is_a_repeat(of, plain):
-    np.testing.assert_allclose(of(WEIGHTS), [plain(repeats(row)) for row in WEIGHTS], atol=1e-12)
+def test_equals_the_oracle_in_each_resample(ours, theirs):
+    np.testing.assert_allclose(ours(WEIGHTS), [theirs(row) for row in WEIGHTS], atol=1e-12)
+
+
+def test_roc_curve_is_the_oracles():
+    false, true, _ = oracle.roc_curve(LABELS, SCORES, sample_weight=WEIGHTS[0], drop_intermediate=False)
+    places = np.unique(false)
+    steep = [true[false == place].max() for place in places]
+    np.testing.assert_allclose(weighted.roc(LABELS, SCORES, WEIGHTS[:1], places)[0], steep, atol=1e-12)
 
 
 def test_nothing_drawn_is_undefined_and_not_zero():
@@ -47,10 +80,119 @@ def test_nothing_drawn_is_undefined_and_not_zero():
         weighted.auroc(LABELS, SCORES, nothing),
         weighted.average_precision(LABELS, SCORES, nothing),
         weighted.share(LABELS, nothing),
+        weighted.median(SCORES, nothing),
+        weighted.kappa(TRUTH, CHOSEN, nothing),
         weighted.expected_calibration_error(LABELS, SCORES, nothing),
         weighted.sensitivity_at_specificity(LABELS, SCORES, nothing, 0.9),
     ):
         assert np.isnan(values).all()
+
+
+def test_median_of_no_images_is_undefined():
+    assert np.isnan(weighted.median(np.array([]), np.ones((2, 0)))).all()
+
+
+class TestAuroc:
+    @pytest.mark.parametrize(
+        ("labels", "scores", "expected"),
+        [
+            pytest.param([0, 0, 1, 1], [0.1, 0.2, 0.3, 0.4], 1.0, id="separated"),
+            pytest.param([1, 1, 0, 0], [0.1, 0.2, 0.3, 0.4], 0.0, id="reversed"),
+            pytest.param([0, 1, 0, 1], [0.2, 0.5, 0.5, 0.8], 0.875, id="one-tie-of-four-pairs"),
+            pytest.param([0, 1, 1], [0.5, 0.5, 0.5], 0.5, id="all-tied"),
+        ],
+    )
+    def test_by_hand(self, labels, scores, expected):
+        assert once(weighted.auroc, labels, scores) == pytest.approx(expected)
+
+    @pytest.mark.parametrize("labels", [[0, 0], [1, 1], []], ids=["negatives", "positives", "nothing"])
+    def test_one_class_has_none(self, labels):
+        assert np.isnan(once(weighted.auroc, labels, np.zeros(len(labels))))
+
+    def test_an_absent_class_has_no_macro(self):
+        assert np.isnan(once(weighted.macro_auroc, [0, 1], np.full((2, 3), 1 / 3)))
+
+
+class TestAurocDifference:
+    def test_is_the_difference_in_the_same_resample(self):
+        found = weighted.auroc_difference(LABELS, SCORES, OTHERS, WEIGHTS)
+        expected = weighted.auroc(LABELS, SCORES, WEIGHTS) - weighted.auroc(LABELS, OTHERS, WEIGHTS)
+        np.testing.assert_array_equal(found, expected)
+
+    def test_its_interval_is_near_delongs(self):
+        from functools import partial
+
+        from detector.statistics.bootstrap import Measure, Resampling
+
+        rng = np.random.default_rng(3)
+        labels = rng.random(300) < 0.5
+        first, second = (labels + rng.normal(0, spread, 300) for spread in (1.0, 1.3))
+        measure = Measure(partial(weighted.auroc_difference, labels, first, second))
+        found = Resampling([str(i) for i in range(300)]).estimates({"difference": measure})["difference"]
+        half = 1.96 * delong_error(labels, first, second)
+        assert (found.ci_low, found.ci_high) == pytest.approx((found.value - half, found.value + half), abs=0.01)
+
+
+def delong_error(labels, first, second):
+    """Standard error of the difference of two AUROCs on the same images (DeLong et al. 1988)."""
+    parts = []
+    for scores in (first, second):
+        above = (scores[labels][:, None] > scores[~labels][None, :]).astype(float)
+        parts.append((above.mean(axis=1), above.mean(axis=0)))
+    positives, negatives = (np.var(parts[0][k] - parts[1][k], ddof=1) for k in (0, 1))
+    return np.sqrt(positives / labels.sum() + negatives / (~labels).sum())
+
+
+class TestAveragePrecision:
+    @pytest.mark.parametrize(
+        ("labels", "scores", "expected"),
+        [
+            pytest.param([1, 0, 1, 0], [0.9, 0.8, 0.7, 0.6], (1 + 2 / 3) / 2, id="two-steps"),
+            pytest.param([1, 0, 1], [0.5, 0.5, 0.5], 2 / 3, id="all-tied-is-the-prevalence"),
+            pytest.param([0, 1, 1], [0.5, 0.5, 0.9], (1 + 2 / 3) / 2, id="tie-taken-together"),
+            pytest.param([1, 1], [0.1, 0.2], 1.0, id="only-positives"),
+        ],
+    )
+    def test_by_hand(self, labels, scores, expected):
+        assert once(weighted.average_precision, labels, scores) == pytest.approx(expected)
+
+    def test_no_positive_has_none(self):
+        assert np.isnan(once(weighted.average_precision, [0, 0], [0.1, 0.2]))
+
+
+class TestKappa:
+    def test_by_hand(self):
+        # 35 of 50 agreed; by chance 0.5 · 0.6 + 0.5 · 0.4: (0.7 - 0.5) / 0.5
+        first = np.repeat(["a", "a", "b", "b"], [20, 5, 10, 15])
+        second = np.repeat(["a", "b", "a", "b"], [20, 5, 10, 15])
+        assert once(weighted.kappa, first, second) == pytest.approx(0.4)
+
+    def test_readers_who_name_one_class_agree_by_chance_alone(self):
+        assert np.isnan(once(weighted.kappa, ["a", "a"], ["a", "a"]))
+
+
+class TestExpectedCalibrationError:
+    OUTCOMES = np.array([0, 1, 1, 1])
+    CONFIDENCES = np.array([0.2, 0.4, 0.7, 0.9])
+
+    @pytest.mark.parametrize(
+        ("bins", "expected"),
+        [
+            pytest.param(1, 0.2, id="one-bin"),  # |0.55 - 0.75|
+            pytest.param(2, 0.2, id="two-bins"),  # (2 * |0.3 - 0.5| + 2 * |0.8 - 1|) / 4
+            pytest.param(3, 0.2, id="unequal-bins"),  # (2 * |0.3 - 0.5| + |0.7 - 1| + |0.9 - 1|) / 4
+            pytest.param(4, 0.3, id="a-bin-an-image"),  # (0.2 + 0.6 + 0.3 + 0.1) / 4
+            pytest.param(15, 0.3, id="more-bins-than-images"),
+        ],
+    )
+    def test_by_hand(self, bins, expected):
+        found = once(weighted.expected_calibration_error, self.OUTCOMES, self.CONFIDENCES, bins=bins)
+        assert found == pytest.approx(expected)
+
+    def test_errors_of_two_bins_do_not_cancel(self):
+        outcomes, confidences = [1, 1, 0, 0], [0.2, 0.2, 0.8, 0.8]
+        one, two = (once(weighted.expected_calibration_error, outcomes, confidences, bins=bins) for bins in (1, 2))
+        assert (one, two) == (pytest.approx(0), pytest.approx(0.8))
 
 
 class TestSensitivityAtSpecificity:
