@@ -113,6 +113,10 @@ class Resampling:
         drawn = self._drawn(measures)
         return {name: self._estimate(measure, drawn[name]) for name, measure in measures.items()}
 
+    def estimate(self, measure: Measure) -> Estimate:
+        """Estimate one figure."""
+        return self.estimates({"": measure})[""]
+
     def curve(self, measure: Measure, places: np.ndarray) -> Curve:
         """Estimate a measure that gives (S, K), at `places` (K,), with the interval of each."""
         whole, *drawn = self._drawn({"curve": measure})["curve"]

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from detector.statistics import weighted
-from detector.statistics.bootstrap import ONE_CLASS, RESAMPLES, Estimate, exact_interval
+from detector.statistics.bootstrap import ONE_CLASS, RESAMPLES, Estimate
+from detector.statistics.intervals import exact_interval
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -89,7 +90,7 @@ def bootstrap(
         reason = undefined if members else "no images"
         return Estimate(None, None, None, membership.size, reason)
     if share and value in {0.0, 1.0}:
-        return Estimate(value, *exact_interval(value, len(members)), membership.size)
+        return Estimate(value, *exact_interval(round(value * len(members)), len(members)), membership.size)
     rng = np.random.default_rng(seed)
     drawn = [measure(_resample(members, rng)) for _ in range(samples)]
     defined = [x for x in drawn if x is not None]

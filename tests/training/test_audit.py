@@ -18,7 +18,6 @@ from detector.training.audit.contenders import (
     black_out,
     compare,
     leave_one_source_pair_out,
-    network_fit,
     shipped_contenders,
 )
 from detector.training.audit.source_pairs import SourcePair, parted, source_pairs
@@ -161,23 +160,6 @@ class TestShippedContenders:
         assert (plain.covid19 != moved.covid19).all()
         alone = [contenders[name](examples[:1]) for name in (SHIPPED, SHIPPED_IN_MISLEADING_SURROUNDINGS)]
         np.testing.assert_array_equal(*(scores.covid19 for scores in alone))
-
-
-class TestNetworkFit:
-    def test_a_training_takes_part_as_any_baseline(self, monkeypatch):
-        asked = []
-
-        def logits(network, inputs):
-            asked.append((network, inputs.shape))
-            return {"binary": inputs[:, 0, 0], "three_class": np.zeros((len(inputs), 3))}
-
-        monkeypatch.setattr("detector.training.fit.classifier.predict_logits", logits)
-        fit = network_fit(lambda train: f"trained on {len(train)}", lambda tested: np.ones((len(tested), 4, 4, 1)))
-        examples = cohort(("a", "covid19", "", 3))
-        scores = fit(examples)(examples[:2])
-        assert asked == [("trained on 3", (2, 4, 4, 1))]
-        np.testing.assert_array_equal(scores.covid19, [1, 1])
-        np.testing.assert_allclose(scores.three_class, 1 / 3)
 
 
 class TestAudit:

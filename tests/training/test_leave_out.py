@@ -2,6 +2,7 @@
 
 import json
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -102,6 +103,32 @@ class TestRun:
         monkeypatch.setattr(leave_out, "_MOST", 5)
         _, seen = self.run(tmp_path, monkeypatch, COHORT)
         assert [e.label for e in seen["left_out"]] == ["covid19"] * 5 + ["bacterial_pneumonia"] * 5
+
+
+def test_a_training_without_lungs_is_shown_and_asked_changed_inputs_alone(tmp_path, monkeypatch):
+    seen = {}
+    view = SimpleNamespace(pixels=np.ones((4, 4, 1)))
+
+    def fit(train, validation, _images, _out, config, *, transform, **_):
+        seen.update(train=train, validation=validation, weight=config.lung_weight, shown=transform(view))
+        return "network"
+
+    def predict(network, inputs):
+        assert network == "network"
+        return {"binary": inputs[:, 0, 0], "three_class": np.zeros((len(inputs), 3))}
+
+    monkeypatch.setattr(leave_out, "fit", fit)
+    monkeypatch.setattr(leave_out, "load_inputs", lambda asked, *_, transform: np.stack([transform(view)] * len(asked)))
+    monkeypatch.setattr(leave_out, "predict_logits", predict)
+    trainings = Trainings(tmp_path, tmp_path / "runs", FitConfig(), lungs=None)
+    cohort = (
+        examples_of("a", "covid19", 3) + examples_of("a", "normal", 2, "val") + examples_of("a", "normal", 1, "test")
+    )
+    predictor = trainings.without_lungs(cohort, lambda given: SimpleNamespace(pixels=7 * given.pixels))
+    assert ([e.split for e in seen["train"]], len(seen["validation"])) == (["train"] * 3, 2)
+    assert (seen["weight"], seen["shown"].max()) == (0, 7)
+    np.testing.assert_array_equal(predictor(cohort[:2]).covid19, [7, 7])
+    np.testing.assert_allclose(predictor(cohort[:2]).three_class, 1 / 3)
 
 
 class TestOwnSource:

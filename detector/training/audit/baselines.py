@@ -7,16 +7,20 @@ any function of that form, the training of a network as well.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
-from detector.schema import COVID19, THREE_CLASS
+from detector.model.calibration import probabilities_of
+from detector.schema import BINARY, COVID19, THREE_CLASS
 from detector.training.data.manifest import Example, read_image
 
 if TYPE_CHECKING:
@@ -30,11 +34,9 @@ _SIDE = 224  # of the pictures that the features are taken from
 _RINGS, _SECTORS = 16, 4
 _FINE_FROM = 0.25  # cycles a pixel; the finest is 0.5, along the diagonals 0.71
 _BORDER_CELLS = (28, 2)  # along each side and across it
-_RIDGE = 1.0  # of standardised features, as if one more image spoke for no weight
-_NEWTON_STEPS = 25
-_SETTLED = 1e-6
+_STEPS = 1000
 _THREADS = 2
-_EPSILON = 1e-8  # a feature that never varies stays zero, a silent frequency has a finite logarithm
+_EPSILON = 1e-8  # a silent frequency has a finite logarithm
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +50,12 @@ class Scores:
 
     covid19: np.ndarray
     three_class: np.ndarray
+
+    @classmethod
+    def of_logits(cls, logits: Mapping[str, np.ndarray]) -> Scores:
+        """What a network says, of its logits by task: (N, 1) and (N, 3)."""
+        three = probabilities_of(THREE_CLASS, np.asarray(logits[THREE_CLASS.name], float))
+        return cls(np.asarray(logits[BINARY.name], float)[:, 0], three)
 
 
 Predictor = Callable[[Sequence[Example]], Scores]
@@ -65,17 +73,13 @@ def standard_baselines(images: Path, prepare: Callable[[np.ndarray], NetworkInpu
         images: what the examples' paths are relative to.
         prepare: from (rows, columns) float32 in [0, 1] to the network's input; see `Engine.prepare`.
     """
-
-    def of_input(features: Callable[[np.ndarray], np.ndarray]) -> Callable[[np.ndarray], np.ndarray]:
-        return lambda image: features(prepare(image).pixels[..., 0])
-
-    return {
-        "source_and_age": lambda train: fit_logistic(train, _SourceAndAge(train)),
-        "spectrum": partial(fit_logistic, features=_Cached(images, _file_spectrum)),
-        "border": partial(fit_logistic, features=_Cached(images, _file_border)),
-        "spectrum_of_the_input": partial(fit_logistic, features=_Cached(images, of_input(spectrum_features))),
-        "border_of_the_input": partial(fit_logistic, features=_Cached(images, of_input(border_features))),
-    }
+    found: dict[str, Fit] = {"source_and_age": lambda train: fit_logistic(train, _SourceAndAge(train))}
+    for name, features in (("spectrum", spectrum_features), ("border", border_features)):
+        of_file = _Cached(images, lambda image, of=features: of(_at_one_size(image)))
+        of_input = _Cached(images, lambda image, of=features: of(prepare(image).pixels[..., 0]))
+        found |= {name: partial(fit_logistic, features=of_file)}
+        found |= {f"{name}_of_the_input": partial(fit_logistic, features=of_input)}
+    return found
 
 
 def fit_logistic(train: Sequence[Example], features: Features) -> Predictor:
@@ -86,47 +90,28 @@ def fit_logistic(train: Sequence[Example], features: Features) -> Predictor:
         features: of examples, (N, F).
     """
     values = features(train)
-    mean, spread = values.mean(axis=0), values.std(axis=0)
-
-    def standardised(x: np.ndarray) -> np.ndarray:
-        return np.where(spread > _EPSILON, (x - mean) / np.maximum(spread, _EPSILON), 0.0)
-
-    inputs = standardised(values)
     labels = np.array([example.label for example in train])
     three = np.isin(labels, THREE_CLASS.classes)
-    covid = logistic_regression(inputs, labels == COVID19)
-    by_class = [logistic_regression(inputs[three], labels[three] == name) for name in THREE_CLASS.classes]
+    covid = _log_odds(values, labels == COVID19)
+    by_class = [_log_odds(values[three], labels[three] == name) for name in THREE_CLASS.classes]
 
     def predict(examples: Sequence[Example]) -> Scores:
-        found = standardised(features(examples))
-        return Scores(covid(found), np.stack([model(found) for model in by_class], axis=1))
+        found = features(examples)
+        return Scores(covid(found), np.stack([of_class(found) for of_class in by_class], axis=1))
 
     return predict
 
 
-def logistic_regression(inputs: np.ndarray, outcomes: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-    """Fit log-odds linear in the inputs, with a ridge, by Newton's method (McCullagh and Nelder 1989, chapter 4).
+def _log_odds(values: np.ndarray, outcome: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+    """From features (M, F) to log-odds (M,) of an outcome; 0 where training knows one answer alone."""
+    if outcome.all() or not outcome.any():
+        return lambda found: np.zeros(len(found))
+    model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=_STEPS)).fit(values, outcome)
+    return partial(_decided, model)
 
-    Args:
-        inputs: (N, F), standardised.
-        outcomes: (N,) bool.
 
-    Returns:
-        A function from inputs (M, F) to log-odds (M,). Outcomes that are all alike give a constant.
-    """
-    design = np.concatenate([np.ones((len(inputs), 1)), inputs], axis=1)
-    penalty = np.full(design.shape[1], _RIDGE)
-    weights = np.zeros(design.shape[1])
-    outcomes = np.asarray(outcomes, float)
-    for _ in range(_NEWTON_STEPS):
-        chance = 1 / (1 + np.exp(-design @ weights))
-        slope = design.T @ (outcomes - chance) - penalty * weights
-        curvature = (design * (chance * (1 - chance))[:, None]).T @ design + np.diag(penalty)
-        step = np.linalg.solve(curvature, slope)
-        weights = weights + step
-        if np.abs(step).max() < _SETTLED:
-            break
-    return lambda x: weights[0] + x @ weights[1:]
+def _decided(model: Any, found: np.ndarray) -> np.ndarray:
+    return np.asarray(model.decision_function(found))
 
 
 def spectrum_features(image: np.ndarray) -> np.ndarray:
@@ -208,11 +193,3 @@ def _at_one_size(image: np.ndarray) -> np.ndarray:
     if image.shape == (_SIDE, _SIDE):
         return image
     return cv2.resize(image, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
-
-
-def _file_spectrum(image: np.ndarray) -> np.ndarray:
-    return spectrum_features(_at_one_size(image))
-
-
-def _file_border(image: np.ndarray) -> np.ndarray:
-    return border_features(_at_one_size(image))

@@ -1,12 +1,8 @@
 """The audit: how near do baselines that see no lung come to the network, on every split?
 
 Where one comes within 0.05 of the network's area under the ROC curve, the split proves nothing, whatever the score.
-Any contender can be added as a fit (see `detector.training.audit.baselines`), a network's training on blacked-out
-lungs too:
-
-    fits = {**standard_baselines(images, classifier.prepare), "another": network_fit(train, read)}
-
-Networks are trained for it where `detector.training.audit.leave_out.Trainings` are handed over.
+Any contender can be added as a fit (see `detector.training.audit.baselines`). Networks are trained for it where
+`detector.training.audit.leave_out.Trainings` are handed over.
 """
 
 from __future__ import annotations
@@ -21,8 +17,7 @@ import cv2
 import numpy as np
 
 from detector.errors import ManifestError, OutputError
-from detector.model.calibration import probabilities_of
-from detector.schema import BINARY, COVID19, THREE_CLASS
+from detector.schema import COVID19, TASKS, THREE_CLASS
 from detector.statistics import weighted
 from detector.statistics.bootstrap import Measure, Resampling
 from detector.training.audit.baselines import Scores, standard_baselines
@@ -34,8 +29,6 @@ from detector.training.measure.evaluate import make_folder
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
-
-    import keras
 
     from detector.model.engine import Engine
     from detector.schema import NetworkInput
@@ -106,10 +99,8 @@ def audit(
         _LOG.info("fitting %s", name)
         contenders[name] = fit(parts["train"])
     if trainings:
-        contenders[LUNGS_BLACKED_OUT] = network_fit(trainings.blacked_out(blacked_out), trainings.read(blacked_out))(
-            examples
-        )
-    found = {
+        contenders[LUNGS_BLACKED_OUT] = trainings.without_lungs(examples, blacked_out)
+    found: dict[str, Any] = {
         "model": asdict(engine.card.info),
         "near": NEAR,
         "splits": {split: compare(parts[split], contenders) for split in _SPLITS},
@@ -208,7 +199,7 @@ def leave_one_source_pair_out(examples: Sequence[Example], fits: Mapping[str, Fi
         figures = {}
         for name, fit in fits.items():
             score = fit(train)(test).covid19
-            figures[name] = asdict(resampling.estimates({"": Measure(partial(weighted.auroc, covid, score))})[""])
+            figures[name] = asdict(resampling.estimate(Measure(partial(weighted.auroc, covid, score))))
         counts = {"train": len(train), "positives": int(covid.sum()), "negatives": int((~covid).sum())}
         pairs[pair.name] = {**counts, "binary_auroc": figures}
     names = list(fits) if pairs else []
@@ -218,39 +209,16 @@ def leave_one_source_pair_out(examples: Sequence[Example], fits: Mapping[str, Fi
 
 def shipped_contenders(engine: Engine, images: Path) -> dict[str, Predictor]:
     """The shipped network on pictures as they are, blacked-out lungs, and lungs in misleading surroundings."""
-    found = {SHIPPED: partial(_predict, engine=engine, images=images, change=None)}
-    found[SHIPPED_ON_BLACKED_OUT] = partial(_predict, engine=engine, images=images, change=blacked_out)
-    found[SHIPPED_IN_MISLEADING_SURROUNDINGS] = partial(_predict_misled, engine=engine, images=images)
-    return found
+    return {
+        SHIPPED: partial(_predict, engine=engine, images=images),
+        SHIPPED_ON_BLACKED_OUT: partial(_predict, engine=engine, images=images, change=blacked_out),
+        SHIPPED_IN_MISLEADING_SURROUNDINGS: partial(_predict_misled, engine=engine, images=images),
+    }
 
 
 def blacked_out(network_input: NetworkInput) -> NetworkInput:
     """The same input with `black_out`."""
     return replace(network_input, pixels=black_out(network_input.pixels, network_input.lung_field))
-
-
-def network_fit(
-    train: Callable[[Sequence[Example]], keras.Model],
-    read: Callable[[Sequence[Example]], np.ndarray],
-) -> Fit:
-    """Make a contender of a network's training.
-
-    Args:
-        train: from examples to a network with the outputs ``binary`` (N, 1) and ``three_class`` (N, 3), logits.
-        read: from examples to its inputs (N, size, size, 1), changed as those that it was trained on.
-    """
-
-    def fit(examples: Sequence[Example]) -> Predictor:
-        network = train(examples)
-
-        def predict(tested: Sequence[Example]) -> Scores:
-            from detector.training.fit.classifier import predict_logits  # noqa: PLC0415 - brings TensorFlow
-
-            return _scores(predict_logits(network, read(tested)))
-
-        return predict
-
-    return fit
 
 
 def black_out(pixels: np.ndarray, lung_field: np.ndarray) -> np.ndarray:
@@ -276,10 +244,9 @@ def _predict(
     *,
     engine: Engine,
     images: Path,
-    change: Callable[[NetworkInput], NetworkInput] | None,
+    change: Callable[[NetworkInput], NetworkInput] = lambda view: view,
 ) -> Scores:
-    views = (engine.prepare(read_image(images / example.image)) for example in examples)
-    return _scores_of(engine, (change(view) if change else view for view in views))
+    return _scores(engine, (change(engine.prepare(read_image(images / example.image))) for example in examples))
 
 
 def _predict_misled(examples: Sequence[Example], *, engine: Engine, images: Path) -> Scores:
@@ -288,17 +255,12 @@ def _predict_misled(examples: Sequence[Example], *, engine: Engine, images: Path
         np.stack([view.pixels for view in views]), np.stack([view.lung_field for view in views]),
         np.array([example.label == COVID19 for example in examples]), np.random.default_rng(_SEED),
     )  # fmt: skip
-    return _scores_of(engine, (replace(v, pixels=pixels) for v, pixels in zip(views, misled, strict=True)))
+    return _scores(engine, (replace(v, pixels=pixels) for v, pixels in zip(views, misled, strict=True)))
 
 
-def _scores_of(engine: Engine, views: Iterable[NetworkInput]) -> Scores:
+def _scores(engine: Engine, views: Iterable[NetworkInput]) -> Scores:
     logits = [engine(view).logits for view in views]
-    return _scores({name: np.array([one[name] for one in logits]) for name in logits[0]})
-
-
-def _scores(logits: Mapping[str, np.ndarray]) -> Scores:
-    three = probabilities_of(THREE_CLASS, np.asarray(logits[THREE_CLASS.name], float))
-    return Scores(np.asarray(logits[BINARY.name], float)[:, 0], three)
+    return Scores.of_logits({task.name: np.array([one[task.name] for one in logits]) for task in TASKS})
 
 
 def _compared(examples: Sequence[Example], scores: Mapping[str, Scores], keep: np.ndarray) -> dict[str, Any]:

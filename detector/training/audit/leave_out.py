@@ -10,13 +10,16 @@ from __future__ import annotations
 import json
 import logging
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from detector.model.calibration import fit_operating_points, probabilities_of
 from detector.schema import BINARY, COVID19
-from detector.statistics.metrics import auroc, bootstrap
+from detector.statistics import weighted
+from detector.statistics.bootstrap import Measure, Resampling
+from detector.training.audit.baselines import Scores
 from detector.training.audit.source_pairs import parted
 from detector.training.fit.classifier import FitConfig, fit, load_inputs, predict_logits
 
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
     import keras
 
     from detector.schema import NetworkInput
+    from detector.training.audit.baselines import Predictor
     from detector.training.audit.source_pairs import SourcePair
     from detector.training.data.manifest import Example
     from detector.training.data.views import LungMasks
@@ -52,23 +56,20 @@ class Trainings:
     config: FitConfig
     lungs: LungMasks
 
-    def blacked_out(self, change: Callable[[NetworkInput], NetworkInput]) -> Callable[[Sequence[Example]], keras.Model]:
-        """A training on changed inputs, from examples of the splits ``train`` and ``val``."""
+    def without_lungs(self, examples: Sequence[Example], change: Callable[[NetworkInput], NetworkInput]) -> Predictor:
+        """Train on changed inputs of the splits ``train`` and ``val``; the predictor changes what it is asked alike."""
 
-        def train(examples: Sequence[Example]) -> keras.Model:
-            parts = ([e for e in examples if e.split == split] for split in ("train", "val"))
-            config = replace(self.config, lung_weight=0.0)  # where there are no lungs, nothing can be asked of them
-            return fit(
-                *parts, self.images, self.out / "lungs_blacked_out", config,
-                lungs=self.lungs, resume=True, transform=lambda view: change(view).pixels,
-            )  # fmt: skip
+        def pixels(view: NetworkInput) -> np.ndarray:
+            return change(view).pixels
 
-        return train
-
-    def read(self, change: Callable[[NetworkInput], NetworkInput]) -> Callable[[Sequence[Example]], np.ndarray]:
-        """The inputs of examples, changed alike: (N, size, size, 1) float32."""
-        return lambda examples: load_inputs(
-            examples, self.images, self.lungs, transform=lambda view: change(view).pixels
+        train, validation = ([e for e in examples if e.split == split] for split in ("train", "val"))
+        config = replace(self.config, lung_weight=0.0)  # where there are no lungs, nothing can be asked of them
+        network = fit(
+            train, validation, self.images, self.out / "lungs_blacked_out", config,
+            lungs=self.lungs, resume=True, transform=pixels,
+        )  # fmt: skip
+        return lambda tested: Scores.of_logits(
+            predict_logits(network, load_inputs(tested, self.images, self.lungs, transform=pixels))
         )
 
     def _read_plain(self, examples: Sequence[Example]) -> np.ndarray:
@@ -89,7 +90,7 @@ class Trainings:
         folder = self.out / f"{pair.positive}-{pair.negative}"
         path = folder / "result.json"
         if path.exists() and "own_source" in (known := json.loads(path.read_text(encoding="utf-8"))):
-            return known
+            return known  # type: ignore[no-any-return]
         kept, tested = parted(examples, pair)
         train, validation = ([e for e in kept if e.split == split] for split in ("train", "val"))
         network = fit(train, validation, self.images, folder, self.config, lungs=self.lungs, resume=True)
@@ -133,7 +134,8 @@ def measure_own(
 
 def _area(examples: Sequence[Example], scores: np.ndarray) -> dict[str, Any]:
     labels = _covid(examples)
-    estimate = bootstrap(lambda index: auroc(labels[index], scores[index]), [e.patient_group for e in examples])
+    area = Measure(partial(weighted.auroc, labels, scores))
+    estimate = Resampling([e.patient_group for e in examples]).estimate(area)
     return {"auroc": asdict(estimate), "positives": int(labels.sum()), "negatives": int((~labels).sum())}
 
 
