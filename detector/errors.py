@@ -211,11 +211,30 @@ class ManifestError(DetectorError):
     user_message = "The manifest cannot be used. Check its path, its columns and its labels."
 
 
+class UnexpectedError(DetectorError):
+    """Something failed that should not have; the log has the traceback."""
+
+    code = "unexpected"
+    user_message = "This file could not be analysed. The other files are not affected. Try another copy of it."
+
+
 class OutputError(DetectorError):
     """Results cannot be written."""
 
     code = "output"
     user_message = "The results cannot be written. Check that the folder exists and that the disk is not full."
+
+
+class FolderInUseError(OutputError):
+    """Another run is writing to the same folder."""
+
+    user_message = "Another run is writing to this folder. Wait until it has ended, or choose another folder."
+
+
+class NotOurFileError(OutputError):
+    """Something else stands where results would be written: a link, a pipe, a folder."""
+
+    user_message = "The results cannot be written: a link, or something that is no file, has the name of the results."
 
 
 class SampleDownloadError(DetectorError):

@@ -194,33 +194,6 @@ class OperatingPoint:
     cohort: str
 
 
-@dataclass(frozen=True)
-class Prediction:
-    """The answer to one task.
-
-    Attributes:
-        task: which question.
-        probabilities: class name to calibrated probability, in the task's order.
-        decision: a class name or ``"indeterminate"``.
-        operating_point: what turned the binary probability into a decision; None for three-class.
-    """
-
-    task: Task
-    probabilities: Mapping[str, float]
-    decision: str
-    operating_point: OperatingPoint | None = None
-
-    @property
-    def target_class(self) -> str:
-        """The class that a map explains unless the reader chooses another."""
-        return COVID19 if self.decision in (NOT_COVID19, INDETERMINATE) else self.decision
-
-    @property
-    def explains_the_answer(self) -> bool:
-        """Whether the target class is what was answered."""
-        return self.target_class == self.decision
-
-
 #: The six zones that a radiologist names; right and left are the patient's, so right is the left side of the picture.
 ZONES = tuple(f"{side} {height} zone" for side in ("right", "left") for height in ("upper", "middle", "lower"))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from detector.schema import (
     BACTERIAL_PNEUMONIA,
     BINARY,
@@ -11,6 +13,9 @@ from detector.schema import (
     NOT_COVID19,
     THREE_CLASS,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 # The page as a whole
 TITLE = "Chest X-ray detector"
@@ -78,7 +83,6 @@ LOADING = "Loading the network. X-rays can be dragged in meanwhile."
 ANALYSING = "{done} of {total} analysed{left}"
 ANALYSING_ONE = "Analysing {name} …"
 CANCEL, RESUME = "Stop", "Go on with the rest"
-UNEXPECTED = "This file could not be analysed. The other files are not affected. Try another copy of it."
 MODEL_FAILED = "The network cannot be loaded, so nothing can be analysed. {cure}"
 MORE_FAILURES = "Without an answer, too: {count} more. The list says why."
 
@@ -135,7 +139,10 @@ INDETERMINATE_TWO = (
 DECISION_LABELS = {**CLASSES, INDETERMINATE: "Indeterminate"}
 FORCED = "analysed against the advice of the gate"
 TURNED, INVERTED = "turned before the analysis", "inverted before the analysis"
-DISAGREEMENT = "The other question disagrees. {mode}: {decision}."
+OTHER_DISAGREES = "The other question disagrees. {mode}: {decision}."
+INDETERMINATE_CONTRADICTION = (
+    "Binary says COVID-19 ({covid19:.1%}), three-class says normal ({normal:.1%}). Both can't be."
+)
 PROBABILITY_AXIS = "Calibrated probability"
 PROBABILITY_ALT = "Bar chart of calibrated probabilities: {bars}."
 THRESHOLD = "operating point {threshold:.0%}; grey: too close to call"
@@ -197,10 +204,31 @@ GREYSCALE, LEVEL, WINDOW = "Grey scale", "Level", "Window"
 INVERT, GREYSCALE_RESET = "Invert", "As it came"
 XRAY_PANEL, MAP_PANEL = "X-ray", "Evidence for {name}"
 CONTRAST = "{name} rather than {other}"
+
+
+def map_title(target: str, against: str | None) -> str:
+    """What a map explains: a class, or a class rather than another."""
+    name = CLASSES[target] if against is None else CONTRAST.format(name=CLASSES[target], other=CLASSES[against])
+    return MAP_PANEL.format(name=name)
+
+
 COLOUR_BAR = "Evidence (logit units)"
 VIEWER_ALT = "Left: the X-ray {name}. Right: the same X-ray with the evidence laid over it: {title}. {sentence}"
 VIEWER_HINT = "Drag to move, wheel or pinch to zoom: both pictures follow. Double click to see all of it."
-NOT_MEASURED = "Where the evidence lies relative to the lungs was not measured."
+NOT_MEASURED = "The lungs were not found, so where the evidence lies was not measured."
+FAINT = "There is next to no evidence for this class; the map is nearly clear."
+OPPOSED = "There is next to no evidence for this class; what the map shows speaks against it."
+IN_LUNGS = "{share:.0%} of the evidence lies in the lungs ({area:.0%} of the picture){zones}."
+MOSTLY_IN = ", mostly {zones}"
+OUTSIDE_WARNING = "Most of the evidence lies outside the lungs. Distrust this answer."
+OUTSIDE_NOTE = "What evidence there is for COVID-19 lies mostly outside the lungs."
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names as a list in a sentence: "a", "a and b", "a, b and c"."""
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
 MAP_CAUTION = (
     "Orange speaks for the class, blue against it, on one scale for all pictures. "
     "The map says where the network looked, not where the disease is."
@@ -297,6 +325,23 @@ CANDIDATE_MORE_MEASURES = {
     "three_class_macro_auroc": "Three-class AUROC",
     "three_class_accuracy": "Three-class accuracy",
 }
+MAPS_IN_LUNGS = (
+    "Of {n} COVID-19 decisions that are right, the median share of the evidence in the lungs is {share}, {times:.1f} "
+    "times the lungs' share of the picture. On this grid a map equal to the lungs would keep {ceiling:.0%} there, a "
+    "map without preference {by_chance:.0%}."
+)
+MAPS_PEAK = "The strongest evidence lies in a lung in {share} of them."
+MAPS_CURVES = {
+    "deletion": "Exchanging a picture's parts for another class's, the map's strongest first, lowers its probability",
+    "insertion": "Putting its parts into another class's picture in that order raises the probability there",
+}
+MAPS_COMPARED = {"lung_prior": "the order of a map of the lungs' middle", "random": "a random order"}
+MAPS_MORE, MAPS_LESS, MAPS_EITHER = "more than in", "less than in", "not for certain otherwise than in"
+MAPS_RANDOMISED = (
+    "With random weights in the top layer a map's rank correlation with itself is {top:.2f} ({spots:.2f} if its sign "
+    "is left out), with random weights in every layer {all_gone:.2f} without the sign: a map that stayed as it was "
+    "would explain nothing."
+)
 AUDIT_NONE = "The audit's results are not shipped with this version."
 AUDIT_LINE = "{name}: {value}"
 LIMITS_TITLE = "What it can't do"

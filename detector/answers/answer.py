@@ -5,24 +5,40 @@ The page, the exports, the command line, DICOM and the cluster show this record;
 
 from __future__ import annotations
 
+import logging
+import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
 
 from detector import words
 from detector.answers.evidence import sentence, summarise, warning
-from detector.model.calibration import BALANCED, decide, margins
-from detector.schema import BINARY, COVID19, INDETERMINATE, NORMAL, NOT_COVID19, THREE_CLASS, task_by_mode
+from detector.errors import DetectorError, RejectedError, UnexpectedError
+from detector.model.calibration import BALANCED, Calibration, decide, margins
+from detector.schema import (
+    BINARY,
+    COVID19,
+    INDETERMINATE,
+    NORMAL,
+    NOT_COVID19,
+    TASKS,
+    THREE_CLASS,
+    Correction,
+    EvidenceSummary,
+    OperatingPoint,
+    Task,
+    task_by_mode,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    import numpy as np
-
     from detector.answers.pipeline import Analysis
-    from detector.schema import EvidenceSummary, OperatingPoint, Task
 
-#: Why an answer is indeterminate.
-BAND, DISAGREEMENT = "band", "disagreement"
+_LOG = logging.getLogger(__name__)
+
+Reason = Literal["band", "disagreement"]
 
 
 @dataclass(frozen=True)
@@ -32,7 +48,7 @@ class Question:
     Attributes:
         mode: ``"binary"`` or ``"three-class"``.
         operating_point: name of the threshold between COVID-19 and not.
-        target_class: the class that the map explains; None for the decision's own (see `Answer.target_class`).
+        target_class: the class that the map explains; None for the decision's own, see `default_target`.
         against: the class that its evidence is contrasted with; None for evidence for the class as such.
     """
 
@@ -51,6 +67,23 @@ class Question:
         return task_by_mode(self.mode)
 
 
+@dataclass(frozen=True, eq=False)
+class Decisions:
+    """One task's decisions about N images, in the order of decision that `decide_all` describes.
+
+    Attributes:
+        probabilities: (N, classes), calibrated.
+        forced: (N,) the class that would be named without a band or a disagreement.
+        decision: (N,) a class, or ``"indeterminate"``.
+        disagrees: (N,) bool, whether the two tasks' forced answers exclude each other.
+    """
+
+    probabilities: np.ndarray
+    forced: np.ndarray
+    decision: np.ndarray
+    disagrees: np.ndarray
+
+
 @dataclass(frozen=True)
 class Verdict:
     """The answer to one task, before anything is said about it.
@@ -59,17 +92,19 @@ class Verdict:
         task: which one.
         probabilities: class name to calibrated probability, in the task's order; they sum to 1.
         decision: a class name, or ``"indeterminate"``.
-        forced: the class that would have been named without a band or a contradiction.
+        forced: the class that would have been named without a band or a disagreement.
         operating_point: what turned the binary probability into a decision; None for three-class.
-        indeterminate_because: `BAND` or `DISAGREEMENT` where the decision is ``"indeterminate"``, else None.
+        band: probabilities of COVID-19 between which the binary answer is indeterminate; None for three-class.
+        indeterminate_because: None where the decision is a class.
     """
 
     task: Task
     probabilities: Mapping[str, float]
     decision: str
     forced: str
-    operating_point: OperatingPoint | None
-    indeterminate_because: str | None = None
+    operating_point: OperatingPoint | None = None
+    band: tuple[float, float] | None = None
+    indeterminate_because: Reason | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,10 +116,11 @@ class Answer:
         question: as it was asked.
         verdict: the answer to the question's task.
         other: the answer to the other task, which the same pass gives.
+        why_indeterminate: a sentence with the numbers; None where the decision is a class.
         target_class: the class that the map explains.
         cam: (h, w) float32 on the network's grid, evidence for it in logit units; less that for `Question.against`.
         full_scale: evidence that is drawn in full colour, in logit units.
-        evidence: how the target class's own evidence lies on the lungs; None where no lungs were found.
+        evidence: how the target class's own evidence lies on the lungs; None where no lungs were looked for.
         evidence_sentence: the same in words.
         warnings: what makes this answer less trustworthy, as sentences, whatever is explained.
         marks: what the reader has decided about the image ("rotated", "inverted" …), as words that go with the answer.
@@ -94,6 +130,7 @@ class Answer:
     question: Question
     verdict: Verdict
     other: Verdict
+    why_indeterminate: str | None
     target_class: str
     cam: np.ndarray
     full_scale: float
@@ -123,6 +160,40 @@ class Answer:
         return self.verdict.operating_point
 
 
+@dataclass(frozen=True)
+class NoAnswer:
+    """What a reader is told of a file that has no answer.
+
+    Attributes:
+        status: ``"rejected"`` for a stated reason, or ``"error"`` where something failed.
+        code: stable identifier of the reason.
+        reason: what happened and what to do, for the reader.
+        can_force: whether the reader may have it analysed all the same.
+        suggested_correction: what might make it acceptable, where that is known.
+    """
+
+    status: Literal["rejected", "error"]
+    code: str
+    reason: str
+    can_force: bool = False
+    suggested_correction: Correction | None = None
+
+    @classmethod
+    def of(cls, error: Exception, *, name: str = "a file") -> NoAnswer:
+        """Record what kept a file from its answer. What nobody foresaw goes into the log with its traceback.
+
+        Args:
+            error: what was raised.
+            name: of the file, for the log.
+        """
+        if isinstance(error, RejectedError):
+            return cls("rejected", error.code, error.user_message, error.can_force, error.suggested_correction)
+        if not isinstance(error, DetectorError):
+            _LOG.error("unexpected failure on %s", name, exc_info=error)
+            error = UnexpectedError()
+        return cls("error", error.code, error.user_message)
+
+
 def answer(analysis: Analysis, question: Question) -> Answer:
     """Answer a question about an analysed image; no network runs.
 
@@ -138,54 +209,62 @@ def answer(analysis: Analysis, question: Question) -> Answer:
     full_scale = analysis.card.saliency_scale[task.name]
     own = _summary(analysis, task, own_class, full_scale)
     evidence = own if target == own_class else _summary(analysis, task, target, full_scale)
-    outside = None if own is None else warning(own, answered=own_class == verdict.decision)
+    notes = (own and warning(own, answered=own_class == verdict.decision), _other_disagrees(verdict, other))
     return Answer(
         analysis=analysis,
         question=question,
         verdict=verdict,
         other=other,
+        why_indeterminate=_why_indeterminate(verdict, other, analysis.card.calibration),
         target_class=target,
         cam=_cam(analysis, task, target, question.against),
         full_scale=full_scale,
         evidence=evidence,
-        evidence_sentence=words.NOT_MEASURED if evidence is None else f"{sentence(evidence)}.",
-        warnings=(*analysis.warnings, *([outside] if outside else [])),
+        evidence_sentence=sentence(evidence),
+        warnings=(*analysis.warnings, *filter(None, notes)),
         marks=marks_of(analysis),
     )
 
 
-def verdicts_of(analysis: Analysis, operating_point: str = BALANCED) -> dict[str, Verdict]:
-    """The answers to both tasks, by task name.
+def decide_all(
+    logits: Mapping[str, np.ndarray], calibration: Calibration, operating_point: str = BALANCED
+) -> dict[str, Decisions]:
+    """Decide about N images, by task name.
 
     In this order: where the binary task calls COVID-19 what the other calls normal, both are indeterminate; else an
     answer inside its band is; else the operating point, or the largest probability, decides.
+
+    Args:
+        logits: task name to (N, task.logits), the same images in the same order.
+        calibration: of the network.
+        operating_point: name of the binary threshold.
+
+    Raises:
+        NonFiniteError: if a logit is NaN or infinite.
+        ValueError: if there is no operating point of that name.
     """
-    calibration = analysis.card.calibration
     points = calibration.operating_points
     if operating_point not in points:
         msg = f"operating_point must be one of {sorted(points)}. Received {operating_point!r}."
         raise ValueError(msg)
+    threshold = points[operating_point].threshold
+    probabilities = {task.name: calibration.probabilities(task, logits[task.name]) for task in TASKS}
+    forced = {task.name: decide(task, probabilities[task.name], threshold) for task in TASKS}
+    disagrees = (forced[BINARY.name] == COVID19) & (forced[THREE_CLASS.name] == NORMAL)
     found = {}
-    for task in (BINARY, THREE_CLASS):
-        point = points[operating_point] if task is BINARY else None
-        threshold = point.threshold if point else None
-        probabilities = calibration.probabilities(task, analysis.logits[task.name])
-        forced = str(decide(task, probabilities[None], threshold)[0])
-        banded = margins(task, probabilities[None], threshold)[0] < calibration.bands[task.name]
-        by_class = dict(zip(task.classes, map(float, probabilities), strict=True))
-        found[task.name] = (task, by_class, forced, point, bool(banded))
-    contradicts = found[BINARY.name][2] == COVID19 and found[THREE_CLASS.name][2] == NORMAL
-    return {
-        name: Verdict(
-            task,
-            by_class,
-            INDETERMINATE if contradicts or banded else forced,
-            forced,
-            point,
-            DISAGREEMENT if contradicts else BAND if banded else None,
-        )
-        for name, (task, by_class, forced, point, banded) in found.items()
-    }
+    for task in TASKS:
+        banded = margins(task, probabilities[task.name], threshold) < calibration.bands[task.name]
+        decision = np.where(disagrees | banded, INDETERMINATE, forced[task.name])
+        found[task.name] = Decisions(probabilities[task.name], forced[task.name], decision, disagrees)
+    return found
+
+
+def verdicts_of(analysis: Analysis, operating_point: str = BALANCED) -> dict[str, Verdict]:
+    """The answers to both tasks, by task name; see `decide_all`."""
+    calibration = analysis.card.calibration
+    logits = {name: values[np.newaxis] for name, values in analysis.logits.items()}
+    decided = decide_all(logits, calibration, operating_point)
+    return {task.name: _verdict(task, decided[task.name], calibration, operating_point) for task in TASKS}
 
 
 def default_target(decision: str) -> str:
@@ -201,9 +280,67 @@ def marks_of(analysis: Analysis) -> tuple[str, ...]:
     return tuple(mark for applies, mark in marks if applies)
 
 
+def _verdict(task: Task, decided: Decisions, calibration: Calibration, operating_point: str) -> Verdict:
+    """The first image's decisions as a record."""
+    point = calibration.operating_points[operating_point] if task is BINARY else None
+    decision = str(decided.decision[0])
+    reason: Reason = "disagreement" if decided.disagrees[0] else "band"
+    return Verdict(
+        task=task,
+        probabilities=dict(zip(task.classes, map(float, decided.probabilities[0]), strict=True)),
+        decision=decision,
+        forced=str(decided.forced[0]),
+        operating_point=point,
+        band=_band(point.threshold, calibration.bands[task.name]) if point else None,
+        indeterminate_because=reason if decision == INDETERMINATE else None,
+    )
+
+
+def _band(threshold: float, half_width: float) -> tuple[float, float] | None:
+    """Ends of the indeterminate band as probabilities; half_width in units of the calibrated logit."""
+    if not 0 < threshold < 1:  # a fit on few images may put it beyond every score
+        return None
+    middle = math.log(threshold / (1 - threshold))
+    low, high = (1 / (1 + math.exp(-(middle + side * half_width))) for side in (-1, 1))
+    return low, high
+
+
+def _why_indeterminate(verdict: Verdict, other: Verdict, calibration: Calibration) -> str | None:
+    found = verdict.probabilities
+    if verdict.indeterminate_because == "disagreement":
+        binary, three = (verdict, other) if verdict.task is BINARY else (other, verdict)
+        return words.INDETERMINATE_CONTRADICTION.format(
+            covid19=binary.probabilities[COVID19], normal=three.probabilities[NORMAL]
+        )
+    if verdict.indeterminate_because is None:
+        return None
+    if verdict.operating_point is not None:
+        low, high = verdict.band or (0.0, 1.0)
+        return words.INDETERMINATE_NEAR.format(
+            value=found[COVID19], low=low, high=high, threshold=verdict.operating_point.threshold
+        )
+    first, second = sorted(found, key=lambda name: -found[name])[:2]
+    return words.INDETERMINATE_TWO.format(
+        first=words.CLASSES[first],
+        second=words.CLASSES[second],
+        value=found[first],
+        other=found[second],
+        times=math.exp(calibration.bands[verdict.task.name]),
+    )
+
+
+def _other_disagrees(verdict: Verdict, other: Verdict) -> str | None:
+    """A sentence where both tasks decide and one alone names COVID-19."""
+    if INDETERMINATE in {verdict.decision, other.decision}:
+        return None
+    if (verdict.decision == COVID19) == (other.decision == COVID19):
+        return None
+    return words.OTHER_DISAGREES.format(mode=words.MODES[other.task.mode], decision=words.DECISIONS[other.decision])
+
+
 def _cam(analysis: Analysis, task: Task, target: str, against: str | None) -> np.ndarray:
     cams = analysis.cams[task.name]
-    cam = cams[task.classes.index(target)]
+    cam: np.ndarray = cams[task.classes.index(target)]
     return cam if against is None else cam - cams[task.classes.index(against)]
 
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
+from detector import words
 from detector.schema import ZONES, EvidenceSummary
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
     from detector.schema import Geometry
 
 _LEAST_LUNG = 0.05  # of the network's box: less is no chest, or lungs that were not found
@@ -22,21 +20,6 @@ _PART = 0.1  # of the lung field: a smaller component is a crumb, and goes with 
 _APART = 0.25  # of the field's width: centres of the two lungs lie farther apart, two parts of one lung do not
 _VALLEY = 0.5  # of the lower peak: two lungs that touch leave at most this much height between them
 _NAMED_ZONES = 3  # a sentence that names more says nothing
-
-_CURVE_WORDS = {
-    "deletion": "Exchanging a picture's parts for another class's, the map's strongest first, lowers its probability",
-    "insertion": "Putting its parts into another class's picture in that order raises the probability there",
-}
-_COMPARED = {
-    "lung_prior": "the order of a map of the lungs' middle",
-    "random": "a random order",
-}  # names in saliency.json
-
-FAINT_SENTENCE = "There is next to no evidence for this class; the map is nearly clear"
-OPPOSED_SENTENCE = "There is next to no evidence for this class; what the map shows speaks against it"
-UNMEASURED_SENTENCE = "The lungs were not found, so where the evidence lies was not measured"
-OUTSIDE_WARNING = "Most of the evidence lies outside the lungs. Distrust this answer."
-OUTSIDE_NOTE = "What evidence there is for COVID-19 lies mostly outside the lungs."
 
 
 def summarise(
@@ -75,15 +58,18 @@ def summarise(
     )
 
 
-def sentence(summary: EvidenceSummary) -> str:
-    """Say where the evidence lies, without a full stop, e.g. "72 % of the evidence lies in the lungs (30 % of …)"."""
-    if summary.faint:
-        return OPPOSED_SENTENCE if summary.opposed else FAINT_SENTENCE
-    if summary.in_lung_fraction is None:
-        return UNMEASURED_SENTENCE
-    share = f"{_percent(summary.in_lung_fraction)} of the evidence lies in the lungs"
+def sentence(summary: EvidenceSummary | None) -> str:
+    """Say where the evidence lies, e.g. "72% of the evidence lies in the lungs (30% of the picture)."."""
+    if summary is not None and summary.faint:
+        return words.OPPOSED if summary.opposed else words.FAINT
+    if summary is None or summary.in_lung_fraction is None:
+        return words.NOT_MEASURED
     zones = _named_zones(summary)
-    return f"{share} ({_percent(summary.lung_area_fraction)} of the picture)" + (f", {zones}" if zones else "")
+    return words.IN_LUNGS.format(
+        share=summary.in_lung_fraction,
+        area=summary.lung_area_fraction,
+        zones=words.MOSTLY_IN.format(zones=words.listed(zones)) if zones else "",
+    )
 
 
 def warning(summary: EvidenceSummary, *, answered: bool = True) -> str | None:
@@ -97,18 +83,7 @@ def warning(summary: EvidenceSummary, *, answered: bool = True) -> str | None:
     outside = summary.in_lung_fraction is not None and summary.in_lung_fraction < _MOSTLY
     if not outside or summary.faint:
         return None
-    return OUTSIDE_WARNING if answered else OUTSIDE_NOTE
-
-
-def report_lines(saliency: Mapping[str, Any]) -> list[str]:
-    """What an audit of the maps found, as sentences for a reader; see ``python -m detector audit-saliency``.
-
-    Args:
-        saliency: what ``saliency.json`` holds. A figure that it lacks, or that is null, costs its sentence.
-    """
-    figures = {name: figure for name, figure in saliency["headline"].items() if figure["value"] is not None}
-    lines = (_in_lung_line(figures), _peak_line(figures), *map(partial(_curve_line, figures), _CURVE_WORDS))
-    return [line for line in (*lines, _randomisation_line(figures)) if line]
+    return words.OUTSIDE_WARNING if answered else words.OUTSIDE_NOTE
 
 
 def positive_on_input(cam: np.ndarray, size: int) -> np.ndarray:
@@ -177,63 +152,6 @@ def _mid_ranks(values: np.ndarray) -> np.ndarray:
     return (np.cumsum(counts) - (counts - 1) / 2)[place.ravel()]
 
 
-def _in_lung_line(figures: Mapping[str, Any]) -> str:
-    share, ratio = (figures.get(f"covid19_{name}") for name in ("in_lung_fraction", "ratio"))
-    ceiling, by_chance = (figures.get(f"covid19_{name}") for name in ("grid_ceiling", "lung_box_fraction"))
-    if not (share and ratio and ceiling and by_chance):
-        return ""
-    return (
-        f"Of {share['n']} COVID-19 decisions that are right, the median share of the evidence in the lungs is "
-        f"{_with_interval(share)}, {ratio['value']:.1f} times the lungs' share of the picture. On this grid a map "
-        f"equal to the lungs would keep {_percent(ceiling['value'])} there, a map without preference "
-        f"{_percent(by_chance['value'])}."
-    )
-
-
-def _peak_line(figures: Mapping[str, Any]) -> str:
-    peak = figures.get("covid19_peak_in_lung")
-    return f"The strongest evidence lies in a lung in {_with_interval(peak)} of them." if peak else ""
-
-
-def _curve_line(figures: Mapping[str, Any], way: str) -> str:
-    margins = [figures.get(f"{way}_margin_over_{other}") for other in _COMPARED]
-    if None in margins:
-        return ""
-    verdicts = (f"{_verdict(m)} {words} ({_margin(m)})" for m, words in zip(margins, _COMPARED.values(), strict=True))
-    return f"{_CURVE_WORDS[way]} {_listed(list(verdicts))}."
-
-
-def _verdict(margin: Mapping[str, Any]) -> str:
-    if margin["ci_low"] is not None and margin["ci_low"] > 0:
-        return "more than in"
-    if margin["ci_high"] is not None and margin["ci_high"] < 0:
-        return "less than in"
-    return "not for certain otherwise than in"
-
-
-def _margin(margin: Mapping[str, Any]) -> str:
-    interval = "" if margin["ci_low"] is None else f", 95 % {margin['ci_low']:+.3f} to {margin['ci_high']:+.3f}"
-    return f"area {margin['value']:+.3f}{interval}"
-
-
-def _randomisation_line(figures: Mapping[str, Any]) -> str:
-    names = ("top_layer_signed", "top_layer_absolute", "all_layers_absolute")
-    top, spots, all_gone = (figures.get(f"{name}_correlation_binary") for name in names)
-    if not (top and spots and all_gone):
-        return ""
-    return (
-        f"With random weights in the top layer a map's rank correlation with itself is {top['value']:.2f} "
-        f"({spots['value']:.2f} if its sign is left out), with random weights in every layer {all_gone['value']:.2f} "
-        "without the sign: a map that stayed as it was would explain nothing."
-    )
-
-
-def _with_interval(share: Mapping[str, Any]) -> str:
-    if share["ci_low"] is None:
-        return _percent(share["value"])
-    return f"{_percent(share['value'])} (95 % interval {100 * share['ci_low']:.0f} to {100 * share['ci_high']:.0f} %)"
-
-
 def _check(cam: np.ndarray, lung_field: np.ndarray, geometry: Geometry) -> None:
     if lung_field.shape != (geometry.size, geometry.size):
         msg = f"lung_field must be {(geometry.size, geometry.size)}. Received {lung_field.shape}."
@@ -262,19 +180,9 @@ def _zone_shares(shares: np.ndarray, lung_field: np.ndarray, geometry: Geometry)
     return {name: float(shares[zone].sum()) for name, zone in zip(ZONES, zones, strict=True)}
 
 
-def _named_zones(summary: EvidenceSummary) -> str:
-    """The fewest zones that hold most of the evidence in the lungs; nothing where it is spread over many."""
-    ordered = sorted(summary.zones, key=summary.zones.get, reverse=True)
+def _named_zones(summary: EvidenceSummary) -> list[str]:
+    """The fewest zones that hold most of the evidence in the lungs; none where it is spread over many."""
+    ordered = sorted(summary.zones, key=lambda name: -summary.zones[name])
     held = np.cumsum([summary.zones[name] for name in ordered])
     needed = int(np.searchsorted(held, _MOSTLY * held[-1])) + 1
-    if held[-1] <= 0 or needed > _NAMED_ZONES:
-        return ""
-    return "mostly " + _listed(ordered[:needed])
-
-
-def _listed(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.0f} %"
+    return [] if held[-1] <= 0 or needed > _NAMED_ZONES else ordered[:needed]

@@ -15,13 +15,14 @@ import numpy as np
 from detector.answers import overlay
 from detector.answers.evidence import rank_correlation
 from detector.model.gradcam import evidence_maps
-from detector.schema import TASKS, ClassStability, Stability
+from detector.schema import TASKS, ClassStability, Geometry, Stability
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
+    from detector.answers.pipeline import Analysis
+    from detector.model.calibration import Calibration
     from detector.model.engine import Engine
-    from detector.schema import Geometry, NetworkOutput, Radiograph
 
 _LONGER_SIDE = 448  # twice the grid that every picture passes through: more pixels cost time and change nothing
 _SEED = 20261123
@@ -81,29 +82,33 @@ PERTURBATIONS = (
 
 
 def measure_stability(
-    radiograph: Radiograph, engine: Engine, *, perturbations: Sequence[Perturbation] = PERTURBATIONS
+    analysis: Analysis, engine: Engine, *, perturbations: Sequence[Perturbation] = PERTURBATIONS
 ) -> Stability:
-    """Analyse eight perturbed copies of a picture in one batch.
+    """Analyse eight perturbed copies of a picture, as it was analysed: turned or inverted where the reader wished it.
 
     The noise has a fixed seed: the same picture gives the same result.
 
     Args:
-        radiograph: as `detector.read.image_io` decoded it, corrected where it was.
-        engine: the network. It runs once on the picture itself and once on the batch.
+        analysis: of the picture, which its radiograph holds.
+        engine: the network that analysed it. It runs once for each perturbation.
         perturbations: what to do to the picture.
+
+    Returns:
+        Ranges that the answer itself lies in.
 
     Raises:
         NonFiniteError: if the network gives no number.
     """
-    pixels, rng = _working_copy(radiograph.pixels), np.random.default_rng(_SEED)
-    prepared = [engine.prepare(copy) for copy in (pixels, *(perturb(pixels, rng) for perturb in perturbations))]
-    outputs = [engine(prepared[0]), *engine.run_batch(np.stack([p.pixels for p in prepared[1:]]))]
-    still = Perturbation("unchanged")
-    maps = [
-        _maps_in_one_frame(output, engine, given.geometry, perturbation.matrix(*pixels.shape))
-        for output, given, perturbation in zip(outputs, prepared, (still, *perturbations), strict=True)
-    ]
-    return Stability(_by_class(outputs, maps, engine), tuple(p.words for p in perturbations))
+    pixels, rng = _working_copy(analysis.radiograph.pixels), np.random.default_rng(_SEED)
+    prepared = [engine.prepare(perturb(pixels, rng)) for perturb in perturbations]
+    outputs = engine.run_batch(np.stack([given.pixels for given in prepared]))
+    still = Perturbation("unchanged").matrix(*pixels.shape)
+    maps = [_in_one_frame(analysis.cams, overlay.scaled(analysis.geometry, *pixels.shape), still)]
+    for output, given, perturbation in zip(outputs, prepared, perturbations, strict=True):
+        cams = evidence_maps(output.features, engine.kernels)
+        maps.append(_in_one_frame(cams, given.geometry, perturbation.matrix(*pixels.shape)))
+    logits = {task.name: np.stack([x.logits[task.name] for x in (analysis, *outputs)]) for task in TASKS}
+    return Stability(_by_class(logits, maps, analysis.card.calibration), tuple(p.words for p in perturbations))
 
 
 def _working_copy(pixels: np.ndarray) -> np.ndarray:
@@ -113,9 +118,9 @@ def _working_copy(pixels: np.ndarray) -> np.ndarray:
     return cv2.resize(pixels, (columns, rows), interpolation=cv2.INTER_AREA)
 
 
-def _maps_in_one_frame(output: NetworkOutput, engine: Engine, geometry: Geometry, matrix: np.ndarray) -> np.ndarray:
+def _in_one_frame(cams: Mapping[str, np.ndarray], geometry: Geometry, matrix: np.ndarray) -> np.ndarray:
     """Every class's map of every task on the unperturbed picture's grid, (maps, H, W); NaN outside the box."""
-    maps = np.concatenate(list(evidence_maps(output.features, engine.kernels).values()))
+    maps = np.concatenate([cams[task.name] for task in TASKS])
     size = (geometry.columns, geometry.rows)
 
     def back(cam: np.ndarray) -> np.ndarray:
@@ -127,13 +132,12 @@ def _maps_in_one_frame(output: NetworkOutput, engine: Engine, geometry: Geometry
 
 
 def _by_class(
-    outputs: Sequence[NetworkOutput], maps: Sequence[np.ndarray], engine: Engine
+    logits: Mapping[str, np.ndarray], maps: Sequence[np.ndarray], calibration: Calibration
 ) -> dict[str, dict[str, ClassStability]]:
     found: dict[str, dict[str, ClassStability]] = {}
     index = 0
     for task in TASKS:
-        logits = np.stack([output.logits[task.name] for output in outputs])
-        probabilities = engine.card.calibration.probabilities(task, logits)
+        probabilities = calibration.probabilities(task, logits[task.name])
         found[task.name] = {}
         for k, name in enumerate(task.classes):
             agreement = _agreement([m[index] for m in maps])

@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from detector import garbage
 from detector.cli.common import EXIT_FAILED, EXIT_OK, EXIT_USAGE, SIGNAL_BASE, Commands, add_model, existing_path, word
@@ -17,7 +17,7 @@ from detector.errors import OutputError
 from detector.model.calibration import BALANCED, SENSITIVE, SPECIFIC
 from detector.model.card import read_card
 from detector.read import sandbox
-from detector.report.rows import Request, Tally, csv_line, table_line
+from detector.report.rows import Row, Tally, csv_line, table_line
 from detector.run.progress import Progress
 from detector.schema import BINARY, NOTICE, TASKS, THREE_CLASS
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from detector.model.engine import Engine
-    from detector.run.results import Results
+    from detector.run.results import Request, Results
 
 _LOG = logging.getLogger("detector")
 
@@ -59,12 +59,13 @@ def run(options: argparse.Namespace) -> int:
     sandbox.warm_up()
     with garbage.paused():
         # Imported here: TensorFlow takes seconds, and a wrong option or a missing model should be said at once.
+        from detector.answers.answer import Question  # noqa: PLC0415
         from detector.model.engine import Engine  # noqa: PLC0415
-        from detector.run.batch import find_files  # noqa: PLC0415
-        from detector.run.results import Results  # noqa: PLC0415
+        from detector.run.predict import find_files  # noqa: PLC0415
+        from detector.run.results import Request, Results  # noqa: PLC0415
 
         engine = Engine.load(options.model, options.models)
-    request = Request(options.mode, options.operating_point, options.explain)
+    request = Request(Question(options.mode, options.operating_point), options.explain)
     files = list(find_files(options.paths, out=options.out))
     stop = _stop_on_signals()
     if options.out is None:
@@ -93,7 +94,7 @@ def _answer_all(
     results: Results | None = None,
 ) -> bool:
     """Analyse, write rows, show progress, sum up; returns whether a file failed unexpectedly, now or before."""
-    from detector.run.batch import predict_files  # noqa: PLC0415
+    from detector.run.predict import predict_files  # noqa: PLC0415
 
     write, tally, progress = _writer(form), Tally(), Progress(len(files))
     rows = predict_files(files, engine, request, results=results, stop=lambda: bool(stop()), on_finished=progress.step)
@@ -144,9 +145,12 @@ def _show_gallery(results: Results, engine: Engine, request: Request, stop: Call
     if stop():
         sys.stderr.write("The gallery is made when the run is finished: the same command with --resume.\n")
         return
-    from detector.report.gallery import write_gallery  # noqa: PLC0415
+    from detector.report.gallery import gallery_page  # noqa: PLC0415
+    from detector.run.files import write_whole  # noqa: PLC0415
+    from detector.run.results import GALLERY  # noqa: PLC0415
 
-    path = write_gallery(results.folder, results.answers(), engine.card)
+    path = results.folder / GALLERY
+    write_whole(path, gallery_page(results.folder, results.answers(), engine.card).encode())
     sys.stderr.write(f"Gallery: {path}\n")
 
 
@@ -164,11 +168,11 @@ def _stop_on_signals() -> Callable[[], int]:
     return lambda: received[0] if received else 0
 
 
-def _writer(form: str) -> Callable[[dict[str, Any]], None]:
+def _writer(form: str) -> Callable[[Row], None]:
     """Write rows to standard output, flushed one by one."""
     first = True
 
-    def write(row: dict[str, Any]) -> None:
+    def write(row: Row) -> None:
         nonlocal first
         if form == "jsonl":
             text = json.dumps(row) + "\n"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from detector.errors import NonFiniteError
-from detector.schema import BINARY, COVID19, INDETERMINATE, NOT_COVID19, OperatingPoint, Prediction, Task
+from detector.schema import BINARY, COVID19, NOT_COVID19, OperatingPoint, Task
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -49,29 +49,6 @@ class Calibration:
         if not np.isfinite(logits).all():
             raise NonFiniteError(f"The {task.name} logits are not finite: {logits}.")
         return probabilities_of(task, logits / self.temperatures[task.name])
-
-    def predict(self, task: Task, logits: np.ndarray, *, operating_point: str = BALANCED) -> Prediction:
-        """Answer one task for one image.
-
-        Args:
-            task: which one.
-            logits: (task.logits,).
-            operating_point: name of the binary operating point; of no effect on the three-class task.
-
-        Raises:
-            NonFiniteError: if any logit is NaN or infinite.
-            ValueError: if there is no operating point of that name.
-        """
-        if operating_point not in self.operating_points:
-            msg = f"operating_point must be one of {sorted(self.operating_points)}. Received {operating_point!r}."
-            raise ValueError(msg)
-        probabilities = self.probabilities(task, logits)
-        point = self.operating_points[operating_point] if task is BINARY else None
-        threshold = point.threshold if point else None
-        certain = margins(task, probabilities[None], threshold)[0] >= self.bands[task.name]
-        decision = decide(task, probabilities[None], threshold)[0] if certain else INDETERMINATE
-        by_class = dict(zip(task.classes, map(float, probabilities), strict=True))
-        return Prediction(task, by_class, str(decision), point)
 
 
 def decide(task: Task, probabilities: np.ndarray, threshold: float | None) -> np.ndarray:

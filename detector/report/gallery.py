@@ -20,18 +20,11 @@ from urllib.parse import quote
 import cv2
 import numpy as np
 
+from detector import words
 from detector.answers import overlay
-from detector.report.rows import printable
-from detector.run.results import GALLERY, OVERLAY_ENDING, XRAY_ENDING, XRAY_SIDE, encode_jpeg, write_whole
-from detector.schema import (
-    BACTERIAL_PNEUMONIA,
-    COVID19,
-    INDETERMINATE,
-    NORMAL,
-    NOT_COVID19,
-    NOTICE,
-    task_by_mode,
-)
+from detector.report.maps import OVERLAY_ENDING, XRAY_ENDING, XRAY_SIDE, encode_jpeg
+from detector.report.rows import Row, printable
+from detector.schema import COVID19, NOTICE, task_by_mode
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -43,46 +36,23 @@ if TYPE_CHECKING:
 EMBEDDED = 200
 
 _TEMPLATE = Path(__file__).with_suffix(".html")
-_CLASSES = {
-    COVID19: "COVID-19",
-    NOT_COVID19: "Not COVID-19",
-    NORMAL: "Normal",
-    BACTERIAL_PNEUMONIA: "Bacterial pneumonia",
-}
-_DECISIONS = {
-    COVID19: "COVID-19 likely",
-    NOT_COVID19: "COVID-19 unlikely",
-    NORMAL: "Normal likely",
-    BACTERIAL_PNEUMONIA: "Bacterial pneumonia likely",
-    INDETERMINATE: "Indeterminate",
-}
-_LUNGS = "{share:.0%} of the evidence for {name} lies in the lungs, which are {area:.0%} of the picture."
-_NO_EVIDENCE = "The network found nothing that speaks for {name}."
 
 
-def write_gallery(folder: Path, rows: Sequence[Mapping[str, Any]], card: ModelCard) -> Path:
-    """Write ``gallery.html`` over an explained run.
+def gallery_page(folder: Path, rows: Sequence[Row], card: ModelCard) -> str:
+    """The page over an explained run.
 
     Args:
         folder: the run's results; its pictures lie there.
-        rows: what to show, of one mode, see `detector.report.rows`. Rows without an answer are listed with
-            their reason.
+        rows: what to show, of one mode. Rows without an answer are listed with their reason.
         card: of the network that answered.
-
-    Returns:
-        Path of the page.
-
-    Raises:
-        OutputError: if it can't be written.
     """
     linked = sum(row["status"] == "ok" for row in rows) > EMBEDDED
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # reading and scaling pictures lets other threads run
         items = list(pool.map(lambda row: _item(folder, row, linked=linked), rows))
-    write_whole(folder / GALLERY, [gallery_page(items, _about(rows, card, linked=linked)).encode()])
-    return folder / GALLERY
+    return _filled_in(items, _about(rows, card, linked=linked))
 
 
-def gallery_page(items: Sequence[Mapping[str, Any]], about: Mapping[str, Any]) -> str:
+def _filled_in(items: Sequence[Mapping[str, Any]], about: Mapping[str, Any]) -> str:
     """Put the data into the page, and the hashes of its script and style into its policy."""
     template = _TEMPLATE.read_text(encoding="utf-8")
     for kind in ("script", "style"):
@@ -97,7 +67,7 @@ def _script_safe(value: Any) -> str:
     return json.dumps(value, separators=(",", ":")).replace("<", "\\u003c").replace(">", "\\u003e")
 
 
-def _about(rows: Sequence[Mapping[str, Any]], card: ModelCard, *, linked: bool) -> dict[str, Any]:
+def _about(rows: Sequence[Row], card: ModelCard, *, linked: bool) -> dict[str, Any]:
     first = next((row for row in rows if row["status"] == "ok"), None)
     task = task_by_mode(first["mode"]) if first else None
     point = first["operating_point"] if first else None
@@ -105,14 +75,14 @@ def _about(rows: Sequence[Mapping[str, Any]], card: ModelCard, *, linked: bool) 
         "notice": NOTICE,
         "model": f"{card.name} {card.version}, SHA-256 {card.sha256[:16]}…",
         "limits": list(card.limits),
-        "question": " / ".join(_CLASSES[name] for name in task.classes) if task else "",
+        "question": " / ".join(words.CLASSES[name] for name in task.classes) if task else "",
         "point": f"operating point {point['name']}" if point else "",
         "scale": card.saliency_scale[task.name] if task else None,
         "linked": linked,
     }
 
 
-def _item(folder: Path, row: Mapping[str, Any], *, linked: bool) -> dict[str, Any]:
+def _item(folder: Path, row: Row, *, linked: bool) -> dict[str, Any]:
     """What the page shows of one row."""
     path = Path(row["path"])
     common = {
@@ -121,32 +91,26 @@ def _item(folder: Path, row: Mapping[str, Any], *, linked: bool) -> dict[str, An
         "facts": _facts(row),
         "warnings": row["warnings"],
     }
-    if row["status"] != "ok":
+    saliency, probabilities, decision, point = (
+        row["saliency"], row["probabilities"], row["decision"], row["operating_point"],
+    )  # fmt: skip
+    if saliency is None or probabilities is None or decision is None:
         return {**common, "status": row["status"], "code": row["code"], "title": row["reason"]}
-    saliency, target = row["saliency"], _CLASSES[row["saliency"]["target_class"]]
-    point = row["operating_point"]
     return {
         **common,
         **_pictures(folder, saliency["overlay"], linked=linked),
         "status": "ok",
-        "decision": row["decision"],
-        "title": _DECISIONS[row["decision"]],
-        "covid": row["probabilities"][COVID19],
-        "bars": [[name, _CLASSES[name], value] for name, value in row["probabilities"].items()],
+        "decision": decision,
+        "title": words.DECISIONS[decision],
+        "covid": probabilities[COVID19],
+        "bars": [[name, words.CLASSES[name], value] for name, value in probabilities.items()],
         "threshold": point["threshold"] if point else None,
-        "target": target,
-        "lungs": _lung_sentence(saliency, target),
+        "target": words.CLASSES[saliency["target_class"]],
+        "evidence": saliency["sentence"],
     }
 
 
-def _lung_sentence(saliency: Mapping[str, Any], target: str) -> str:
-    share, area = saliency["in_lung_fraction"], saliency["lung_area_fraction"]
-    if area is None:
-        return ""
-    return _NO_EVIDENCE.format(name=target) if share is None else _LUNGS.format(share=share, name=target, area=area)
-
-
-def _facts(row: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _facts(row: Row) -> list[tuple[str, str]]:
     """Provenance, as pairs of a term and its text."""
     given, versions = row["input"], row["versions"]
     size = f", {given['rows']} × {given['columns']} pixels" if given["rows"] else ""

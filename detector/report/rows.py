@@ -4,79 +4,124 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import platform
+import types
 from collections import Counter
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from importlib import metadata
-from typing import TYPE_CHECKING, Any
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Literal,
+    TypedDict,
+    Union,
+    cast,
+    get_args,
+    get_origin,
+    get_type_hints,
+    is_typeddict,
+)
 
 from detector import __version__
-from detector.answers.evidence import sentence, warning
-from detector.errors import RejectedError
 from detector.model.preprocess import PREPROCESSING_ID
-from detector.schema import NOTICE, task_by_mode
+from detector.schema import INDETERMINATE, NOTICE, ModelInfo, task_by_mode
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from detector.answers.pipeline import Analysis
-    from detector.errors import DetectorError
-    from detector.schema import EvidenceSummary, ModelInfo, Prediction
+    from detector.answers.answer import Answer, NoAnswer
 
 _SALIENCY_COLUMNS = ("target_class", "in_lung_fraction", "lung_area_fraction", "peak_in_lung", "sentence", "overlay")
 _SPREADSHEET_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
-@dataclass(frozen=True)
-class Request:
-    """What was asked of every image of a run.
+class PointRow(TypedDict):
+    """Where the line between COVID-19 and not was drawn."""
 
-    Attributes:
-        mode: ``"binary"`` or ``"three-class"``.
-        operating_point: name of the binary operating point.
-        explain: whether saliency was asked for.
-    """
-
-    mode: str
-    operating_point: str
-    explain: bool
+    name: str
+    threshold: float
 
 
-def analysed_row(
-    path: str,
-    analysis: Analysis,
-    prediction: Prediction,
-    *,
-    summary: EvidenceSummary | None = None,
-    overlay: str | None = None,
-    explained: bool = False,
-) -> dict[str, Any]:
-    """The result of one analysed image.
+class SaliencyRow(TypedDict):
+    """Where the evidence for a class lies; shares are null where there is no evidence or no lungs were found."""
+
+    target_class: str
+    in_lung_fraction: float | None
+    lung_area_fraction: float | None
+    peak_in_lung: bool | None
+    zones: dict[str, float] | None
+    sentence: str
+    overlay: str | None
+
+
+class InputRow(TypedDict):
+    """The file. The hash is null where it could not be read, or is so large that it was not read to its end."""
+
+    sha256: str | None
+    pixel_sha256: str | None
+    format: str | None
+    rows: int | None
+    columns: int | None
+
+
+class ModelRow(TypedDict):
+    """The network."""
+
+    name: str
+    sha256: str
+    version: str
+
+
+class SiteRow(TypedDict):
+    """The site file that the decision went by."""
+
+    name: str
+    sha256: str
+
+
+class Row(TypedDict):
+    """One file's result, in the order in which it is written."""
+
+    path: str
+    status: Literal["ok", "rejected", "error"]
+    reason: str | None
+    code: str | None
+    mode: Literal["binary", "three-class"]
+    probabilities: dict[str, float] | None
+    decision: str | None
+    operating_point: PointRow | None
+    warnings: list[str]
+    saliency: SaliencyRow | None
+    input: InputRow
+    prediction_set: list[str] | None
+    model: ModelRow
+    site: SiteRow | None
+    versions: dict[str, str | None]
+    analysed_at: str
+    notice: str
+
+
+def answer_row(path: str, told: Answer, *, explained: bool = False, overlay: str | None = None) -> Row:
+    """The row of an analysed image.
 
     Args:
         path: as it was given.
-        analysis: of the image.
-        prediction: answer to the task that was asked.
-        summary: of the target class's map; None where no lung fields are known. Evidence that lies mostly outside the
-            lungs adds a warning to the row.
-        overlay: path of the saved overlay.
+        told: what a reader is told of it.
         explained: whether saliency was asked for; without it the row's ``saliency`` is null.
+        overlay: path of the saved overlay.
     """
-    radiograph, point = analysis.radiograph, prediction.operating_point
-    outside = warning(summary, answered=prediction.explains_the_answer) if explained and summary else None
+    radiograph, point = told.analysis.radiograph, told.operating_point
     return {
         "path": path,
         "status": "ok",
         "reason": None,
         "code": None,
-        "mode": prediction.task.mode,
-        "probabilities": dict(prediction.probabilities),
-        "decision": prediction.decision,
+        "mode": _mode(told.task.mode),
+        "probabilities": dict(told.probabilities),
+        "decision": told.decision,
         "operating_point": {"name": point.name, "threshold": point.threshold} if point else None,
-        "warnings": [*analysis.warnings, *([outside] if outside else [])],
-        "saliency": _saliency(prediction, summary, overlay) if explained else None,
+        "warnings": list(told.warnings),
+        "saliency": _saliency(told, overlay) if explained else None,
         "input": {
             "sha256": radiograph.sha256,
             "pixel_sha256": radiograph.pixel_sha256,
@@ -84,33 +129,97 @@ def analysed_row(
             "rows": radiograph.rows,
             "columns": radiograph.columns,
         },
-        **_provenance(analysis.model, analysis.analysed_at),
+        "prediction_set": None,
+        "model": _model(told.analysis.model),
+        "site": None,
+        "versions": dict(versions()),
+        "analysed_at": told.analysis.analysed_at,
+        "notice": NOTICE,
     }
 
 
-def failed_row(path: str, error: DetectorError, *, mode: str, model: ModelInfo, sha256: str | None) -> dict[str, Any]:
-    """The result of one image that has no answer: rejected for a stated reason, or an error of ours.
+def no_answer_row(path: str, told: NoAnswer, *, mode: str, model: ModelInfo, sha256: str | None) -> Row:
+    """The row of a file that has no answer.
 
-    `sha256` is None where the file could not be read, or is so large that it was not read to its end.
+    Args:
+        path: as it was given.
+        told: why there is none.
+        mode: what was asked.
+        model: which network was asked.
+        sha256: of the file; None where it was not read to its end.
     """
     return {
         "path": path,
-        "status": "rejected" if isinstance(error, RejectedError) else "error",
-        "reason": error.user_message,
-        "code": error.code,
-        "mode": mode,
+        "status": told.status,
+        "reason": told.reason,
+        "code": told.code,
+        "mode": _mode(mode),
         "probabilities": None,
         "decision": None,
         "operating_point": None,
         "warnings": [],
         "saliency": None,
         "input": {"sha256": sha256, "pixel_sha256": None, "format": None, "rows": None, "columns": None},
-        **_provenance(model, datetime.now(UTC).isoformat(timespec="milliseconds")),
+        "prediction_set": None,
+        "model": _model(model),
+        "site": None,
+        "versions": dict(versions()),
+        "analysed_at": datetime.now(UTC).isoformat(timespec="milliseconds"),
+        "notice": NOTICE,
     }
 
 
-def csv_line(row: Mapping[str, Any], *, header: bool = False) -> str:
-    """One CSV line of a row, flat; text that a spreadsheet would run as a formula is neutralised."""
+def read_row(line: bytes) -> Row:
+    """Read one JSON line and hold it against the contract: an edited file must not surprise whoever reads it.
+
+    Raises:
+        ValueError: if it is no row; the message says where.
+    """
+    try:
+        value = json.loads(line, parse_constant=_refuse_constant)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+    _check(value, Row, "the row")
+    row = cast("Row", value)
+    if row["status"] == "ok":
+        classes = task_by_mode(row["mode"]).classes
+        if tuple(row["probabilities"] or ()) != classes:
+            raise ValueError(f"probabilities must be those of {classes}. Received {row['probabilities']}.")
+        if row["decision"] not in {*classes, INDETERMINATE}:
+            raise ValueError(f"decision must be one of {classes}, or indeterminate. Received {row['decision']!r}.")
+    elif row["code"] is None or row["reason"] is None:
+        raise ValueError("a row without an answer must say why.")
+    return row
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no number.")
+
+
+def _check(value: Any, kind: Any, name: str) -> None:  # noqa: C901 - one branch for each kind of type
+    """Hold a JSON value against a type: a `TypedDict`, a union, a literal, a list, a dict, or a plain type."""
+    if is_typeddict(kind):
+        if not isinstance(value, dict) or value.keys() != kind.__annotations__.keys():
+            raise ValueError(f"{name} must hold {', '.join(kind.__annotations__)}.")
+        for key, part in get_type_hints(kind).items():
+            _check(value[key], part, key)
+    elif get_origin(kind) in {Union, types.UnionType}:
+        if value is not None:
+            _check(value, get_args(kind)[0], name)  # every union here is a type or None
+    elif get_origin(kind) is Literal:
+        if value not in get_args(kind):
+            raise ValueError(f"{name} must be one of {get_args(kind)}. Received {value!r}.")
+    elif get_origin(kind) in {list, dict}:
+        if not isinstance(value, get_origin(kind)):
+            raise ValueError(f"{name} must be a {get_origin(kind).__name__}. Received {value!r}.")
+        for part in value.values() if isinstance(value, dict) else value:
+            _check(part, get_args(kind)[-1], name)
+    elif type(value) is not kind and not (kind is float and type(value) is int):  # a bool is no number here
+        raise ValueError(f"{name} must be {kind.__name__}. Received {value!r}.")
+
+
+def csv_line(row: Row, *, header: bool = False) -> str:
+    """One CSV line of a row, flat. No text in it starts a spreadsheet's formula or drives a terminal."""
     flat = _flat(row)
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, list(flat), lineterminator="\n")
@@ -120,19 +229,19 @@ def csv_line(row: Mapping[str, Any], *, header: bool = False) -> str:
     return buffer.getvalue()
 
 
-def table_line(row: Mapping[str, Any]) -> str:
+def table_line(row: Row) -> str:
     """One line for a reader: decision, probabilities, file, warnings or reason."""
-    path = printable(row["path"])
-    if row["status"] != "ok":
-        return f"{row['status']:<20}  {'':<44}  {path}\n{'':<22}{row['reason']}"
+    path, indent = printable(row["path"]), " " * 22
+    if row["decision"] is None or row["probabilities"] is None:
+        return f"{row['status']:<20}  {'':<44}  {path}\n{indent}{printable(row['reason'] or '')}"
     shares = "  ".join(f"{name} {value:.3f}" for name, value in row["probabilities"].items())
     lines = [f"{row['decision']:<20}  {shares:<44}  {path}"]
-    return "\n".join(lines + [f"{'':<22}warning: {warning}" for warning in row["warnings"]])
+    return "\n".join(lines + [f"{indent}warning: {printable(warning)}" for warning in row["warnings"]])
 
 
-def printable(path: str) -> str:
-    """A path as one line of visible text: control and direction marks are spelled out."""
-    return path if path.isprintable() else path.encode("unicode_escape").decode()
+def printable(text: str) -> str:
+    """Text as one line that can be seen: control and direction marks are spelled out."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 class Tally:
@@ -145,13 +254,13 @@ class Tally:
         self._warned = 0
         self._warnings: Counter[str] = Counter()
 
-    def add(self, row: Mapping[str, Any]) -> None:
+    def add(self, row: Row) -> None:
         """Count one row."""
         self.files += 1
         if row["status"] == "ok":
-            self._decisions[row["decision"]] += 1
+            self._decisions[str(row["decision"])] += 1
         else:
-            self._codes[row["status"]][row["code"]] += 1
+            self._codes[row["status"]][str(row["code"])] += 1
         self._warned += bool(row["warnings"])
         self._warnings.update(row["warnings"])
 
@@ -164,42 +273,17 @@ class Tally:
         """The counts as lines of text; what did not happen has none."""
         answered, rejected, failed = self._decisions, self._codes["rejected"], self._codes["error"]
         return [
-            f"{self.files} files: {answered.total()} analysed, {rejected.total()} refused, {failed.total()} failed",
+            f"{self.files} files: {answered.total()} analysed, {rejected.total()} rejected, {failed.total()} failed",
             *_counted("decisions", answered),
-            *_counted("refused", rejected),
+            *_counted("rejected", rejected),
             *_counted("failed", failed),
             *([f"  with warnings: {self._warned}"] if self._warned else []),
             *(f"    {count} × {warning}" for warning, count in self._warnings.most_common()),
         ]
 
 
-def _counted(title: str, counts: Counter[str]) -> list[str]:
-    return [f"  {title}: " + ", ".join(f"{name} {count}" for name, count in counts.most_common())] if counts else []
-
-
-def _saliency(prediction: Prediction, summary: EvidenceSummary | None, overlay: str | None) -> dict[str, Any]:
-    return {
-        "target_class": prediction.target_class,
-        "in_lung_fraction": summary.in_lung_fraction if summary else None,
-        "lung_area_fraction": summary.lung_area_fraction if summary else None,
-        "peak_in_lung": summary.peak_in_lung if summary else None,
-        "zones": dict(summary.zones) if summary else None,
-        "sentence": sentence(summary) if summary else None,
-        "overlay": overlay,
-    }
-
-
-def _provenance(model: ModelInfo, analysed_at: str) -> dict[str, Any]:
-    return {
-        "model": {"name": model.name, "sha256": model.sha256, "version": model.version},
-        "versions": dict(versions()),
-        "analysed_at": analysed_at,
-        "notice": NOTICE,
-    }
-
-
 @cache
-def versions() -> Mapping[str, str | None]:
+def versions() -> dict[str, str | None]:
     """Versions of everything that a number may depend on."""
     packages = ("tensorflow", "keras", "numpy", "opencv-python-headless", "pydicom")
     return {
@@ -218,24 +302,62 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
+def _counted(title: str, counts: Counter[str]) -> list[str]:
+    return [f"  {title}: " + ", ".join(f"{name} {count}" for name, count in counts.most_common())] if counts else []
+
+
+def _mode(mode: str) -> Literal["binary", "three-class"]:
+    return cast('Literal["binary", "three-class"]', task_by_mode(mode).mode)
+
+
+def _model(model: ModelInfo) -> ModelRow:
+    return {"name": model.name, "sha256": model.sha256, "version": model.version}
+
+
+def _saliency(told: Answer, overlay: str | None) -> SaliencyRow:
+    found = told.evidence
+    return {
+        "target_class": told.target_class,
+        "in_lung_fraction": found.in_lung_fraction if found else None,
+        "lung_area_fraction": found.lung_area_fraction if found else None,
+        "peak_in_lung": found.peak_in_lung if found else None,
+        "zones": dict(found.zones) if found else None,
+        "sentence": told.evidence_sentence,
+        "overlay": overlay,
+    }
+
+
+def _flat(row: Row) -> dict[str, Any]:
     """Columns are the same for every row of a mode, whatever its status."""
     probabilities = row["probabilities"] or {}
-    saliency = row["saliency"] or {}
-    point = row["operating_point"] or {}
+    saliency: dict[str, Any] = dict(row["saliency"] or {})
+    point: dict[str, Any] = dict(row["operating_point"] or {})
+    site: dict[str, Any] = dict(row["site"] or {})
+    members = row["prediction_set"]
     return {
-        **{name: row[name] for name in ("path", "status", "code", "reason", "mode", "decision")},
+        "path": row["path"],
+        "status": row["status"],
+        "code": row["code"],
+        "reason": row["reason"],
+        "mode": row["mode"],
+        "decision": row["decision"],
         **{f"probability_{name}": probabilities.get(name) for name in task_by_mode(row["mode"]).classes},
         "operating_point": point.get("name"),
         "threshold": point.get("threshold"),
+        "prediction_set": None if members is None else " ".join(members),
         "warnings": " | ".join(row["warnings"]),
         **{name: saliency.get(name) for name in _SALIENCY_COLUMNS},
         **{f"input_{name}": value for name, value in row["input"].items()},
         **{f"model_{name}": value for name, value in row["model"].items()},
+        "site_name": site.get("name"),
+        "site_sha256": site.get("sha256"),
         "analysed_at": row["analysed_at"],
         "notice": row["notice"],
     }
 
 
 def _neutral(value: Any) -> Any:
-    return f"'{value}" if isinstance(value, str) and value.startswith(_SPREADSHEET_FORMULA) else value
+    if not isinstance(value, str):
+        return value
+    text = printable(value)
+    return f"'{text}" if value.startswith(_SPREADSHEET_FORMULA) else text

@@ -2,126 +2,60 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import logging
 import os
+import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
 
-import cv2
-import numpy as np
-
-from detector.answers import overlay
+from detector.answers.answer import Question
 from detector.errors import OutputError
-from detector.report.rows import Request
-
-try:
-    import fcntl
-except ImportError:  # Windows has no such locks; two runs into one folder are then the user's to avoid
-    fcntl = None
+from detector.report.maps import HEATMAP_ENDING, OVERLAY_ENDING, XRAY_ENDING, Maps
+from detector.report.rows import Row, read_row
+from detector.run.files import PARTIAL, LineLog, write_whole
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-    from typing import IO
-
-    from detector.answers.pipeline import Analysis
-    from detector.schema import Geometry
+    from collections.abc import Iterator
 
 _LOG = logging.getLogger(__name__)
 
-ROWS = "results.jsonl"
-GALLERY = "gallery.html"
-OVERLAY_ENDING, HEATMAP_ENDING, XRAY_ENDING = ".overlay.png", ".heatmap.npy", ".xray.jpg"
-XRAY_SIDE = 768  # pixels of the longer side of an X-ray in the gallery: half of a wide screen
-JPEG_QUALITY = 88
+ROWS, GALLERY = "results.jsonl", "gallery.html"
 
-_PARTIAL = ".partial"  # what a name ends in until its file is whole
 _MAP_ENDINGS = (OVERLAY_ENDING, HEATMAP_ENDING, XRAY_ENDING)
-_OVERLAY_OPACITY = 0.6
 _LONGEST_STEM = 120  # bytes: with hash and ending it stays below every file system's 255
 
+# What `json.dumps` writes, as far as it got: whole tokens, then at most one that is cut off.
+_JSON_BEGUN = re.compile(
+    r'(?:"(?:[^"\\]|\\.)*"|[\[\]{}:, ]|-?\d[\d.eE+-]*|null|true|false)*'
+    r'(?:"(?:[^"\\]|\\.)*\\?|-|n(?:ul?)?|t(?:ru?)?|f(?:a(?:ls?)?)?)?',
+    re.ASCII,
+)
 
-@dataclass(frozen=True, eq=False)
-class Maps:
-    """What is saved of one explained image, small until it is written.
+
+@dataclass(frozen=True)
+class Request:
+    """What was asked of every image of a run.
 
     Attributes:
-        overlay: a PNG file's bytes, the evidence over the image at display size.
-        xray: a JPEG file's bytes, the image alone for the gallery.
-        cam: (h, w) float32 on the network's grid, evidence for the target class in logit units.
-        geometry: of the image.
+        question: mode and operating point.
+        explain: whether saliency was asked for.
     """
 
-    overlay: bytes
-    xray: bytes
-    cam: np.ndarray
-    geometry: Geometry
+    question: Question
+    explain: bool
 
 
-def draw_maps(analysis: Analysis, cam: np.ndarray, *, full_scale: float) -> Maps:
-    """Draw and encode what is saved of an explained image.
-
-    Args:
-        analysis: of the image.
-        cam: (h, w) float32, evidence for the target class.
-        full_scale: evidence in logit units that is drawn in full colour.
-    """
-    image = overlay.to_display(analysis.radiograph.grey)
-    shown = overlay.to_heatmap(cam, overlay.scaled(analysis.geometry, *image.shape))
-    coloured = overlay.blend(image, shown, full_scale=full_scale, opacity=_OVERLAY_OPACITY)
-    return Maps(
-        overlay=cv2.imencode(".png", cv2.cvtColor(coloured, cv2.COLOR_RGB2BGR))[1].tobytes(),
-        xray=encode_jpeg(overlay.shrink(image, longer_side=XRAY_SIDE)),
-        cam=cam,
-        geometry=analysis.geometry,
-    )
-
-
-def encode_jpeg(image: np.ndarray) -> bytes:
-    """Encode (H, W) or BGR (H, W, 3) uint8."""
-    return cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1].tobytes()
-
-
-def is_result(name: str) -> bool:
-    """Whether a file of this name is one that a run writes into its folder."""
-    name = name.removesuffix(_PARTIAL)
-    return name in {ROWS, GALLERY} or name.endswith(_MAP_ENDINGS)
-
-
-def write_whole(path: Path, pieces: Sequence[bytes | np.ndarray]) -> None:
-    """Write a file under another name and give it its own when it is whole, so that no kill leaves half of it.
-
-    Args:
-        path: of the file; one that is there is replaced.
-        pieces: bytes one after the other, or one array, which is written as ``.npy``.
-
-    Raises:
-        OutputError: if it can't be written; nothing of it stays.
-    """
-    partial = path.with_name(path.name + _PARTIAL)
-    try:
-        with partial.open("wb") as file:
-            for piece in pieces:
-                _write(file, piece)
-        partial.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
-        raise OutputError(f"{path} cannot be written: {error}.") from error
-
-
-def _write(file: IO[bytes], piece: bytes | np.ndarray) -> None:
-    if isinstance(piece, np.ndarray):
-        np.save(file, piece)
-    else:
-        file.write(piece)
+_Key = tuple[str, str | None, str, str | None, Request]  # path, its SHA-256, the model's, the site's, what was asked
 
 
 class Results:
     """A folder of results: ``results.jsonl``, and with explanations three files an image.
+
+    What the file holds besides rows is left alone and said; of a last line without an end, only the beginning of a row
+    is cut off.
 
     Args:
         folder: made if it does not exist.
@@ -144,56 +78,54 @@ class Results:
         self._request, self._model, self._resume = request, model, resume
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self._file = (folder / ROWS).open("ab", buffering=0)  # a buffer would write again what did not fit
-            _lock(self._file)
-            rows = _whole_rows(folder / ROWS)
-            _clear_partial_files(folder)
         except OSError as error:
-            raise OutputError(f"{folder} cannot be written: {error}.") from error
-        self._status = {self._key(row): row["status"] for row in rows}
-        self._owners = {_name(o): owner_of(row) for row in rows if (o := (row["saliency"] or {}).get("overlay"))}
+            raise OutputError(f"{folder} cannot be made: {error}.") from error
+        self._log = LineLog(folder / ROWS)
+        try:
+            self._repair()
+            rows = list(self._rows(say=True))
+            _clear_partial_files(folder)
+        except OutputError:
+            self._log.close()
+            raise
+        self._status = {self._key_of(row): row["status"] for row in rows}
+        self._owners = {
+            _name(row["saliency"]["overlay"]): owner_of(row)
+            for row in rows
+            if row["saliency"] and row["saliency"]["overlay"]
+        }
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._file.close()  # and with it goes the lock
+        self._log.close()  # and with it goes the lock
 
     def holds(self, path: str, sha256: str | None) -> bool:
         """Whether a resumed run already has the row of this file."""
-        return self._resume and (path, sha256, self._model, self._request) in self._status
+        return self._resume and self._key(path, sha256) in self._status
 
     def pass_over(self, path: str, sha256: str | None) -> None:
         """Note that a file is left out because its row is there."""
         self.passed_over += 1
-        self.failed_before |= self._status[path, sha256, self._model, self._request] == "error"
+        self.failed_before |= self._status[self._key(path, sha256)] == "error"
 
-    def append(self, row: dict[str, Any]) -> None:
+    def append(self, row: Row) -> None:
         """Write one row and flush it to the disk, unless the same question already has its row.
 
         Raises:
             OutputError: if it can't be written; no part of the row stays.
         """
-        if self._key(row) in self._status:
-            return
-        line = json.dumps(row).encode() + b"\n"
-        end = self._file.seek(0, os.SEEK_END)
-        try:
-            while line:  # a nearly full disk takes a part first and refuses the rest
-                line = line[self._file.write(line) :]
-            os.fsync(self._file.fileno())
-        except OSError as error:
-            with contextlib.suppress(OSError):
-                self._file.truncate(end)
-            raise OutputError(f"{self.folder / ROWS} cannot be written: {error}.") from error
-        self._status[self._key(row)] = row["status"]
+        key = self._key_of(row)
+        if key not in self._status:
+            self._log.add(json.dumps(row).encode())
+            self._status[key] = row["status"]
 
-    def save_maps(self, path: Path, owner: str, maps: Maps) -> Path:
+    def save_maps(self, row: Row, maps: Maps) -> Path:
         """Write ``NAME.overlay.png``, ``NAME.heatmap.npy`` (the image's rows and columns) and ``NAME.xray.jpg``.
 
         Args:
-            path: of the input.
-            owner: see `owner_of`.
+            row: of the image.
             maps: what to write.
 
         Returns:
@@ -202,74 +134,102 @@ class Results:
         Raises:
             OutputError: if they can't be written.
         """
-        stem = self._stem(path, owner)
-        write_whole(self.folder / (stem + XRAY_ENDING), [maps.xray])
-        write_whole(self.folder / (stem + HEATMAP_ENDING), [overlay.to_heatmap(maps.cam, maps.geometry)])
-        write_whole(self.folder / (stem + OVERLAY_ENDING), [maps.overlay])
+        stem = self._stem(row)
+        write_whole(self.folder / (stem + XRAY_ENDING), maps.xray)
+        write_whole(self.folder / (stem + HEATMAP_ENDING), maps.heatmap)
+        write_whole(self.folder / (stem + OVERLAY_ENDING), maps.overlay)
         return self.folder / (stem + OVERLAY_ENDING)
 
-    def answers(self) -> list[dict[str, Any]]:
+    def answers(self) -> list[Row]:
         """Rows of the folder that answer what this run asks, the latest of each path, in order of the paths' arrival.
 
         Raises:
             OutputError: if they can't be read.
         """
-        try:
-            rows = _whole_rows(self.folder / ROWS)
-        except OSError as error:
-            raise OutputError(f"{self.folder / ROWS} cannot be read: {error}.") from error
-        asked = (self._model, self._request)
-        return list({row["path"]: row for row in rows if self._key(row)[2:] == asked}.values())
+        asked = [row for row in self._rows() if self._key_of(row) == self._key(row["path"], row["input"]["sha256"])]
+        return list({row["path"]: row for row in asked}.values())
 
-    def _stem(self, path: Path, owner: str) -> str:
-        stem = path.stem.encode("utf-8", "replace")[:_LONGEST_STEM].decode("utf-8", "ignore") or "image"
+    def _rows(self, *, say: bool = False) -> Iterator[Row]:
+        for number, line in enumerate(self._log.lines(), start=1):
+            try:
+                if line:
+                    yield read_row(line)
+            except ValueError as error:
+                if say:
+                    _LOG.warning("%s, line %d is no result, so it was left alone: %s", self._log.path, number, error)
+
+    def _repair(self) -> None:
+        """Cut off a last line that an interrupted write left unfinished."""
+        last = self._log.lines()[-1]
+        if last and begins_a_row(last):
+            self._log.cut(last)
+
+    def _key(self, path: str, sha256: str | None) -> _Key:
+        return (path, sha256, self._model, None, self._request)
+
+    def _key_of(self, row: Row) -> _Key:
+        """What a row answers. What it does not say is taken to be as this run asks it."""
+        point, site = row["operating_point"], row["site"]
+        name = point["name"] if point else self._request.question.operating_point
+        explain = row["saliency"] is not None if row["status"] == "ok" else self._request.explain
+        request = Request(Question(row["mode"], name), explain)
+        return (row["path"], row["input"]["sha256"], row["model"]["sha256"], site and site["sha256"], request)
+
+    def _stem(self, row: Row) -> str:
+        owner = owner_of(row)
+        stem = Path(row["path"]).stem.encode("utf-8", "replace")[:_LONGEST_STEM].decode("utf-8", "ignore") or "image"
         if self._owners.setdefault(stem + OVERLAY_ENDING, owner) != owner:
             stem += "-" + hashlib.sha256(owner.encode("utf-8", "surrogateescape")).hexdigest()[:12]
             self._owners[stem + OVERLAY_ENDING] = owner
         return stem
 
-    def _key(self, row: dict[str, Any]) -> tuple[str, str | None, str, Request]:
-        point = (row["operating_point"] or {}).get("name", self._request.operating_point)
-        explained = row["saliency"] is not None if row["status"] == "ok" else self._request.explain
-        return (row["path"], row["input"]["sha256"], row["model"]["sha256"], Request(row["mode"], point, explained))
+
+def is_result(name: str) -> bool:
+    """Whether a file of this name is one that a run writes into its folder."""
+    name = name.removesuffix(PARTIAL)
+    return name in {ROWS, GALLERY} or name.endswith(_MAP_ENDINGS)
 
 
-def owner_of(row: dict[str, Any]) -> str:
+def owner_of(row: Row) -> str:
     """What saved maps belong to: one file's content, explained for one class by one model."""
-    target = (row["saliency"] or {}).get("target_class")
+    target = row["saliency"]["target_class"] if row["saliency"] else None
     return "\n".join([row["path"], str(row["input"]["sha256"]), row["model"]["sha256"], row["mode"], str(target)])
+
+
+def begins_a_row(line: bytes) -> bool:
+    """Whether a line is what an interrupted write leaves of a row: its first bytes, but not all of them."""
+    try:
+        text, place = line.decode("ascii"), 0
+    except UnicodeDecodeError:
+        return False
+    for number, name in enumerate(Row.__annotations__):
+        head = f"{', ' if number else '{'}{json.dumps(name)}: "
+        if not text.startswith(head, place):
+            return head.startswith(text[place:])
+        place += len(head)
+        try:
+            place = json.JSONDecoder().raw_decode(text, place)[1]
+        except ValueError:
+            return _is_begun(text[place:])
+    return place == len(text)  # only its brace is missing
+
+
+def _is_begun(value: str) -> bool:
+    """Whether text is the beginning of a JSON value."""
+    outside = re.sub(r'"(?:[^"\\]|\\.)*"', "", value)
+    closed = sum(outside.count(c) for c in "[{") <= sum(outside.count(c) for c in "]}")
+    return _JSON_BEGUN.fullmatch(value) is not None and not (closed and value[:1] in {"[", "{"})
 
 
 def _name(overlay_path: str) -> str:
     return os.path.basename(overlay_path)  # noqa: PTH119 - a path that another system may have written
 
 
-def _lock(file: Any) -> None:
-    """Keep a second run from repairing a row that this one is writing."""
-    if fcntl is not None:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-
 def _clear_partial_files(folder: Path) -> None:
     """Remove what a killed run had begun to write."""
-    for path in folder.glob("*" + _PARTIAL):
-        if is_result(path.name):
-            path.unlink()
-
-
-def _whole_rows(path: Path) -> list[dict[str, Any]]:
-    """Read the rows, and cut off a last line that an interrupted write left unfinished. Others stay as they are."""
-    data = path.read_bytes()
-    whole = data.rfind(b"\n") + 1
-    if whole < len(data):
-        os.truncate(path, whole)
-    rows = []
-    for line in data[:whole].splitlines():
-        try:
-            row = json.loads(line)
-            owner_of(row), row["status"], row["operating_point"]
-        except (ValueError, KeyError, TypeError):
-            _LOG.warning("%s holds a line that is no result; it was left alone", path)
-        else:
-            rows.append(row)
-    return rows
+    try:
+        for path in folder.glob("*" + PARTIAL):
+            if is_result(path.name):
+                path.unlink()
+    except OSError as error:
+        raise OutputError(f"{folder} cannot be written: {error}.") from error

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 import threading
 import time
 from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from detector import words
+from detector.answers.answer import NoAnswer
 from detector.ui import memory
 from detector.ui.cases import Case, Failure, analysed
 from detector.ui.shelf import Shelf
@@ -20,8 +19,6 @@ if TYPE_CHECKING:
 
     from detector.model.engine import Engine
     from detector.ui.sources import Source
-
-_LOG = logging.getLogger(__name__)
 
 _PATIENCE = 300  # seconds without a look at the page after which it is taken for closed; hidden tabs look once a minute
 
@@ -108,7 +105,7 @@ class Analyst:
         """SHA-256 of a file that has had its turn."""
         return self._keys.get(identifier)
 
-    def answer(self, identifier: str) -> Case | Failure | None:
+    def result(self, identifier: str) -> Case | Failure | None:
         """What is known about a file; None before its turn."""
         return self._results.get(self._keys.get(identifier, ""))
 
@@ -134,8 +131,8 @@ class Analyst:
     def wait_for(self, identifier: str, seconds: float) -> Case | Failure | None:
         """Wait until a file has its result, but not for longer than so many seconds."""
         with self._change:
-            self._change.wait_for(lambda: self.answer(identifier) is not None or not self._at_work, timeout=seconds)
-            return self.answer(identifier)
+            self._change.wait_for(lambda: self.result(identifier) is not None or not self._at_work, timeout=seconds)
+            return self.result(identifier)
 
     def _work(self, engine: Engine) -> None:
         while (source := self._next()) is not None:
@@ -163,9 +160,8 @@ class Analyst:
     def _analyse(self, source: Source, engine: Engine) -> tuple[str, Case | Failure]:
         try:
             data = source.read()
-        except Exception:  # noqa: BLE001 - whatever keeps an upload from being read, the others go on
-            _LOG.exception("an upload cannot be read")
-            return source.identifier, Failure(source.identifier, words.UNEXPECTED)
+        except Exception as error:  # noqa: BLE001 - whatever keeps an upload from being read, the others go on
+            return source.identifier, Failure(source.identifier, NoAnswer.of(error, name="an upload"))
         key = hashlib.sha256(data).hexdigest()
         known = self._results.get(key)
         return key, known if known is not None else analysed(key, data, engine, shelf=self._shelf, read=source.read)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 import plotly.graph_objects as go
@@ -14,7 +13,7 @@ from detector.ui.palette import DARK
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from detector.schema import Prediction
+    from detector.answers.answer import Verdict
     from detector.ui.palette import Palette
 
 FONT = '"Source Sans", sans-serif'  # the page's own
@@ -24,22 +23,20 @@ _TOP, _BOTTOM = 26, 46
 
 
 def probability_chart(
-    prediction: Prediction,
+    verdict: Verdict,
     *,
-    band: tuple[float, float] | None = None,
     whiskers: Mapping[str, tuple[float, float]] | None = None,
     palette: Palette = DARK,
 ) -> go.Figure:
     """Horizontal bars of the probabilities, with the operating point where there is one.
 
     Args:
-        prediction: the answer.
-        band: lowest and highest probability of COVID-19 that are too close to the operating point to call.
+        verdict: the answer.
         whiskers: class name to lowest and highest probability under mild changes of the picture.
         palette: colours.
     """
-    names = list(prediction.probabilities)
-    values = [prediction.probabilities[name] for name in names]
+    names = list(verdict.probabilities)
+    values = [verdict.probabilities[name] for name in names]
     figure = go.Figure(
         go.Bar(
             x=values,
@@ -55,8 +52,8 @@ def probability_chart(
             x=1.02, xref="paper", y=row, yref="y", text=f"{value:.1%}", showarrow=False, xanchor="left",
             font={"size": 15, "color": palette.ink},
         )  # fmt: skip
-    if prediction.operating_point is not None:
-        _draw_operating_point(figure, prediction.operating_point.threshold, band, palette)
+    if verdict.operating_point is not None:
+        _draw_operating_point(figure, verdict.operating_point.threshold, verdict.band, palette)
     axis = {"gridcolor": palette.line, "zerolinecolor": palette.quiet_ink, "fixedrange": True}
     quiet = {"size": 12, "color": palette.quiet_ink}
     figure.update_xaxes(
@@ -69,32 +66,15 @@ def probability_chart(
     )
 
 
-def probability_alt(prediction: Prediction, whiskers: Mapping[str, tuple[float, float]] | None = None) -> str:
+def probability_alt(verdict: Verdict, whiskers: Mapping[str, tuple[float, float]] | None = None) -> str:
     """The bar chart in words."""
-    bars = ", ".join(f"{words.CLASSES[name]} {value:.1%}" for name, value in prediction.probabilities.items())
+    bars = ", ".join(f"{words.CLASSES[name]} {value:.1%}" for name, value in verdict.probabilities.items())
     sentences = [words.PROBABILITY_ALT.format(bars=bars)]
-    if prediction.operating_point is not None:
-        sentences.append(words.THRESHOLD_ALT.format(threshold=prediction.operating_point.threshold))
+    if verdict.operating_point is not None:
+        sentences.append(words.THRESHOLD_ALT.format(threshold=verdict.operating_point.threshold))
     for name, (low, high) in (whiskers or {}).items():
         sentences.append(words.WHISKER_ALT.format(name=words.CLASSES[name], low=low, high=high))
     return " ".join(sentences)
-
-
-def indeterminate_band(prediction: Prediction, half_width: float) -> tuple[float, float] | None:
-    """Probabilities of COVID-19 between which the binary answer is no answer; None for other tasks.
-
-    Args:
-        prediction: the answer.
-        half_width: of the band, in units of the calibrated logit.
-    """
-    if prediction.task is not BINARY or prediction.operating_point is None:
-        return None
-    threshold = prediction.operating_point.threshold
-    if not 0 < threshold < 1:
-        return None
-    middle = math.log(threshold / (1 - threshold))
-    low, high = (1 / (1 + math.exp(-(middle + side * half_width))) for side in (-1, 1))
-    return low, high
 
 
 def dressed(figure: go.Figure, palette: Palette) -> go.Figure:

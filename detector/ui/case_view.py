@@ -5,6 +5,7 @@ Nothing here runs the network, but for the stability check that the reader asks 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import streamlit as st
@@ -13,24 +14,23 @@ from detector import words
 from detector.errors import DetectorError
 from detector.schema import NOTICE
 from detector.ui import bars, stability_check, viewer, zoom
-from detector.ui.cases import all_warnings, evidence_sentence
 from detector.ui.gate_view import render_correction
 from detector.ui.greyscale import Greyscale, shown
-from detector.ui.judgement import disagreement, indeterminacy, render_judgement
+from detector.ui.judgement import render_judgement
 from detector.ui.names import literal, shown_name
 from detector.ui.palette import palette_of
 from detector.ui.session import session
 from detector.ui.viewer import COLOUR, STYLES, Controls, MapLook
-from detector.ui.worklist import Entry, predict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from detector.answers.answer import Answer, Question, Verdict
     from detector.model.card import ModelCard
     from detector.model.engine import Engine
-    from detector.schema import Prediction, Task
+    from detector.schema import Task
     from detector.ui.cases import Case
-    from detector.ui.session import Choices
+    from detector.ui.worklist import Entry
 
 _CHART_CONFIG = {"displayModeBar": False}
 _VIEWER_CONFIG = {
@@ -46,85 +46,82 @@ _CLASS_MEAN = "mean"
 
 
 @st.fragment
-def render_case(entry: Entry, choices: Choices, card: ModelCard, engine: Engine) -> None:
+def render_case(entry: Entry, case: Case, question: Question, card: ModelCard, engine: Engine) -> None:
     """Everything about one image. A fragment: its controls redraw this part of the page alone."""
-    case: Case = entry.answer
-    prediction = predict(case, choices, card)
+    told = case.answer(question)
     answer, chart = st.columns([9, 11], gap="medium")
     with answer:
         with st.container():
-            _render_answer(entry, case, prediction, card, engine)
+            _render_answer(entry, case, told, engine)
         buttons = st.container(horizontal=True, gap="small")
     with chart:
-        _render_bars(case, prediction, card)
-    controls = _render_controls(case, prediction, card)
-    _render_viewer(entry, case, prediction, controls)
-    words, judged = st.columns([11, 9], gap="medium")
-    with words:
-        st.markdown(_sentence(case, prediction.task, controls))
+        _render_bars(case, told.verdict)
+    told, controls = _render_controls(case, told)
+    _render_viewer(entry, case, told, controls)
+    said, judged = st.columns([11, 9], gap="medium")
+    with said:
+        st.markdown(_sentence(told))
         st.caption(f"{words.MAP_CAUTION} {words.VIEWER_HINT}")
     with judged:
-        render_judgement(prediction)
+        render_judgement(told.verdict)
     with buttons:
         _render_stability_button(entry, case, engine)
         from detector.ui.exports import render_case_exports  # noqa: PLC0415 - with what writes PDF files
 
-        render_case_exports(entry, prediction, controls, card)
+        render_case_exports(entry, case, told, controls)
     _render_details(case, card, engine)
 
 
-def _render_answer(entry: Entry, case: Case, prediction: Prediction, card: ModelCard, engine: Engine) -> None:
-    warnings = all_warnings(case, prediction, card)
-    if warnings:
-        st.warning("  \n".join(warnings), icon=":material/warning:")
-    if case.suggested_correction is not None:
-        render_correction(entry, case.suggested_correction, engine)
-    st.header(words.DECISIONS[prediction.decision], anchor=False)
-    st.caption(" · ".join([literal(entry.source.name), *map(literal, case.marks), NOTICE]))
-    why = indeterminacy(prediction, card)
-    if why:
-        st.markdown(why)
-    note = disagreement(case, prediction, card)
-    if note:
-        st.info(note, icon=":material/compare_arrows:")
+def _render_answer(entry: Entry, case: Case, told: Answer, engine: Engine) -> None:
+    if told.warnings:
+        st.warning("  \n".join(told.warnings), icon=":material/warning:")
+    if case.analysis.suggested_correction is not None:
+        render_correction(entry, case.analysis.suggested_correction, engine)
+    st.header(words.DECISIONS[told.decision], anchor=False)
+    st.caption(" · ".join([literal(entry.source.name), *map(literal, told.marks), NOTICE]))
+    if told.why_indeterminate is not None:
+        st.markdown(told.why_indeterminate)
 
 
-def _render_bars(case: Case, prediction: Prediction, card: ModelCard) -> None:
-    stability = session().stability.get(case.key)
-    whiskers = stability_check.whiskers(stability, prediction.task) if stability else None
-    band = bars.indeterminate_band(prediction, card.calibration.bands[prediction.task.name])
+def _render_bars(case: Case, verdict: Verdict) -> None:
+    stability = session().stability.get(case.stability_key)
+    whiskers = stability_check.whiskers(stability, verdict.task) if stability else None
     with st.container(key=_BARS):
         st.plotly_chart(
-            bars.probability_chart(prediction, band=band, whiskers=whiskers, palette=_palette()),
+            bars.probability_chart(verdict, whiskers=whiskers, palette=_palette()),
             config=_CHART_CONFIG,
             theme=None,
             key="probabilities",
-            alt=bars.probability_alt(prediction, whiskers),
+            alt=bars.probability_alt(verdict, whiskers),
         )
     if stability:
-        span = stability_check.widest(stability, prediction.task)
+        span = stability_check.widest(stability, verdict.task)
         st.caption(words.STABLE.format(count=len(stability.perturbations), span=100 * span))
 
 
 def _render_stability_button(entry: Entry, case: Case, engine: Engine) -> None:
     """The check, until it is done."""
-    if case.key in session().stability or not stability_check.is_available():
+    if case.stability_key in session().stability:
         return
     if not st.button(words.STABILITY, help=words.STABILITY_HELP, icon=":material/vibration:", key="stability"):
         return
+    from detector.answers.stability import measure_stability  # noqa: PLC0415 - asked for seldom
+
     try:
         with st.spinner(words.STABILITY_RUNNING):
-            session().stability[case.key] = stability_check.measure(entry.source.read(), engine)
+            found = measure_stability(case.with_pixels(entry.source.read()), engine)
     except DetectorError as error:
         st.error(error.user_message)
         return
+    session().stability[case.stability_key] = found
     st.rerun()
 
 
-def _render_controls(case: Case, prediction: Prediction, card: ModelCard) -> Controls:
+def _render_controls(case: Case, told: Answer) -> tuple[Answer, Controls]:
+    """What is explained and how it is drawn: the answer with that map, and its look."""
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        target = _render_target(case, prediction)
-        against = _render_against(prediction.task, target)
+        target = _render_target(case, told)
+        against = _render_against(told.task, target)
         style = st.segmented_control(
             words.STYLE,
             STYLES,
@@ -140,27 +137,22 @@ def _render_controls(case: Case, prediction: Prediction, card: ModelCard) -> Con
             )
         with st.popover(words.GREYSCALE, icon=":material/contrast:"):
             greyscale = _render_greyscale(case)
-    title = (
-        words.CLASSES[target]
-        if against is None
-        else words.CONTRAST.format(name=words.CLASSES[target], other=words.CLASSES[against])
-    )
-    full_scale = card.saliency_scale[prediction.task.name]
-    look = MapLook(words.MAP_PANEL.format(name=title), full_scale, style=style, opacity=opacity / 100)
-    return Controls(target, against, look, greyscale)
+    told = case.answer(replace(told.question, target_class=target, against=against))
+    look = MapLook(words.map_title(target, against), told.full_scale, style=style, opacity=opacity / 100)
+    return told, Controls(look, greyscale)
 
 
-def _render_target(case: Case, prediction: Prediction) -> str:
+def _render_target(case: Case, told: Answer) -> str:
     """The class to explain. The decision's class comes first until the reader chooses another."""
-    task, chosen = prediction.task, session().targets
-    first = chosen.get((case.key, task.name), prediction.target_class)
+    task, chosen = told.task, session().targets
+    first = chosen.get((case.key, task.name), told.target_class)
     target = st.segmented_control(
         words.EXPLAIN,
         task.classes,
         default=first,
         required=True,
         format_func=words.CLASSES.get,
-        key=f"explain_{case.key}_{task.name}_{prediction.target_class}",
+        key=f"explain_{case.key}_{task.name}_{told.target_class}",
     )
     if target != first:
         chosen[case.key, task.name] = target
@@ -197,16 +189,15 @@ def _reset_greyscale(key: str) -> None:
     st.session_state.update({f"level_{key}": 50, f"window_{key}": 100, f"invert_{key}": False})
 
 
-def _render_viewer(entry: Entry, case: Case, prediction: Prediction, controls: Controls) -> None:
-    task, look = prediction.task, controls.look
+def _render_viewer(entry: Entry, case: Case, told: Answer, controls: Controls) -> None:
+    look = controls.look
     try:
         x_ray = shown(case.image, controls.greyscale)
     except DetectorError:
         st.error(words.PICTURE_GONE, icon=":material/hourglass_disabled:")
         return
-    heatmap = case.heatmap(case.cam(task, controls.target, controls.against), longer_side=viewer.SIDES[look.style])
+    heatmap = case.heatmap(told.cam, longer_side=viewer.SIDES[look.style])
     figure = viewer.comparison_figure(x_ray, heatmap, look, palette=_palette(), view=zoom.view_of(case.key))
-    sentence = _sentence(case, task, controls)
     with st.container(key=_VIEWER):
         st.html(_style(case))
         st.plotly_chart(
@@ -215,15 +206,14 @@ def _render_viewer(entry: Entry, case: Case, prediction: Prediction, controls: C
             theme=None,
             height="stretch",
             key="viewer",
-            alt=words.VIEWER_ALT.format(name=shown_name(entry.source.name), title=look.title, sentence=sentence),
+            alt=words.VIEWER_ALT.format(name=shown_name(entry.source.name), title=look.title, sentence=_sentence(told)),
         )
     zoom.render_memory(_VIEWER, case.key)
 
 
-def _sentence(case: Case, task: Task, controls: Controls) -> str:
+def _sentence(told: Answer) -> str:
     """Where the evidence lies, for the class as such: a contrast has no share of its own."""
-    sentence = evidence_sentence(case, task, controls.target, controls.look.full_scale)
-    return f"{words.CLASSES[controls.target]}: {sentence}"
+    return f"{words.CLASSES[told.target_class]}: {told.evidence_sentence}"
 
 
 def _style(case: Case) -> str:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import io
 import json
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -17,27 +17,25 @@ import streamlit as st
 from PIL import Image, ImageDraw, ImageFont
 
 from detector import words
-from detector.errors import DetectorError
 from detector.report.pdf import Bar, CasePage, ListPages, case_pdf, list_pdf
-from detector.report.rows import analysed_row, csv_line, failed_row
+from detector.report.rows import Row, answer_row, csv_line, no_answer_row
 from detector.schema import COVID19, NOTICE
 from detector.ui import stability_check
-from detector.ui.bars import indeterminate_band
-from detector.ui.cases import Case, all_warnings, evidence_sentence
+from detector.ui.cases import Failure
 from detector.ui.greyscale import shown
-from detector.ui.judgement import disagreement, indeterminacy
 from detector.ui.names import shown_name
 from detector.ui.palette import LIGHT
 from detector.ui.session import session
 from detector.ui.viewer import painted
-from detector.ui.worklist import decision_label
+from detector.ui.worklist import decision_label, notes_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from detector.answers.answer import Answer, Question, Verdict
     from detector.model.card import ModelCard
-    from detector.schema import OperatingPoint, Prediction, Stability
-    from detector.ui.session import Choices
+    from detector.schema import ModelInfo, OperatingPoint, Stability
+    from detector.ui.cases import Case
     from detector.ui.viewer import Controls
     from detector.ui.worklist import Entry
 
@@ -45,26 +43,29 @@ _STRIP, _TYPE_SIZE = 34, 18  # pixels below the pictures of a PNG
 _MIME = {"pdf": "application/pdf", "png": "image/png", "csv": "text/csv", "json": "application/json"}
 
 
-def render_case_exports(entry: Entry, prediction: Prediction, controls: Controls, card: ModelCard) -> None:
+def render_case_exports(entry: Entry, case: Case, told: Answer, controls: Controls) -> None:
     """The menu that saves one image's answer."""
     with st.popover(words.SAVE_CASE, icon=":material/download:"):
         named = st.checkbox(words.SAVE_NAME, help=words.SAVE_NAME_HELP, key="name_case")
-        stability = session().stability.get(entry.answer.key)  # now: a file is made where there is no session
+        stability = session().stability.get(case.stability_key)  # now: a file is made where there is no session
         makers: dict[str, Callable[[], bytes]] = {
-            "pdf": lambda: case_pdf(case_page(entry, prediction, controls, card, named=named, stability=stability)),
-            "png": lambda: case_png(entry.answer, prediction, controls),
-            "csv": lambda: as_csv([row_of(entry, prediction, card, named=named)]),
-            "json": lambda: as_json(row_of(entry, prediction, card, named=named)),
+            "pdf": lambda: case_pdf(case_page(entry, case, told, controls, named=named, stability=stability)),
+            "png": lambda: case_png(case, told, controls),
+            "csv": lambda: as_csv([row_of(entry, told.question, told.analysis.model, named=named)]),
+            "json": lambda: as_json(row_of(entry, told.question, told.analysis.model, named=named)),
         }
         _render_buttons(makers, f"x-ray-{entry.number}", "case")
 
 
-def render_list_exports(entries: Sequence[Entry], choices: Choices, card: ModelCard) -> None:
+def render_list_exports(entries: Sequence[Entry], question: Question, card: ModelCard) -> None:
     """The menu that saves the whole list; what has not had its turn is left out."""
-    done = [entry for entry in entries if entry.answer is not None]
+    done = [entry for entry in entries if entry.result is not None]
     with st.popover(words.SAVE_LIST, icon=":material/download:", disabled=not done):
         named = st.checkbox(words.SAVE_NAME, help=words.SAVE_NAME_HELP, key="name_list")
-        rows = partial(_rows, done, choices, card, named=named)
+
+        def rows() -> list[Row]:
+            return [row_of(entry, question, card.info, named=named) for entry in done]
+
         makers: dict[str, Callable[[], bytes]] = {
             "pdf": lambda: list_pdf(list_pages(done, card, named=named)),
             "csv": lambda: as_csv(rows()),
@@ -73,25 +74,20 @@ def render_list_exports(entries: Sequence[Entry], choices: Choices, card: ModelC
         _render_buttons(makers, "worklist", "list")
 
 
-def row_of(
-    entry: Entry, prediction: Prediction | None, card: ModelCard, *, named: bool, mode: str = ""
-) -> dict[str, Any]:
+def row_of(entry: Entry, question: Question, model: ModelInfo, *, named: bool) -> Row:
     """One line of results, as the command line writes it.
 
     Args:
         entry: a file that has had its turn.
-        prediction: its answer; None for a file without one.
-        card: of the network.
+        question: on the page. A map that the reader has chosen is not written: the line tells of the decision's own.
+        model: the network, for a file without an answer.
         named: whether the file's own name is written.
-        mode: of the question; needed where there is no prediction.
     """
     path = entry.source.name if named else neutral_name(entry)
-    case = entry.answer
-    if isinstance(case, Case) and prediction is not None:
-        scale = card.saliency_scale[prediction.task.name]
-        summary = case.summary(prediction.task, prediction.target_class, scale)
-        return analysed_row(path, case.analysis, prediction, summary=summary, explained=True)
-    return failed_row(path, case.error or DetectorError(), mode=mode, model=card.info, sha256=case.key)
+    if isinstance(entry.result, Failure):
+        return no_answer_row(path, entry.result.told, mode=question.mode, model=model, sha256=entry.result.key)
+    own = replace(question, target_class=None, against=None)
+    return answer_row(path, entry.result.answer(own), explained=True)
 
 
 def neutral_name(entry: Entry) -> str:
@@ -99,24 +95,24 @@ def neutral_name(entry: Entry) -> str:
     return words.NEUTRAL_NAME.format(number=entry.number)
 
 
-def as_csv(rows: Sequence[dict[str, Any]]) -> bytes:
+def as_csv(rows: Sequence[Row]) -> bytes:
     """Rows as CSV with a header; the mark at the start tells spreadsheets that it is UTF-8."""
     return "".join(csv_line(row, header=place == 0) for place, row in enumerate(rows)).encode("utf-8-sig")
 
 
-def as_json(rows: Any) -> bytes:
+def as_json(rows: Row | list[Row]) -> bytes:
     """A row, or a list of them."""
     return (json.dumps(rows, indent=2, ensure_ascii=False) + "\n").encode()
 
 
-def case_png(case: Case, prediction: Prediction, controls: Controls) -> bytes:
+def case_png(case: Case, told: Answer, controls: Controls) -> bytes:
     """X-ray and map side by side as they are on the page, with the notice below."""
-    image, overlay = _pictures(case, prediction, controls)
+    image, overlay = _pictures(case, told, controls)
     pair = np.hstack([cv2.cvtColor(image, cv2.COLOR_GRAY2RGB), overlay])
     sheet = Image.new("RGB", (pair.shape[1], pair.shape[0] + _STRIP), "black")
     sheet.paste(Image.fromarray(pair), (0, 0))
     size = min(_TYPE_SIZE, max(8, pair.shape[1] // 50))
-    line = " · ".join([controls.look.title, words.DECISIONS[prediction.decision], *case.marks, NOTICE])
+    line = " · ".join([controls.look.title, words.DECISIONS[told.decision], *told.marks, NOTICE])
     font = ImageFont.load_default(size)
     ImageDraw.Draw(sheet).text((8, pair.shape[0] + _STRIP // 2), line, fill="white", font=font, anchor="lm")
     buffer = io.BytesIO()
@@ -125,30 +121,24 @@ def case_png(case: Case, prediction: Prediction, controls: Controls) -> bytes:
 
 
 def case_page(
-    entry: Entry,
-    prediction: Prediction,
-    controls: Controls,
-    card: ModelCard,
-    *,
-    named: bool,
-    stability: Stability | None = None,
+    entry: Entry, case: Case, told: Answer, controls: Controls, *, named: bool, stability: Stability | None = None
 ) -> CasePage:
     """The content of one image's PDF."""
-    case = entry.answer
-    image, overlay = _pictures(case, prediction, controls)
-    point = prediction.operating_point
+    image, overlay = _pictures(case, told, controls)
+    point = told.operating_point
+    findings = [f"{words.CLASSES[told.target_class]}: {told.evidence_sentence}"]
     return CasePage(
-        title=words.DECISIONS[prediction.decision],
-        subject=" · ".join([shown_name(entry.source.name) if named else neutral_name(entry), *case.marks]),
+        title=words.DECISIONS[told.decision],
+        subject=" · ".join([shown_name(entry.source.name) if named else neutral_name(entry), *told.marks]),
         image=image,
         overlay=overlay,
         captions=(words.XRAY_PANEL, f"{controls.look.title}. {words.MAP_CAUTION}"),
-        bars=_bars(prediction, stability),
+        bars=_bars(told.verdict, stability),
         threshold=point.threshold if point else None,
-        band=indeterminate_band(prediction, card.calibration.bands[prediction.task.name]),
-        findings=_findings(case, prediction, controls, card),
-        warnings=all_warnings(case, prediction, card),
-        provenance=_provenance(case, card),
+        band=told.verdict.band,
+        findings=[*findings, *filter(None, [point and _printed_point(point), told.why_indeterminate])],
+        warnings=told.warnings,
+        provenance=_provenance(told),
         notice=NOTICE,
     )
 
@@ -161,7 +151,7 @@ def list_pages(entries: Sequence[Entry], card: ModelCard, *, named: bool) -> Lis
         columns=(words.COLUMN_IMAGE, "", words.COLUMN_DECISION, words.COLUMN_PROBABILITY, words.COLUMN_NAME,
                  words.COLUMN_WARNINGS),
         rows=[_printed(entry, named=named) for entry in entries],
-        thumbnails=[e.answer.picture.small if e.answer.picture else None for e in entries],
+        thumbnails=[e.result.picture.small if e.result and e.result.picture else None for e in entries],
         notice=NOTICE,
         provenance=f"{card.info.name} {card.info.version}, SHA-256 {card.info.sha256}. {card.licence}",
     )  # fmt: skip
@@ -175,42 +165,27 @@ def _render_buttons(makers: dict[str, Callable[[], bytes]], stem: str, key: str)
         )  # fmt: skip
 
 
-def _rows(entries: Sequence[Entry], choices: Choices, card: ModelCard, *, named: bool) -> list[dict[str, Any]]:
-    return [row_of(entry, entry.prediction, card, named=named, mode=choices.task.mode) for entry in entries]
-
-
-def _pictures(case: Case, prediction: Prediction, controls: Controls) -> tuple[np.ndarray, np.ndarray]:
+def _pictures(case: Case, told: Answer, controls: Controls) -> tuple[np.ndarray, np.ndarray]:
     """The X-ray, (H, W) uint8, and the map over it, (H, W, 3) uint8 RGB, as the page shows them."""
     image = shown(case.image, controls.greyscale)
-    heatmap = case.heatmap(case.cam(prediction.task, controls.target, controls.against))
-    return image, painted(image, heatmap, controls.look)
+    return image, painted(image, case.heatmap(told.cam), controls.look)
 
 
-def _bars(prediction: Prediction, stability: Stability | None) -> list[Bar]:
-    ends = stability_check.whiskers(stability, prediction.task) if stability else {}
+def _bars(verdict: Verdict, stability: Stability | None) -> list[Bar]:
+    ends = stability_check.whiskers(stability, verdict.task) if stability else {}
     return [
         Bar(words.CLASSES[name], value, LIGHT.classes[name], *ends.get(name, (None, None)))
-        for name, value in prediction.probabilities.items()
+        for name, value in verdict.probabilities.items()
     ]
-
-
-def _findings(case: Case, prediction: Prediction, controls: Controls, card: ModelCard) -> list[str]:
-    sentence = evidence_sentence(case, prediction.task, controls.target, controls.look.full_scale)
-    found = [f"{words.CLASSES[controls.target]}: {sentence}"]
-    if prediction.operating_point is not None:
-        found.append(_printed_point(prediction.operating_point))
-    notes = (indeterminacy(prediction, card), disagreement(case, prediction, card))
-    return [*found, *filter(None, notes)]
 
 
 def _asked(entries: Sequence[Entry]) -> str:
     """The question and the operating point of a list, and when its last image was answered."""
-    answered = [entry for entry in entries if entry.prediction is not None]
-    if not answered:
+    answers = [entry.answer for entry in entries if entry.answer is not None]
+    if not answers:
         return ""
-    prediction = answered[0].prediction
-    point, when = prediction.operating_point, max(entry.answer.analysis.analysed_at for entry in answered)
-    asked = words.PRINTED_QUESTION.format(mode=words.MODES[prediction.task.mode])
+    point, when = answers[0].operating_point, max(told.analysis.analysed_at for told in answers)
+    asked = words.PRINTED_QUESTION.format(mode=words.MODES[answers[0].task.mode])
     said = [asked, _printed_point(point)] if point else [asked]
     return " ".join([*said, words.PRINTED_WHEN.format(when=when)])
 
@@ -220,21 +195,17 @@ def _printed_point(point: OperatingPoint) -> str:
     return words.PRINTED_POINT.format(name=name, threshold=point.threshold, cohort=point.cohort)
 
 
-def _provenance(case: Case, card: ModelCard) -> list[str]:
-    analysis = case.analysis
+def _provenance(told: Answer) -> list[str]:
+    analysis, card = told.analysis, told.analysis.card
     radiograph = analysis.radiograph
     return [
         f"{radiograph.file_format}, {radiograph.rows} × {radiograph.columns} pixels, SHA-256 {radiograph.sha256}",
-        (
-            f"{analysis.model.name} {analysis.model.version}, SHA-256 {analysis.model.sha256}, {card.preprocessing}, "
-            f"{analysis.analysed_at}"
-        ),
+        f"{card.name} {card.version}, SHA-256 {card.sha256}, {card.preprocessing}, {analysis.analysed_at}",
         card.licence,
     ]
 
 
 def _printed(entry: Entry, *, named: bool) -> tuple[str, ...]:
-    probability = f"{entry.prediction.probabilities[COVID19]:.1%}" if entry.prediction else ""
+    probability = f"{entry.answer.probabilities[COVID19]:.1%}" if entry.answer else ""
     name = shown_name(entry.source.name) if named else neutral_name(entry)
-    failed = [entry.answer.message] if not isinstance(entry.answer, Case) else []
-    return str(entry.number), decision_label(entry), probability, name, " ".join([*failed, *entry.warnings])
+    return str(entry.number), decision_label(entry), probability, name, " ".join(notes_of(entry))

@@ -22,18 +22,17 @@ if TYPE_CHECKING:
 _WIDTH = 450  # pixels: about a panel of the viewer
 
 
-def render_refusal(entry: Entry, engine: Engine) -> None:
+def render_refusal(entry: Entry, failure: Failure, engine: Engine) -> None:
     """The reason, and where the gate may be overridden or the picture turned, the buttons for it."""
-    failure: Failure = entry.answer
-    name = literal(entry.source.name)
+    told, name = failure.told, literal(entry.source.name)
     st.header(words.GATE_TITLE, anchor=False)
-    st.error(f"**{name}**: {failure.message}", icon=":material/block:")
+    st.error(f"**{name}**: {told.reason}", icon=":material/block:")
     with st.container(horizontal=True):
-        if failure.suggested_correction is not None:
-            render_correction(entry, failure.suggested_correction, engine)
-        if failure.can_force:
+        if told.suggested_correction is not None:
+            render_correction(entry, told.suggested_correction, engine)
+        if told.can_force:
             _render_retry(words.FORCE, "force", entry, engine, {"force": True})
-    if failure.can_force:
+    if told.can_force:
         st.caption(words.FORCE_HELP)
     if failure.picture is not None:
         _render_picture(failure.picture, shown_name(entry.source.name))

@@ -10,9 +10,9 @@ import plotly.graph_objects as go
 import plotly.io
 
 from detector import words
-from detector.answers.evidence import report_lines
+from detector.answers.pretest import EVALUATION, read_json, read_metrics
+from detector.report.map_audit import map_audit_sentences
 from detector.schema import BINARY, THREE_CLASS
-from detector.ui.pretest import EVALUATION, read_json, read_metrics
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -157,7 +157,7 @@ def saliency_sentences(folder: Path = EVALUATION) -> list[str]:
     """What the audit of the maps found, in plain words; empty where none has been made."""
     found = read_json(folder / "saliency.json")
     try:
-        return [] if found is None else report_lines(found)
+        return [] if found is None else map_audit_sentences(found)
     except (KeyError, TypeError):
         return []
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from detector import words
+from detector.answers.answer import Question
 from detector.errors import ModelError
 from detector.model.calibration import BALANCED
 from detector.schema import BINARY, TASKS, task_by_mode
@@ -17,8 +18,8 @@ from detector.ui.case_view import render_case
 from detector.ui.cases import Case, Failure
 from detector.ui.gate_view import render_refusal
 from detector.ui.names import literal
-from detector.ui.session import Choices, session
-from detector.ui.worklist import ARRIVAL, entries_of, neighbours, render_progress, render_worklist
+from detector.ui.session import session
+from detector.ui.worklist import ARRIVAL, entries_of, neighbours, notes_of, render_progress, render_worklist
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,7 +51,7 @@ def render(
     try:
         card = resources.load_card()
         with side:
-            choices = render_choices(card)
+            question = render_question(card)
         with room:
             engine = _load_engine()
     except ModelError as error:
@@ -58,15 +59,15 @@ def render(
         return
     session().analyst.ask(sources, engine)
     _open_first(sources)
-    entries = entries_of(sources, session().analyst, choices, card)
+    entries = entries_of(sources, session().analyst, question)
     with list_place:
-        _render_list_live(sources, choices, card)
+        _render_list_live(sources, question, card)
     with room:
-        _render_room(entries, choices, card, engine)
+        _render_room(entries, question, card, engine)
         arrow_keys.render()
 
 
-def render_choices(card: ModelCard) -> Choices:
+def render_question(card: ModelCard) -> Question:
     """The mode toggle, and the operating point of the binary mode."""
     with st.container(horizontal=True, gap="medium"):
         mode = st.segmented_control(
@@ -85,7 +86,7 @@ def render_choices(card: ModelCard) -> Choices:
             key="operating_point",
             persist_state="session",
         )
-    return Choices(task, chosen)
+    return Question(mode, chosen)
 
 
 def _measured(card: ModelCard) -> str:
@@ -127,31 +128,31 @@ def _open_first(sources: Sequence[Source]) -> None:
 
 def _first_answered(sources: Sequence[Source]) -> str | None:
     """The first file whose image has been analysed."""
-    answer = session().analyst.answer
-    return next((source.identifier for source in sources if isinstance(answer(source.identifier), Case)), None)
+    result = session().analyst.result
+    return next((source.identifier for source in sources if isinstance(result(source.identifier), Case)), None)
 
 
-def _render_list_live(sources: Sequence[Source], choices: Choices, card: ModelCard) -> None:
+def _render_list_live(sources: Sequence[Source], question: Question, card: ModelCard) -> None:
     """The worklist, which looks at the analysis again and again while there is something to wait for."""
     now = session()
     busy = now.analyst.progress() is not None
-    missing = now.opened is None or now.analyst.answer(now.opened) is None
+    missing = now.opened is None or now.analyst.result(now.opened) is None
     draw = st.fragment(_render_list, run_every=_POLL if busy else None)
-    draw(sources, choices, card, busy=busy, missing=missing)
+    draw(sources, question, card, busy=busy, missing=missing)
 
 
-def _render_list(sources: Sequence[Source], choices: Choices, card: ModelCard, *, busy: bool, missing: bool) -> None:
+def _render_list(sources: Sequence[Source], question: Question, card: ModelCard, *, busy: bool, missing: bool) -> None:
     """One look at the list. Draws the whole page anew when the run has ended or the open image has its answer."""
     analyst = session().analyst
     running = analyst.progress() is not None
     if (busy and not running) or (missing and _has_something_to_open(sources)):
         _open_first(sources)
         st.rerun()
-    entries = entries_of(sources, analyst, choices, card)
+    entries = entries_of(sources, analyst, question)
     if len(sources) > 1:
         with st.container():  # its own place, see `render`
             render_progress(analyst)
-        _render_way(entries, st.session_state.get("order") or ARRIVAL, partial(_go, sources, choices, card))
+        _render_way(entries, st.session_state.get("order") or ARRIVAL, partial(_go, sources, question))
         order = st.segmented_control(
             words.ORDER, list(words.ORDERS), default=ARRIVAL, required=True, format_func=words.ORDERS.get,
             help=words.ORDER_HELP, key="order", persist_state="session", on_change=st.rerun,
@@ -160,34 +161,34 @@ def _render_list(sources: Sequence[Source], choices: Choices, card: ModelCard, *
         _render_failures(entries)
         from detector.ui.exports import render_list_exports  # noqa: PLC0415 - with what writes PDF files
 
-        render_list_exports(entries, choices, card)
+        render_list_exports(entries, question, card)
 
 
 def _has_something_to_open(sources: Sequence[Source]) -> bool:
     now = session()
     if now.opened is not None:
-        return now.analyst.answer(now.opened) is not None
+        return now.analyst.result(now.opened) is not None
     return _first_answered(sources) is not None
 
 
 def _render_failures(entries: Sequence[Entry]) -> None:
     """A sentence for each of the first files that have no answer, in one note; the list has them all."""
-    failed = [e for e in entries if isinstance(e.answer, Failure) and e.source.identifier != session().opened]
-    lines = [f"**{literal(entry.source.name)}**: {entry.answer.message}" for entry in failed[:_NAMED_FAILURES]]
+    failed = [e for e in entries if isinstance(e.result, Failure) and e.source.identifier != session().opened]
+    lines = [f"**{literal(entry.source.name)}**: {' '.join(notes_of(entry))}" for entry in failed[:_NAMED_FAILURES]]
     if len(failed) > _NAMED_FAILURES:
         lines.append(words.MORE_FAILURES.format(count=len(failed) - _NAMED_FAILURES))
     if lines:
         st.error("  \n".join(lines), icon=":material/block:")
 
 
-def _render_room(entries: Sequence[Entry], choices: Choices, card: ModelCard, engine: Engine) -> None:
+def _render_room(entries: Sequence[Entry], question: Question, card: ModelCard, engine: Engine) -> None:
     """The open image, or why there is none."""
     opened = session().opened
     entry = next((entry for entry in entries if entry.source.identifier == opened), entries[0])
-    if isinstance(entry.answer, Case):
-        render_case(entry, choices, card, engine)
-    elif isinstance(entry.answer, Failure):
-        render_refusal(entry, engine)
+    if isinstance(entry.result, Case):
+        render_case(entry, entry.result, question, card, engine)
+    elif isinstance(entry.result, Failure):
+        render_refusal(entry, entry.result, engine)
     elif entry.left_out:
         st.info(words.LEFT_OUT_HINT, icon=":material/pause_circle:")
     else:
@@ -210,11 +211,11 @@ def _render_way(entries: Sequence[Entry], order: str, go: partial) -> None:
         )  # fmt: skip
 
 
-def _go(sources: Sequence[Source], choices: Choices, card: ModelCard, step: int) -> None:
+def _go(sources: Sequence[Source], question: Question, step: int) -> None:
     """Open the file before or after the open one, in the order that is shown now."""
     now = session()
     order = st.session_state.get("order") or ARRIVAL
-    entries = entries_of(sources, now.analyst, choices, card)
+    entries = entries_of(sources, now.analyst, question)
     before, _, after = neighbours(entries, now.opened, order)
     now.opened = (before if step < 0 else after) or now.opened
     st.rerun()

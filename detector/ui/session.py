@@ -4,22 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import streamlit as st
 
 if TYPE_CHECKING:
-    from detector.schema import Task
+    from collections.abc import Hashable
+
+    from detector.schema import Stability
     from detector.ui.analyst import Analyst
     from detector.ui.sources import Source
-
-
-@dataclass(frozen=True)
-class Choices:
-    """What is asked of every image on the page."""
-
-    task: Task
-    operating_point: str
 
 
 @dataclass
@@ -34,7 +28,7 @@ class Session:
         sample_notes: why some samples could not be fetched.
         targets: case and task to the class that the reader wants explained.
         opened: identifier of the file on the screen.
-        stability: SHA-256 of a file to what its stability check has measured.
+        stability: what the stability checks have measured, see `Case.stability_key`.
         accepted: whether the reader has read what this is not.
     """
 
@@ -45,7 +39,7 @@ class Session:
     sample_notes: tuple[str, ...] = ()
     targets: dict[tuple[str, str], str] = field(default_factory=dict)
     opened: str | None = None
-    stability: dict[str, Any] = field(default_factory=dict)
+    stability: dict[Hashable, Stability] = field(default_factory=dict)
     accepted: bool = False
 
     @cached_property

@@ -67,14 +67,10 @@ class Controls:
     """What the reader wants to see.
 
     Attributes:
-        target: class whose evidence is drawn.
-        against: class rather than which; None for the class as such.
         look: how the evidence is drawn.
         greyscale: how the X-ray is drawn.
     """
 
-    target: str
-    against: str | None
     look: MapLook
     greyscale: Greyscale
 

@@ -9,17 +9,16 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from detector import words
-from detector.schema import BACTERIAL_PNEUMONIA, COVID19, INDETERMINATE, Prediction
-from detector.ui.cases import Case, Failure, all_warnings
+from detector.schema import BACTERIAL_PNEUMONIA, COVID19, INDETERMINATE
+from detector.ui.cases import Case, Failure
 from detector.ui.names import shown_name
 from detector.ui.session import session
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from detector.model.card import ModelCard
+    from detector.answers.answer import Answer, Question
     from detector.ui.analyst import Analyst
-    from detector.ui.session import Choices
     from detector.ui.sources import Source
 
 ARRIVAL, URGENCY = "arrival", "urgency"
@@ -33,48 +32,40 @@ class Entry:
     Attributes:
         number: place in the order of arrival, from 1.
         source: the file.
-        answer: what is known about it; None before its turn.
-        prediction: of an analysed image, for the question on the page.
-        warnings: sentences.
+        result: what is known about it; None before its turn.
+        answer: of an analysed image, to the question on the page.
         twin: number of an earlier file with the same content.
         left_out: whether the reader has cancelled before its turn.
     """
 
     number: int
     source: Source
-    answer: Case | Failure | None = None
-    prediction: Prediction | None = None
-    warnings: tuple[str, ...] = ()
+    result: Case | Failure | None = None
+    answer: Answer | None = None
     twin: int | None = None
     left_out: bool = False
 
 
-def entries_of(sources: Sequence[Source], analyst: Analyst, choices: Choices, card: ModelCard) -> list[Entry]:
+def entries_of(sources: Sequence[Source], analyst: Analyst, question: Question) -> list[Entry]:
     """The lines of the worklist, in order of arrival."""
     found: list[Entry] = []
     first: dict[str, int] = {}
     for number, source in enumerate(sources, start=1):
-        key, answer = analyst.key(source.identifier), analyst.answer(source.identifier)
-        if isinstance(answer, Case):
-            answer = answer.under(source.name)
+        key, result = analyst.key(source.identifier), analyst.result(source.identifier)
+        if isinstance(result, Case):
+            result = result.under(source.name)
         twin = first.setdefault(key, number) if key else number
         found.append(
             Entry(
                 number,
                 source,
-                answer,
-                **_judged(answer, choices, card),
+                result,
+                result.answer(question) if isinstance(result, Case) else None,
                 twin=twin if twin != number else None,
                 left_out=analyst.is_left_out(source.identifier),
             )
         )
     return found
-
-
-def predict(case: Case, choices: Choices, card: ModelCard) -> Prediction:
-    """Answer the question on the page for one image."""
-    logits = case.analysis.logits[choices.task.name]
-    return card.calibration.predict(choices.task, logits, operating_point=choices.operating_point)
 
 
 def in_order(entries: Sequence[Entry], order: str) -> list[Entry]:
@@ -131,11 +122,21 @@ def neighbours(entries: Sequence[Entry], opened: str | None, order: str) -> tupl
 
 def decision_label(entry: Entry) -> str:
     """A line's decision in a word or two."""
-    if entry.prediction is not None:
-        return words.DECISION_LABELS[entry.prediction.decision]
-    if isinstance(entry.answer, Failure):
-        return words.REFUSED if entry.answer.refused else words.FAILED
+    if entry.answer is not None:
+        return words.DECISION_LABELS[entry.answer.decision]
+    if isinstance(entry.result, Failure):
+        return words.REFUSED if entry.result.told.status == "rejected" else words.FAILED
     return words.LEFT_OUT if entry.left_out else words.WAITING
+
+
+def notes_of(entry: Entry) -> list[str]:
+    """What is said of a line besides its decision, as sentences."""
+    twin = [words.TWIN.format(number=entry.twin)] if entry.twin else []
+    if isinstance(entry.result, Failure):
+        return [*twin, entry.result.told.reason]
+    if entry.answer is None:
+        return twin
+    return [*twin, *(f"{mark.capitalize()}." for mark in entry.answer.marks), *entry.answer.warnings]
 
 
 _COLUMNS: dict[str, Any] = {
@@ -150,47 +151,31 @@ _COLUMNS: dict[str, Any] = {
 
 def _table(entries: Sequence[Entry]) -> dict[str, list]:
     return {
-        words.COLUMN_IMAGE: [e.answer.thumbnail if e.answer else None for e in entries],
+        words.COLUMN_IMAGE: [e.result.thumbnail if e.result else None for e in entries],
         words.COLUMN_DECISION: [decision_label(entry) for entry in entries],
-        words.COLUMN_PROBABILITY: [
-            100 * e.prediction.probabilities[COVID19] if e.prediction else None for e in entries
-        ],
-        words.COLUMN_NOTES: [len(_notes(entry)) or None for entry in entries],
+        words.COLUMN_PROBABILITY: [100 * e.answer.probabilities[COVID19] if e.answer else None for e in entries],
+        words.COLUMN_NOTES: [len(notes_of(entry)) or None for entry in entries],
         words.COLUMN_NAME: [shown_name(entry.source.name) for entry in entries],
-        words.COLUMN_WARNINGS: [" ".join(_notes(entry)) for entry in entries],
+        words.COLUMN_WARNINGS: [" ".join(notes_of(entry)) for entry in entries],
     }
-
-
-def _notes(entry: Entry) -> list[str]:
-    twin = [words.TWIN.format(number=entry.twin)] if entry.twin else []
-    refusal = [entry.answer.message] if isinstance(entry.answer, Failure) else []
-    marks = [f"{mark.capitalize()}." for mark in entry.answer.marks] if isinstance(entry.answer, Case) else []
-    return [*twin, *refusal, *marks, *entry.warnings]
-
-
-def _judged(answer: Case | Failure | None, choices: Choices, card: ModelCard) -> dict[str, Any]:
-    if not isinstance(answer, Case):
-        return {}
-    prediction = predict(answer, choices, card)
-    return {"prediction": prediction, "warnings": all_warnings(answer, prediction, card)}
 
 
 def _urgency(entry: Entry) -> int:
     """Findings, then what the network can't tell, then what it refused, then doubtful all-clears, then the rest."""
-    if entry.prediction is None:
-        return 2 if isinstance(entry.answer, Failure) else 5
-    if entry.prediction.decision in {COVID19, BACTERIAL_PNEUMONIA}:
+    if entry.answer is None:
+        return 2 if isinstance(entry.result, Failure) else 5
+    if entry.answer.decision in {COVID19, BACTERIAL_PNEUMONIA}:
         return 0
-    if entry.prediction.decision == INDETERMINATE:
+    if entry.answer.decision == INDETERMINATE:
         return 1
-    return 3 if entry.warnings else 4
+    return 3 if entry.answer.warnings else 4
 
 
 def _finding(entry: Entry) -> float:
     """Probability of any disease that was asked for."""
-    if entry.prediction is None:
+    if entry.answer is None:
         return 0.0
-    found = entry.prediction.probabilities
+    found = entry.answer.probabilities
     return found[COVID19] + found.get(BACTERIAL_PNEUMONIA, 0.0)
 
 

@@ -5,12 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from detector import words
 from detector.answers.evidence import (
-    FAINT_SENTENCE,
-    OPPOSED_SENTENCE,
-    OUTSIDE_NOTE,
-    OUTSIDE_WARNING,
-    UNMEASURED_SENTENCE,
     peak_in_lung,
     sentence,
     split_lungs,
@@ -72,7 +68,7 @@ def test_where_no_lung_was_found_nothing_is_measured():
     assert (share.in_lung_fraction, share.ratio, share.peak_in_lung) == (None, None, None)
     assert share.lung_area_fraction == 0
     assert set(share.zones.values()) == {0}
-    assert sentence(share) == UNMEASURED_SENTENCE
+    assert sentence(share) == words.NOT_MEASURED
     assert warning(share) is None
 
 
@@ -182,30 +178,30 @@ def summary(inside, *, faint=False, **zones):
     [
         pytest.param(
             summary(0.72, right_lower=0.5, left_lower=0.22),
-            "72 % of the evidence lies in the lungs (30 % of the picture), mostly right lower zone",
+            "72% of the evidence lies in the lungs (30% of the picture), mostly right lower zone.",
             id="one zone",
         ),
         pytest.param(
             summary(0.8, right_lower=0.3, left_lower=0.3, left_upper=0.2),
-            "80 % of the evidence lies in the lungs (30 % of the picture), "
-            "mostly right lower zone and left lower zone",
+            "80% of the evidence lies in the lungs (30% of the picture), "
+            "mostly right lower zone and left lower zone.",
             id="two zones",
         ),
         pytest.param(
             summary(0.6, right_upper=0.12, right_middle=0.12, right_lower=0.12, left_upper=0.12, left_middle=0.12),
-            "60 % of the evidence lies in the lungs (30 % of the picture), "
-            "mostly right upper zone, right middle zone and right lower zone",
+            "60% of the evidence lies in the lungs (30% of the picture), "
+            "mostly right upper zone, right middle zone and right lower zone.",
             id="three of five equal zones",
         ),
         pytest.param(
             replace(summary(0.6), zones=dict.fromkeys(ZONES, 0.1) | {"left lower zone": 0.099}),
-            "60 % of the evidence lies in the lungs (30 % of the picture), "
-            "mostly right upper zone, right middle zone and right lower zone",
+            "60% of the evidence lies in the lungs (30% of the picture), "
+            "mostly right upper zone, right middle zone and right lower zone.",
             id="three that just hold half",
         ),
-        pytest.param(summary(0.0), "0 % of the evidence lies in the lungs (30 % of the picture)", id="none inside"),
-        pytest.param(summary(0.9, faint=True, right_lower=0.9), FAINT_SENTENCE, id="faint"),
-        pytest.param(summary(None), UNMEASURED_SENTENCE, id="not measured"),
+        pytest.param(summary(0.0), "0% of the evidence lies in the lungs (30% of the picture).", id="none inside"),
+        pytest.param(summary(0.9, faint=True, right_lower=0.9), words.FAINT, id="faint"),
+        pytest.param(summary(None), words.NOT_MEASURED, id="not measured"),
     ],
 )  # fmt: skip
 def test_sentence_names_the_fewest_zones_that_hold_half(given, expected):
@@ -215,7 +211,7 @@ def test_sentence_names_the_fewest_zones_that_hold_half(given, expected):
 @pytest.mark.parametrize(
     ("given", "expected"),
     [
-        (summary(0.49, right_lower=0.49), OUTSIDE_WARNING),
+        (summary(0.49, right_lower=0.49), words.OUTSIDE_WARNING),
         (summary(0.5, right_lower=0.5), None),
         (summary(0.1, faint=True), None),
         (summary(None), None),
@@ -224,13 +220,13 @@ def test_sentence_names_the_fewest_zones_that_hold_half(given, expected):
 )
 def test_evidence_mostly_outside_the_lungs_is_a_warning(given, expected):
     assert warning(given) == expected
-    assert warning(given, answered=False) == (OUTSIDE_NOTE if expected else None)
+    assert warning(given, answered=False) == (words.OUTSIDE_NOTE if expected else None)
 
 
 def test_map_that_speaks_against_the_class_alone_is_not_called_clear():
     against = np.array([[0.0, -9], [0, 0]], np.float32)
-    assert sentence(summarise(against, LEFT, WHOLE, full_scale=10)) == OPPOSED_SENTENCE
-    assert sentence(summarise(against, LEFT, WHOLE, full_scale=1000)) == FAINT_SENTENCE
+    assert sentence(summarise(against, LEFT, WHOLE, full_scale=10)) == words.OPPOSED
+    assert sentence(summarise(against, LEFT, WHOLE, full_scale=1000)) == words.FAINT
 
 
 @pytest.mark.parametrize(("full_scale", "faint"), [(0.0, False), (19.9, False), (20.1, True)])
@@ -241,7 +237,7 @@ def test_faint_is_less_than_a_twentieth_of_full_colour(full_scale, faint):
 def test_evidence_against_alone_is_faint_however_strong():
     share = summarise(np.full((4, 4), -50, np.float32), LEFT, WHOLE, full_scale=1)
     assert share.faint
-    assert sentence(share) == OPPOSED_SENTENCE
+    assert sentence(share) == words.OPPOSED
 
 
 def test_a_summary_is_frozen():

@@ -7,6 +7,7 @@ import time
 def ours():
     """Everything about a 2,000 x 2,000 JPEG: decode, gate, lung fields, network, all maps, overlay at 1,024 pixels."""
     from detector.answers import overlay
+    from detector.answers.answer import Question, answer
     from detector.answers.pipeline import analyse
     from detector.model.engine import Engine
     from detector.schema import BINARY
@@ -17,7 +18,7 @@ def ours():
 
     def work():
         analysis = analyse(data, engine)
-        engine.card.calibration.predict(BINARY, analysis.logits[BINARY.name])
+        answer(analysis, Question())
         image = overlay.to_display(analysis.radiograph.grey)
         heatmap = overlay.to_heatmap(analysis.cams[BINARY.name][0], overlay.scaled(analysis.geometry, *image.shape))
         overlay.blend(image, heatmap, full_scale=full_scale, opacity=0.6)
@@ -31,14 +32,14 @@ def folder():
     import tempfile
     from pathlib import Path
 
+    from detector.answers.answer import Question
     from detector.model.engine import Engine
-    from detector.report.rows import Request
-    from detector.run.batch import find_files, predict_files
-    from detector.run.results import Results
+    from detector.run.predict import find_files, predict_files
+    from detector.run.results import Request, Results
     from tests.benchmarks.networks import BATCHED_IMAGES
     from tests.benchmarks.pictures import write_folder
 
-    engine, request = Engine.load(), Request("binary", "balanced", explain=False)
+    engine, request = Engine.load(), Request(Question("binary"), explain=False)
     place = tempfile.TemporaryDirectory()
     write_folder(Path(place.name, "images"), BATCHED_IMAGES, 224)
     runs = itertools.count()

@@ -141,13 +141,13 @@ def page_usable_over_empty_app(repeats):
 
 def growth_over_a_folder(repeats):
     """Memory that 2,000 images leave behind, after 200 to warm up."""
+    from detector.answers.answer import Question
     from detector.model.engine import Engine
-    from detector.report.rows import Request
-    from detector.run.batch import predict_files
-    from detector.run.results import Results
+    from detector.run.predict import predict_files
+    from detector.run.results import Request, Results
 
     count, warm = (2000, 200) if repeats > 1 else (20, 10)
-    engine, request = Engine.load(), Request("binary", "balanced", explain=False)
+    engine, request = Engine.load(), Request(Question("binary"), explain=False)
     with tempfile.TemporaryDirectory() as folder:
         paths = pictures.write_folder(Path(folder, "images"), warm + count, 224)
         samples = []

@@ -7,13 +7,13 @@ import threading
 import time
 import urllib.request
 from contextlib import contextmanager, suppress
-from functools import cache, partial
+from functools import cache
 
 from detector import words
+from detector.answers.answer import Question, answer
 from detector.answers.pipeline import analyse
-from detector.model.calibration import BALANCED
 from detector.model.engine import Engine
-from detector.schema import BINARY, COVID19
+from detector.schema import COVID19
 from tests.benchmarks.measure import resident
 from tests.browser.conftest import CHROMIUM
 from tests.browser.hands import bars
@@ -206,9 +206,7 @@ def judged(answers, expected):
 def probabilities_of(dropped):
     """Name to bytes, to name to the probability of COVID-19 that the page should show."""
     engine = _classifier()
-    logits = {name: analyse(data, engine).logits[BINARY.name] for name, data in dropped.items()}
-    predict = partial(engine.card.calibration.predict, BINARY, operating_point=BALANCED)
-    return {name: predict(values).probabilities[COVID19] for name, values in logits.items()}
+    return {name: answer(analyse(data, engine), Question()).probabilities[COVID19] for name, data in dropped.items()}
 
 
 @cache

@@ -4,15 +4,15 @@ import cv2
 import numpy as np
 import pytest
 
+from detector.answers.answer import Question
 from detector.report import gallery
-from detector.report.rows import Request
-from detector.run.batch import predict_files
-from detector.run.results import Results
+from detector.run.predict import predict_files
+from detector.run.results import Request, Results
 from tests.conftest import COMPOSITES, encode
 
 pytestmark = pytest.mark.browser
 
-EXPLAINED = Request("binary", "balanced", explain=True)
+EXPLAINED = Request(Question("binary"), explain=True)
 NAMES = ("b.png", "<img src=x onerror=document.title='owned'>.png", "c 10.png", "c 9.png")
 
 

@@ -13,7 +13,7 @@ from detector.model.calibration import (
     fit_temperature,
     margins,
 )
-from detector.schema import BINARY, COVID19, INDETERMINATE, NORMAL, NOT_COVID19, THREE_CLASS, OperatingPoint
+from detector.schema import BINARY, COVID19, NORMAL, THREE_CLASS, OperatingPoint
 
 POINTS = {
     BALANCED: OperatingPoint(BALANCED, 0.5, 0.9, 0.9, "made up"),
@@ -60,45 +60,6 @@ class TestProbabilities:
     def test_what_is_not_finite_has_no_probability(self, value):
         with pytest.raises(NonFiniteError):
             calibration().probabilities(THREE_CLASS, np.array([0, value, 0]))
-
-
-class TestPredict:
-    @pytest.mark.parametrize(
-        ("logit", "decision"), [(0.0, COVID19), (-0.001, NOT_COVID19)], ids=["at-the-threshold", "just-under"]
-    )
-    def test_threshold_itself_is_positive(self, logit, decision):
-        assert calibration().predict(BINARY, np.array([logit])).decision == decision
-
-    def test_operating_point_moves_the_decision_but_not_the_probability(self):
-        logits = np.array([-1.0])
-        balanced = calibration().predict(BINARY, logits)
-        sensitive = calibration().predict(BINARY, logits, operating_point=SENSITIVE)
-        assert (balanced.decision, sensitive.decision) == (NOT_COVID19, COVID19)
-        assert balanced.probabilities == sensitive.probabilities
-        assert sensitive.operating_point == POINTS[SENSITIVE]
-
-    @pytest.mark.parametrize(
-        ("band", "decision"), [(0.999, COVID19), (1.001, INDETERMINATE)], ids=["just-outside", "just-inside"]
-    )
-    def test_binary_band_is_measured_in_calibrated_logits(self, band, decision):
-        assert calibration(binary_temperature=2, band=band).predict(BINARY, np.array([2.0])).decision == decision
-
-    @pytest.mark.parametrize(
-        ("band", "decision"), [(0.999, NORMAL), (1.001, INDETERMINATE)], ids=["just-outside", "just-inside"]
-    )
-    def test_three_class_band_lies_between_the_two_leading_classes(self, band, decision):
-        prediction = calibration(band=band).predict(THREE_CLASS, np.array([3.0, 2.0, -7.0]))
-        assert prediction.decision == decision
-        assert prediction.operating_point is None
-
-    def test_classes_are_named_in_order_and_sum_to_1(self):
-        probabilities = calibration().predict(THREE_CLASS, np.array([0.1, 0.2, 0.3])).probabilities
-        assert tuple(probabilities) == THREE_CLASS.classes
-        assert sum(probabilities.values()) == pytest.approx(1)
-
-    def test_unknown_operating_point_is_named(self):
-        with pytest.raises(ValueError, match="Received 'brave'"):
-            calibration().predict(BINARY, np.array([0.0]), operating_point="brave")
 
 
 def test_decide_takes_the_largest_of_three():

@@ -5,16 +5,17 @@ import json
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from detector.answers.answer import Question, answer
 from detector.answers.pipeline import analyse
 from detector.errors import NonFiniteError
-from detector.report.rows import Request, analysed_row
-from detector.run import batch
-from detector.schema import NOTICE, TASKS, task_by_mode
+from detector.report.rows import answer_row
+from detector.run import predict
+from detector.run.results import Request
+from detector.schema import NOTICE, TASKS
 from tests.conftest import COMPOSITES, ROOT, make_dicom
 
 RESTART = """
@@ -54,7 +55,7 @@ def test_restart_gives_the_same_bits(engine, composite):
 def test_every_result_says_where_it_comes_from(engine, composite_pixels, mode, tmp_path):
     path = tmp_path / "image.dcm"
     path.write_bytes(make_dicom(composite_pixels, BurnedInAnnotation="YES"))
-    (row,) = batch.predict_files([path], engine, Request(mode, "balanced", explain=True))
+    (row,) = predict.predict_files([path], engine, Request(Question(mode), explain=True))
     assert row["input"]["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
     assert len(row["input"]["pixel_sha256"]) == 64
     assert row["model"]["sha256"] == engine.card.sha256
@@ -88,8 +89,8 @@ def test_failed_row_has_no_number_and_keeps_its_origin(engine, tmp_path, composi
     def broken(*_args, **_options):
         raise NonFiniteError("NaN")
 
-    monkeypatch.setattr(batch, "analyse", broken)
-    (row,) = batch.predict_files([path], engine, Request("binary", "balanced", explain=False))
+    monkeypatch.setattr(predict, "analyse", broken)
+    (row,) = predict.predict_files([path], engine, Request(Question("binary"), explain=False))
     assert (row["status"], row["code"]) == ("error", "non_finite")
     assert row["probabilities"] is row["decision"] is row["saliency"] is None
     assert row["input"]["sha256"] == hashlib.sha256(composite).hexdigest()
@@ -97,8 +98,7 @@ def test_failed_row_has_no_number_and_keeps_its_origin(engine, tmp_path, composi
 
 
 def test_unrounded_probabilities_survive_the_row(engine, composite):
-    analysis = analyse(composite, engine)
-    prediction = engine.card.calibration.predict(task_by_mode("three-class"), analysis.logits["three_class"])
-    row = json.loads(json.dumps(analysed_row("a", replace(analysis, warnings=()), prediction)))
-    assert row["probabilities"] == prediction.probabilities
+    told = answer(analyse(composite, engine), Question("three-class"))
+    row = json.loads(json.dumps(answer_row("a", told)))
+    assert row["probabilities"] == told.probabilities
     assert sum(row["probabilities"].values()) == pytest.approx(1, abs=1e-12)

@@ -8,9 +8,9 @@ import numpy as np
 import plotly.graph_objects as go
 import pytest
 
-from detector.answers.evidence import report_lines
 from detector.cli.main import main
 from detector.errors import ManifestError, ModelError, OutputError, UnsupportedFormatError
+from detector.report.map_audit import map_audit_sentences
 from detector.schema import BINARY, THREE_CLASS
 from detector.statistics.metrics import bootstrap
 from detector.training.audit import saliency as module
@@ -307,14 +307,14 @@ MEASURED = {
 
 
 def test_report_says_what_was_measured_for_better_or_worse():
-    lines = report_lines({"headline": MEASURED})
+    lines = map_audit_sentences({"headline": MEASURED})
     assert lines[0].startswith(
         "Of 50 COVID-19 decisions that are right, the median share of the evidence in the lungs is "
-        "75 % (95 % interval 70 to 80 %), 2.5 times the lungs' share of the picture."
+        "75% (95% interval 70 to 80%), 2.5 times the lungs' share of the picture."
     )
-    assert "87 %" in lines[0]
-    assert "35 %" in lines[0]
-    assert lines[1] == "The strongest evidence lies in a lung in 90 % (95 % interval 80 to 95 %) of them."
+    assert "87%" in lines[0]
+    assert "35%" in lines[0]
+    assert lines[1] == "The strongest evidence lies in a lung in 90% (95% interval 80 to 95%) of them."
     assert "more than in the order of a map of the lungs' middle (area +0.100" in lines[2]
     assert "less than in a random order (area -0.100" in lines[2]
     assert "not for certain otherwise than in the order of a map of the lungs' middle" in lines[3]
@@ -323,8 +323,8 @@ def test_report_says_what_was_measured_for_better_or_worse():
 
 @pytest.mark.parametrize("name", MEASURED)
 def test_figure_that_was_not_measured_costs_its_sentence_alone(name):
-    assert len(report_lines({"headline": MEASURED | {name: figure(None)}})) == 4
-    assert len(report_lines({"headline": {k: v for k, v in MEASURED.items() if k != name}})) == 4
+    assert len(map_audit_sentences({"headline": MEASURED | {name: figure(None)}})) == 4
+    assert len(map_audit_sentences({"headline": {k: v for k, v in MEASURED.items() if k != name}})) == 4
 
 
 def test_headline_is_the_binary_covid19_answer_over_all_sources():
@@ -338,7 +338,7 @@ def test_headline_is_the_binary_covid19_answer_over_all_sources():
     chosen = headline(found)
     assert chosen["covid19_in_lung_fraction"]["value"] == pytest.approx(7 / 8)
     assert set(MEASURED) <= set(chosen)
-    assert len(report_lines({"headline": chosen})) == 5
+    assert len(map_audit_sentences({"headline": chosen})) == 5
     assert set(chosen) >= {f"{way}_margin_over_random_blurred" for way in ("deletion", "insertion")}
     assert len(saliency_plots(found)) == 7
 

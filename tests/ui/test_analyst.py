@@ -5,6 +5,7 @@ import threading
 import pytest
 
 from detector import words
+from detector.answers.answer import NoAnswer
 from detector.errors import NotAChestXrayError
 from detector.schema import Correction
 from detector.ui import analyst as module
@@ -22,7 +23,7 @@ def calls(monkeypatch):
         if data == b"slow":
             assert gate.wait(10)
         found.append((data, options))
-        return Failure(key, data.decode())
+        return Failure(key, NoAnswer("rejected", "made_up", data.decode()))
 
     monkeypatch.setattr(module, "analysed", stand_in)
     found_calls = type("Calls", (), {"found": found, "gate": gate})
@@ -45,7 +46,7 @@ def test_files_are_answered_in_order_of_arrival(calls):
     analyst.ask([source("a", b"1"), source("b", b"2"), source("c", b"3")], None)
     finish(analyst, "c")
     assert [data for data, _ in calls.found] == [b"1", b"2", b"3"]
-    assert analyst.answer("b").message == "2"
+    assert analyst.result("b").told.reason == "2"
 
 
 def test_same_content_is_analysed_once_under_both_names(calls):
@@ -63,8 +64,8 @@ def test_file_that_cannot_be_read_does_not_stop_the_rest():
 
     analyst = Analyst()
     analyst.ask([Source("a", "a", broken), source("b", b"2")], None)
-    assert finish(analyst, "b").message == "2"
-    assert isinstance(analyst.answer("a"), Failure)
+    assert finish(analyst, "b").told.reason == "2"
+    assert isinstance(analyst.result("a"), Failure)
 
 
 def test_asking_again_while_at_work_analyses_nothing_twice(calls):
@@ -96,11 +97,11 @@ def test_cancel_keeps_what_is_done_and_resume_takes_up_the_rest(calls):
     calls.gate.set()
     finish(analyst, "b")  # it had begun
     analyst.ask(listed, None)  # a rerun of the page takes nothing up again
-    assert analyst.answer("c") is None
+    assert analyst.result("c") is None
     assert analyst.is_left_out("c")
     analyst.resume()
     analyst.ask(listed, None)
-    assert finish(analyst, "c").message == "3"
+    assert finish(analyst, "c").told.reason == "3"
     assert not analyst.has_left_out
 
 
@@ -109,8 +110,8 @@ def test_what_left_the_page_is_forgotten(calls):
     analyst.ask([source("a", b"1"), source("b", b"2")], None)
     finish(analyst, "b")
     analyst.ask([source("b", b"2")], None)
-    assert analyst.answer("a") is None
-    assert analyst.answer("b") is not None
+    assert analyst.result("a") is None
+    assert analyst.result("b") is not None
     assert len(calls.found) == 2
 
 
@@ -120,7 +121,7 @@ def test_file_removed_while_it_is_analysed_leaves_nothing_behind(calls):
     analyst.ask([source("b", b"2")], None)
     calls.gate.set()
     finish(analyst, "b")
-    assert analyst.answer("a") is None
+    assert analyst.result("a") is None
     assert analyst.key("a") is None
 
 
@@ -134,16 +135,16 @@ def test_run_ends_when_nobody_looks_any_more(calls, monkeypatch):
 
 def test_refused_correction_leaves_the_answer_as_it_was(make_case, monkeypatch):
     case = make_case(warnings=("The picture may be upside down.",))
-    results = iter([case, module.Failure("k", "It stands on its head.", error=NotAChestXrayError())])
+    results = iter([case, Failure("k", NoAnswer.of(NotAChestXrayError()))])
     monkeypatch.setattr(module, "analysed", lambda *_args, **_options: next(results))
     analyst = Analyst()
     analyst.ask([source("a", b"1")], None)
     finish(analyst, "a")
     analyst.again(source("a", b"1"), None, {"correction": Correction(quarter_turns=2)})
-    kept = analyst.answer("a")
+    kept = analyst.result("a")
     assert kept.analysis.logits is case.analysis.logits
-    assert kept.suggested_correction is None
-    assert kept.warnings == ("The picture may be upside down.", words.CORRECTION_REFUSED)
+    assert kept.analysis.suggested_correction is None
+    assert kept.analysis.warnings == ("The picture may be upside down.", words.CORRECTION_REFUSED)
 
 
 def test_again_replaces_the_answer_and_passes_the_options(calls):

@@ -9,7 +9,7 @@ from streamlit.testing.v1 import AppTest
 from detector import words
 from detector.errors import DecodingLimitError, ModelError, NotAChestXrayError, SampleNetworkError
 from detector.schema import ClassStability, Stability
-from detector.ui import cases, resources, samples, stability_check
+from detector.ui import cases, resources, samples
 from detector.ui.names import literal
 from tests.conftest import ROOT, encode, make_dicom
 
@@ -24,7 +24,7 @@ def no_network():
     assert "tensorflow" not in sys.modules and "keras" not in sys.modules, "imported before the page was painted"
     raise ModelError("stop here")
 
-resources.load_classifier = no_network
+resources.load_engine = no_network
 app = AppTest.from_file(sys.argv[1], default_timeout=60).run()
 assert not app.exception, app.exception
 assert app.get("file_uploader"), "no upload on the page"
@@ -36,7 +36,7 @@ print("painted")
 @pytest.fixture
 def app(engine, monkeypatch):
     """The page with the network of the other tests, which waits for every image within the run."""
-    monkeypatch.setattr(resources, "load_classifier", lambda: engine)
+    monkeypatch.setattr(resources, "load_engine", lambda: engine)
     monkeypatch.setattr("detector.ui.reading._FIRST_WAIT", 60)
     return AppTest.from_file(APP, default_timeout=60)
 
@@ -218,8 +218,7 @@ def test_gate_can_be_overridden_and_the_picture_turned(gated, composite, label):
 def test_stability_check_draws_whiskers_on_demand(app, monkeypatch):
     classes = {"covid19": ClassStability(0.7, 0.99, 0.9), "not_covid19": ClassStability(0.01, 0.3, 0.9)}
     stability = Stability({"binary": classes, "three_class": {}}, ("a little brighter", "turned by 2 degrees"))
-    monkeypatch.setattr(stability_check, "is_available", lambda: True)
-    monkeypatch.setattr(stability_check, "measure", lambda *_: stability)
+    monkeypatch.setattr("detector.answers.stability.measure_stability", lambda *_: stability)
     settled(app)
     app.button(key="stability").click().run()
     assert not app.exception
@@ -231,7 +230,7 @@ def test_missing_network_is_said_with_its_cure(monkeypatch):
     def missing():
         raise ModelError("no file")
 
-    monkeypatch.setattr(resources, "load_classifier", missing)
+    monkeypatch.setattr(resources, "load_engine", missing)
     app = AppTest.from_file(APP, default_timeout=60).run()
     assert not app.exception
     assert "Install the app again" in app.error[0].value

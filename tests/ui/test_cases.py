@@ -5,24 +5,20 @@ import weakref
 import numpy as np
 import pytest
 
-from detector import words
-from detector.answers.evidence import FAINT_SENTENCE, OUTSIDE_NOTE, OUTSIDE_WARNING
-from detector.errors import EmptyFileError, NotAChestXrayError
-from detector.model.card import DEFAULT_MODEL, MODELS, read_card
+from detector.answers.answer import Question
+from detector.answers.pipeline import analyse
+from detector.answers.stability import measure_stability
+from detector.errors import EmptyFileError, NotAChestXrayError, UnexpectedError
+from detector.read import sandbox
 from detector.read.sandbox import read_radiograph
-from detector.schema import BINARY, THREE_CLASS, Correction
+from detector.schema import Correction
 from detector.ui import cases
-from detector.ui.cases import Case, Failure, all_warnings, evidence_sentence
+from detector.ui.cases import Case, Failure
 from detector.ui.cases import analysed as _analysed
 from detector.ui.greyscale import Greyscale, display_copy, shown
 from detector.ui.names import literal, shown_name
 from detector.ui.shelf import Shelf
 from tests.conftest import encode
-
-
-@pytest.fixture(scope="module")
-def card():
-    return read_card(MODELS / f"{DEFAULT_MODEL}.json")
 
 
 def analysed(key, data, engine, options=None):
@@ -35,23 +31,22 @@ def test_analysed_file_keeps_its_answer_and_lets_its_pixels_go(engine, composite
     assert case.image.shape == (512, 512)
     assert case.analysis.radiograph.pixels.shape == (512, 512)
     assert case.analysis.radiograph.pixels.strides == (0, 0)
-    assert case.heatmap(case.cam(BINARY, "covid19")).shape == (512, 512)
+    assert case.heatmap(case.answer(Question()).cam).shape == (512, 512)
 
 
 def test_bad_file_becomes_a_sentence(engine):
     failure = analysed("k", b"", engine)
     assert isinstance(failure, Failure)
-    assert failure.message == "The file is empty. Export the image again and upload the new file."
-    assert failure.code == "empty_file"
-    assert failure.refused
-    assert not failure.can_force
+    assert failure.told.reason == "The file is empty. Export the image again and upload the new file."
+    assert (failure.told.status, failure.told.code) == ("rejected", "empty_file")
+    assert not failure.told.can_force
 
 
 def test_refused_picture_is_kept_to_be_looked_at(engine, composite_pixels):
     upside_down = encode(composite_pixels[::-1])
     failure = analysed("k", upside_down, engine)
     assert isinstance(failure, Failure)
-    assert failure.can_force
+    assert failure.told.can_force
     np.testing.assert_array_equal(shown(failure.picture.pixels, Greyscale()), composite_pixels[::-1])
     assert failure.thumbnail.startswith("data:image/jpeg;base64,")
 
@@ -69,7 +64,7 @@ def test_refusal_does_not_hold_the_whole_picture(engine, composite_pixels, monke
 
     monkeypatch.setattr(cases, "analyse", analyse)
     failure = analysed("k", encode(composite_pixels), engine)
-    assert isinstance(failure.error, NotAChestXrayError)
+    assert failure.told.code == NotAChestXrayError.code
     assert decoded[0]() is None
 
 
@@ -85,8 +80,8 @@ def test_unexpected_failure_becomes_a_sentence_without_a_traceback(composite):
 
     failure = analysed("k", composite, broken)
     assert isinstance(failure, Failure)
-    assert failure.message == words.UNEXPECTED
-    assert not failure.refused
+    assert (failure.told.status, failure.told.code) == ("error", "unexpected")
+    assert failure.told.reason == UnexpectedError.user_message
 
 
 def test_options_reach_the_pipeline(monkeypatch, engine):
@@ -101,39 +96,21 @@ def test_options_reach_the_pipeline(monkeypatch, engine):
     assert asked == {"force": True}
 
 
-def test_contrast_is_the_difference_of_two_maps(make_case):
-    case = make_case([[1, 0], [0, 0]])
-    difference = case.cam(THREE_CLASS, "normal", against="covid19")
-    np.testing.assert_array_equal(difference, [[4, 0], [0, 0]])
+def test_answer_is_made_once_for_each_question(make_case):
+    case = make_case()
+    assert case.answer(Question("binary")) is case.answer(Question("binary"))
+    assert case.answer(Question("binary")) is not case.answer(Question("three-class"))
 
 
-def test_evidence_outside_the_lungs_is_a_warning_of_the_answer(make_case, card):
-    case = make_case([[0, 400], [0, 400]], logit=5.0, warnings=("dark",))
-    prediction = card.calibration.predict(BINARY, case.analysis.logits["binary"])
-    assert all_warnings(case, prediction, card) == ("dark", OUTSIDE_WARNING)
-
-
-def test_evidence_for_what_was_not_answered_is_no_reason_to_distrust_the_answer(make_case, card):
-    case = make_case([[0, 400], [0, 400]], logit=-9.0)
-    prediction = card.calibration.predict(BINARY, case.analysis.logits["binary"])
-    assert prediction.decision == "not_covid19"
-    assert all_warnings(case, prediction, card) == (OUTSIDE_NOTE,)
-
-
-def test_evidence_inside_the_lungs_is_no_warning(make_case, card):
-    case = make_case([[400, 0], [400, 0]], logit=5.0)
-    prediction = card.calibration.predict(BINARY, case.analysis.logits["binary"])
-    assert all_warnings(case, prediction, card) == ()
-
-
-def test_map_with_next_to_no_evidence_says_so(make_case):
-    case = make_case([[0.1, 0], [0, 0]])
-    assert evidence_sentence(case, BINARY, "covid19", full_scale=4) == f"{FAINT_SENTENCE}."
-
-
-def test_without_lung_fields_nothing_is_claimed(make_case):
-    case = make_case(lungs=False)
-    assert evidence_sentence(case, BINARY, "covid19", full_scale=4) == words.NOT_MEASURED
+def test_stability_is_of_the_picture_as_it_was_corrected_and_decoded_in_the_sandbox(
+    engine, composite_pixels, monkeypatch
+):
+    data, decoded = encode(255 - composite_pixels), []
+    case = analysed("k", data, engine, {"correction": Correction(inverted=True)})
+    monkeypatch.setattr(cases, "read_radiograph", lambda given: decoded.append(given) or sandbox.read_radiograph(given))
+    stability = measure_stability(case.with_pixels(data), engine)
+    assert decoded == [data]
+    assert stability == measure_stability(analyse(data, engine, correction=Correction(inverted=True)), engine)
 
 
 @pytest.mark.parametrize(
@@ -182,10 +159,10 @@ def test_same_bytes_under_other_names_are_held_against_each_name(composite, engi
     case = analysed("k", composite, engine)
     assert case.under("a.png") is case
     first, second = case.under("a.dcm"), case.under("a.jpg")
-    assert "named like DICOM" in first.warnings[-1]
-    assert "named like JPEG" in second.warnings[-1]
+    assert "named like DICOM" in first.answer(Question()).warnings[0]
+    assert "named like JPEG" in second.answer(Question()).warnings[0]
     assert first is case.under("b.dcm")
-    assert not case.warnings
+    assert case.answer(Question()).warnings == ()
 
 
 def test_picture_that_was_let_go_is_decoded_again_as_the_reader_had_it_turned(composite, engine):

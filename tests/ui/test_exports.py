@@ -8,9 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from detector.answers.answer import NoAnswer, Question
 from detector.errors import EmptyFileError
 from detector.model.card import DEFAULT_MODEL, MODELS, read_card
-from detector.schema import BINARY, NOTICE, ClassStability, Stability
+from detector.run.predict import predict_files
+from detector.run.results import Request
+from detector.schema import NOTICE, ClassStability, Stability
 from detector.ui.cases import Failure, analysed
 from detector.ui.exports import as_csv, as_json, case_page, case_png, list_pages, row_of
 from detector.ui.greyscale import Greyscale
@@ -29,49 +32,65 @@ def card():
 
 
 @pytest.fixture(scope="module")
-def entry(engine, composite_pixels, card):
+def entry(engine, composite_pixels):
     """A DICOM file that names a patient, in a file that does too."""
     data = make_dicom(composite_pixels, PatientName=PATIENT, PatientID="4711")
     case = analysed("ab" * 32, data, engine, shelf=Shelf(), read=lambda: data)
-    prediction = card.calibration.predict(BINARY, case.analysis.logits["binary"])
-    return Entry(3, Source("id", f"{PATIENT}.dcm", lambda: data), case, prediction)
+    return Entry(3, Source("id", f"{PATIENT}.dcm", lambda: data), case, case.answer(Question()))
 
 
 @pytest.fixture
 def controls(card):
     look = MapLook("Evidence for COVID-19", card.saliency_scale["binary"])
-    return Controls("covid19", None, look, Greyscale())
+    return Controls(look, Greyscale())
 
 
 def test_row_is_the_command_line_s_and_numbered(entry, card):
-    row = row_of(entry, entry.prediction, card, named=False)
+    row = row_of(entry, Question(), card.info, named=False)
     assert row["path"] == "X-ray 3"
     assert row["status"] == "ok"
-    assert row["probabilities"]["covid19"] == entry.prediction.probabilities["covid19"]
+    assert row["probabilities"]["covid19"] == entry.answer.probabilities["covid19"]
     assert row["input"]["rows"] == 512
     assert row["notice"] == NOTICE
 
 
 def test_row_of_a_refused_file_says_why(card):
     error = EmptyFileError("x")
-    failed = Entry(1, Source("id", "a.png", bytes), Failure("ab", error.user_message, error.code, error))
-    row = row_of(failed, None, card, named=True, mode="binary")
+    failed = Entry(1, Source("id", "a.png", bytes), Failure("ab", NoAnswer.of(error)))
+    row = row_of(failed, Question(), card.info, named=True)
     assert (row["path"], row["status"], row["code"]) == ("a.png", "rejected", "empty_file")
 
 
+def test_unexpected_failure_has_the_code_and_the_sentence_of_the_command_line(
+    card, engine, composite, monkeypatch, tmp_path
+):
+    def broken(*_args, **_options):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("detector.ui.cases.analyse", broken)
+    monkeypatch.setattr("detector.run.predict.analyse", broken)
+    failure = analysed("ab" * 32, composite, engine, shelf=Shelf(), read=lambda: composite)
+    exported = row_of(Entry(1, Source("id", "a.png", bytes), failure), Question(), card.info, named=True)
+    (tmp_path / "a.png").write_bytes(composite)
+    (printed,) = predict_files([tmp_path / "a.png"], engine, Request(Question(), explain=False))
+    for name in ("status", "code", "reason"):
+        assert exported[name] == printed[name]
+    assert (exported["status"], exported["code"]) == ("error", "unexpected")
+
+
 def every_export(entry, controls, card, *, named):
-    row = row_of(entry, entry.prediction, card, named=named)
-    page = case_page(entry, entry.prediction, controls, card, named=named)
+    row = row_of(entry, Question(), card.info, named=named)
+    page = case_page(entry, entry.result, entry.answer, controls, named=named)
     pages = list_pages([entry], card, named=named)
     words = [page.title, page.subject, *page.captions, *page.findings, *page.warnings, *page.provenance]
     words += [cell for line in pages.rows for cell in line]
     return as_csv([row]).decode() + as_json(row).decode() + " ".join(words)
 
 
-def test_page_has_the_whiskers_of_the_stability_check_and_the_band(entry, controls, card):
+def test_page_has_the_whiskers_of_the_stability_check_and_the_band(entry, controls):
     classes = {"covid19": ClassStability(0.7, 0.99, 0.9), "not_covid19": ClassStability(0.01, 0.3, 0.9)}
     stability = Stability({"binary": classes}, ("a little brighter",))
-    page = case_page(entry, entry.prediction, controls, card, named=False, stability=stability)
+    page = case_page(entry, entry.result, entry.answer, controls, named=False, stability=stability)
     assert [(bar.low, bar.high) for bar in page.bars] == [(0.7, 0.99), (0.01, 0.3)]
     low, high = page.band
     assert low < page.threshold < high
@@ -95,24 +114,24 @@ def test_name_of_the_file_is_written_when_it_is_asked_for(entry, controls, card)
 
 
 def test_csv_has_one_header_and_neutral_formulas(entry, card):
-    hostile = Entry(1, Source("id", "=cmd()", bytes), entry.answer, entry.prediction)
-    rows = [row_of(hostile, entry.prediction, card, named=True)] * 2
+    hostile = Entry(1, Source("id", "=cmd()", bytes), entry.result, entry.answer)
+    rows = [row_of(hostile, Question(), card.info, named=True)] * 2
     lines = list(csv.DictReader(io.StringIO(as_csv(rows).decode("utf-8-sig"))))
     assert len(lines) == 2
     assert lines[0]["path"] == "'=cmd()"
 
 
 def test_json_is_read_back_as_it_was(entry, card):
-    row = row_of(entry, entry.prediction, card, named=False)
+    row = row_of(entry, Question(), card.info, named=False)
     assert json.loads(as_json(row)) == json.loads(json.dumps(row))
 
 
 def test_png_holds_x_ray_and_map_side_by_side_as_they_are_shown(entry, controls):
-    picture = np.asarray(Image.open(io.BytesIO(case_png(entry.answer, entry.prediction, controls))))
+    picture = np.asarray(Image.open(io.BytesIO(case_png(entry.result, entry.answer, controls))))
     left, right = picture[:512, :512], picture[:512, 512:]
     assert picture.shape[1] == 1024
     assert np.ptp(left, axis=-1).max() == 0  # grey
     assert np.ptp(right, axis=-1).max() > 30  # coloured
-    inverted = Controls("covid19", None, controls.look, Greyscale(inverted=True))
-    negative = np.asarray(Image.open(io.BytesIO(case_png(entry.answer, entry.prediction, inverted))))
+    inverted = Controls(controls.look, Greyscale(inverted=True))
+    negative = np.asarray(Image.open(io.BytesIO(case_png(entry.result, entry.answer, inverted))))
     np.testing.assert_array_equal(negative[:512, :512], 255 - left)

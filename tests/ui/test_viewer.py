@@ -7,14 +7,16 @@ import numpy as np
 import pytest
 
 from detector.answers import overlay
-from detector.schema import BINARY, THREE_CLASS, OperatingPoint, Prediction
-from detector.ui.bars import indeterminate_band, probability_alt, probability_chart
+from detector.answers.answer import Verdict
+from detector.schema import BINARY, THREE_CLASS, OperatingPoint
+from detector.ui.bars import probability_alt, probability_chart
 from detector.ui.viewer import LINES, MapLook, View, comparison_figure, evidence_layer, painted
 from detector.ui.zoom import parsed
 
 POINT = OperatingPoint("balanced", 0.3, 0.9, 0.9, "validation")
-BINARY_PREDICTION = Prediction(BINARY, {"covid19": 0.9, "not_covid19": 0.1}, "covid19", POINT)
-THREE_PREDICTION = Prediction(THREE_CLASS, {"normal": 0.2, "bacterial_pneumonia": 0.3, "covid19": 0.5}, "covid19")
+BINARY_VERDICT = Verdict(BINARY, {"covid19": 0.9, "not_covid19": 0.1}, "covid19", "covid19", POINT, (0.2, 0.5))
+THREE_PROBABILITIES = {"normal": 0.2, "bacterial_pneumonia": 0.3, "covid19": 0.5}
+THREE_VERDICT = Verdict(THREE_CLASS, THREE_PROBABILITIES, "covid19", "covid19")
 LOOK = MapLook("Evidence for COVID-19", full_scale=2, opacity=1)
 
 
@@ -28,44 +30,38 @@ def shapes(figure):
 
 
 def test_bars_are_the_probabilities_in_the_task_s_order():
-    (bars,) = probability_chart(THREE_PREDICTION).data
+    (bars,) = probability_chart(THREE_VERDICT).data
     assert list(bars.x) == [0.2, 0.3, 0.5]
     assert list(bars.y) == ["Normal", "Bacterial pneumonia", "COVID-19"]
 
 
 def test_operating_point_is_drawn_in_binary_mode_alone():
-    line = shapes(probability_chart(BINARY_PREDICTION))["operating point"]
+    line = shapes(probability_chart(BINARY_VERDICT))["operating point"]
     assert line.x0 == line.x1 == 0.3
-    assert not probability_chart(THREE_PREDICTION).layout.shapes
+    assert not probability_chart(THREE_VERDICT).layout.shapes
 
 
 def test_chart_is_as_tall_for_two_bars_as_for_three():
-    assert probability_chart(BINARY_PREDICTION).layout.height == probability_chart(THREE_PREDICTION).layout.height
+    assert probability_chart(BINARY_VERDICT).layout.height == probability_chart(THREE_VERDICT).layout.height
 
 
 def test_band_is_drawn_where_it_was_computed():
-    band = shapes(probability_chart(BINARY_PREDICTION, band=(0.2, 0.5)))["band"]
+    band = shapes(probability_chart(BINARY_VERDICT))["band"]
     assert (band.x0, band.x1) == (0.2, 0.5)
 
 
-def test_band_lies_as_far_on_either_side_of_the_threshold_s_logit():
-    low, high = indeterminate_band(BINARY_PREDICTION, half_width=1.0)
-    logits = [np.log(p / (1 - p)) for p in (low, 0.3, high)]
-    np.testing.assert_allclose(np.diff(logits), [1.0, 1.0])
-
-
 def test_three_class_answer_has_no_band():
-    assert indeterminate_band(THREE_PREDICTION, half_width=1.0) is None
+    assert "band" not in shapes(probability_chart(THREE_VERDICT))
 
 
 def test_whiskers_reach_from_the_lowest_to_the_highest_probability():
-    (bars,) = probability_chart(BINARY_PREDICTION, whiskers={"covid19": (0.7, 0.95)}).data
+    (bars,) = probability_chart(BINARY_VERDICT, whiskers={"covid19": (0.7, 0.95)}).data
     np.testing.assert_allclose(bars.error_x.array, [0.05, 0])
     np.testing.assert_allclose(bars.error_x.arrayminus, [0.2, 0])
 
 
 def test_chart_is_told_in_words():
-    assert probability_alt(BINARY_PREDICTION, {"covid19": (0.7, 0.95)}) == (
+    assert probability_alt(BINARY_VERDICT, {"covid19": (0.7, 0.95)}) == (
         "Bar chart of calibrated probabilities: COVID-19 90.0%, Not COVID-19 10.0%. "
         "Operating point of COVID-19 at 30.0%. "
         "COVID-19 stays between 70.0% and 95.0% when the picture changes a little."

@@ -3,15 +3,14 @@
 import pytest
 
 from detector import words
+from detector.answers.answer import NoAnswer, Question
 from detector.errors import EmptyFileError
 from detector.model.card import DEFAULT_MODEL, MODELS, read_card
-from detector.schema import BINARY
 from detector.ui.cases import Failure
-from detector.ui.session import Choices
 from detector.ui.sources import Source
 from detector.ui.worklist import ARRIVAL, URGENCY, _table, decision_label, entries_of, in_order, neighbours
 
-CHOICES = Choices(BINARY, "balanced")
+QUESTION = Question()
 INSIDE = ((400, 0), (400, 0))  # evidence in the lungs: no warning
 
 
@@ -25,7 +24,7 @@ class Answered:
         answer = self.answers.get(identifier)
         return answer.key if answer else None
 
-    def answer(self, identifier):
+    def result(self, identifier):
         return self.answers.get(identifier)
 
     def is_left_out(self, identifier):
@@ -45,7 +44,7 @@ def entries(make_case, card):
     error = EmptyFileError("x")
     answers = {
         "clear": make_case(INSIDE, logit=-20.0, key="a"),
-        "refused": Failure("b", error.user_message, error.code, error),
+        "refused": Failure("b", NoAnswer.of(error)),
         "unsure": make_case(INSIDE, logit=middle, key="c"),
         "likely": make_case(INSIDE, logit=5.0, key="d"),
         "doubtful": make_case(INSIDE, logit=-20.0, warnings=("dark",), key="e"),
@@ -53,7 +52,7 @@ def entries(make_case, card):
     }
     names = ["clear", "refused", "unsure", "likely", "doubtful", "waiting", "sure"]
     sources = [Source(name, f"{name}.png", bytes) for name in names]
-    return entries_of(sources, Answered(answers), CHOICES, card)
+    return entries_of(sources, Answered(answers), QUESTION)
 
 
 def identifiers(entries):
@@ -92,22 +91,22 @@ def test_table_holds_reasons_and_warnings(entries):
     assert table[words.COLUMN_IMAGE][0].startswith("data:image/jpeg")
 
 
-def test_same_file_twice_is_recognised(make_case, card):
+def test_same_file_twice_is_recognised(make_case):
     case = make_case(INSIDE, logit=5.0)
     sources = [Source(name, name, bytes) for name in ("a", "b")]
-    first, second = entries_of(sources, Answered({"a": case, "b": case}), CHOICES, card)
+    first, second = entries_of(sources, Answered({"a": case, "b": case}), QUESTION)
     assert (first.twin, second.twin) == (None, 1)
     assert _table([first, second])[words.COLUMN_WARNINGS] == ["", "The same picture as number 1."]
 
 
-def test_cancelled_file_says_so(card):
-    (entry,) = entries_of([Source("a", "a", bytes)], Answered({}, left_out=("a",)), CHOICES, card)
+def test_cancelled_file_says_so():
+    (entry,) = entries_of([Source("a", "a", bytes)], Answered({}, left_out=("a",)), QUESTION)
     assert decision_label(entry) == "Not analysed"
 
 
 @pytest.mark.parametrize(
-    ("seconds", "words"),
+    ("seconds", "said"),
     [(None, ""), (0.2, ", about 1 s left"), (75, ", about 75 s left"), (200, ", about 3 min left")],
 )
-def test_time_left_in_words(seconds, words):
-    assert words.time_left(seconds) == words
+def test_time_left_in_words(seconds, said):
+    assert words.time_left(seconds) == said

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
+from detector.answers.answer import verdicts_of
 from detector.answers.evidence import rank_correlation, summarise, warning
 from detector.answers.pipeline import analyse
 from detector.errors import ManifestError, ModelError, OutputError, RejectedError
@@ -177,7 +178,7 @@ def explain_all(
         except RejectedError as error:
             rejected.append((example.image, error.code))
             continue
-        decisions = {t.name: engine.card.calibration.predict(t, analysis.logits[t.name]).decision for t in TASKS}
+        decisions = {name: verdict.decision for name, verdict in verdicts_of(analysis).items()}
         given, output = listening.given, listening.output
         explained.append(Explained(example, given.pixels, given.geometry, analysis.lung_field, output, decisions))
         if number % 200 == 0:

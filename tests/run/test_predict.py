@@ -5,19 +5,24 @@ import logging
 import os
 import threading
 import time
+from functools import partial
 
 import cv2
 import numpy as np
 import pytest
 
+from detector.answers.answer import Question
 from detector.answers.pipeline import analyse
-from detector.report.rows import Request, Tally
-from detector.run import batch
-from detector.run.batch import find_files, in_order, predict_files
+from detector.report.rows import Tally
+from detector.run import pool, predict
+from detector.run.pool import in_order
+from detector.run.predict import find_files, predict_files
 from detector.run.progress import Progress
+from detector.run.results import Request
+from detector.schema import BINARY
 from tests.conftest import encode
 
-REQUEST = Request("binary", "balanced", explain=False)
+REQUEST = Request(Question("binary"), explain=False)
 
 
 def never():
@@ -43,7 +48,7 @@ def test_items_are_taken_a_few_ahead_and_not_all_at_once():
     results = in_order(lambda item: item, items(), workers=2, stop=never)
     next(results)
     results.close()
-    assert len(taken) <= 2 * batch._AHEAD
+    assert len(taken) <= 2 * pool.AHEAD
 
 
 def test_work_is_done_side_by_side():
@@ -80,7 +85,7 @@ def test_stop_finishes_what_was_begun_and_begins_nothing_more():
 
 
 def test_stop_does_not_wait_for_a_disk_that_does_not_answer(monkeypatch):
-    monkeypatch.setattr(batch, "_FINISH", 0.3)
+    monkeypatch.setattr(pool, "_FINISH", 0.3)
     release, stopped = threading.Event(), threading.Event()
     threading.Timer(0.2, stopped.set).start()
     began = time.monotonic()
@@ -103,14 +108,14 @@ def pictures(tmp_path, composite_pixels):
 
 @pytest.mark.parametrize("workers", [1, 2, 5])
 def test_answers_have_the_bits_of_one_image_alone(pictures, engine, monkeypatch, workers):
-    monkeypatch.setattr(batch, "WORKERS", workers)
+    monkeypatch.setattr(predict, "in_order", partial(in_order, workers=workers))
     calibration = engine.card.calibration
     files = list(find_files([pictures]))
     rows = list(predict_files(files, engine, REQUEST))
     assert [row["path"] for row in rows] == [str(path) for path in files]
     for path, row in zip(files, rows, strict=True):
         logits = analyse(path.read_bytes(), engine).logits["binary"]
-        assert row["probabilities"]["covid19"] == calibration.probabilities(batch.task_by_mode("binary"), logits)[0]
+        assert row["probabilities"]["covid19"] == calibration.probabilities(BINARY, logits)[0]
 
 
 def test_a_pipe_that_takes_a_file_s_place_is_refused_and_not_waited_for(pictures, engine):
@@ -137,7 +142,7 @@ def test_a_file_that_may_not_be_read_has_a_row_that_says_so(pictures, engine, mo
     def denied(name, _flags):
         raise PermissionError(13, "Permission denied", name)
 
-    monkeypatch.setattr(batch.os, "open", denied)  # tests may run as a user who may read everything
+    monkeypatch.setattr(predict.os, "open", denied)  # tests may run as a user who may read everything
     (row,) = predict_files([pictures / "0.png"], engine, REQUEST)
     assert (row["status"], row["code"]) == ("rejected", "unreadable_path")
     assert "may read" in row["reason"]
@@ -212,9 +217,9 @@ def test_tally_counts_decisions_refusals_failures_and_warnings():
         tally.add({"status": status, "decision": decision, "code": code, "warnings": warnings})
     assert tally.failed
     assert tally.lines() == [
-        "5 files: 3 analysed, 1 refused, 1 failed",
+        "5 files: 3 analysed, 1 rejected, 1 failed",
         "  decisions: covid19 2, indeterminate 1",
-        "  refused: unreadable 1",
+        "  rejected: unreadable 1",
         "  failed: unexpected 1",
         "  with warnings: 2",
         "    2 × dark",
@@ -222,4 +227,4 @@ def test_tally_counts_decisions_refusals_failures_and_warnings():
 
 
 def test_tally_of_nothing_says_nothing_happened():
-    assert Tally().lines() == ["0 files: 0 analysed, 0 refused, 0 failed"]
+    assert Tally().lines() == ["0 files: 0 analysed, 0 rejected, 0 failed"]

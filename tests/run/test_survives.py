@@ -81,7 +81,7 @@ def contents(folder):
 def uninterrupted(pictures, tmp_path_factory):
     out = tmp_path_factory.mktemp("whole") / "out"
     message = finish(pictures, out)
-    assert f"{FILES + 2} files: {FILES + 1} analysed, 1 refused, 0 failed" in message
+    assert f"{FILES + 2} files: {FILES + 1} analysed, 1 rejected, 0 failed" in message
     assert "unsupported_format 1" in message
     return contents(out)
 

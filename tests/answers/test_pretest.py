@@ -7,14 +7,15 @@ import re
 import pytest
 
 from detector import words
+from detector.answers import pretest
+from detector.answers.answer import Verdict
+from detector.answers.pretest import LikelihoodRatio, Ratios, judge, post_test, read_ratios
 from detector.model.card import DEFAULT_MODEL, MODELS, read_card
-from detector.schema import BINARY, THREE_CLASS, OperatingPoint, Prediction
-from detector.ui import judgement as page
-from detector.ui.pretest import LikelihoodRatio, Ratios, post_test, read_ratios
+from detector.schema import BINARY, THREE_CLASS, OperatingPoint
 
 POINT = OperatingPoint("balanced", 0.3, 0.9, 0.8, "validation")
-POSITIVE = Prediction(BINARY, {"covid19": 0.9, "not_covid19": 0.1}, "covid19", POINT)
-UNSURE = Prediction(BINARY, {"covid19": 0.3, "not_covid19": 0.7}, "indeterminate", POINT)
+POSITIVE = Verdict(BINARY, {"covid19": 0.9, "not_covid19": 0.1}, "covid19", "covid19", POINT)
+UNSURE = Verdict(BINARY, {"covid19": 0.3, "not_covid19": 0.7}, "indeterminate", "covid19", POINT)
 
 
 def estimate(value, low, high):
@@ -89,11 +90,11 @@ def test_shipped_files_have_ratios_for_every_operating_point():
 @pytest.mark.parametrize(("low", "high", "said"), [(0.9, 16, True), (1, 16, True), (1.1, 16, False), (0.1, 0.9, False)])
 def test_ratio_that_may_be_one_is_said_to_say_nothing(monkeypatch, low, high, said):
     ratios = Ratios(LikelihoodRatio(4, low, high), LikelihoodRatio(0.25, 0.1, 1), "hospital X", flatters=False)
-    monkeypatch.setattr(page, "read_ratios", lambda _: ratios)
-    headline, why = page.judgement(POSITIVE, 0.2)
-    assert ("as before" in headline) == said
-    assert ("holds 1" in why) == said
-    assert "50%" in (why if said else headline)
+    monkeypatch.setattr(pretest, "read_ratios", lambda *_: ratios)
+    told = judge(POSITIVE, 0.2)
+    assert ("as before" in told.headline) == said
+    assert ("holds 1" in told.explanation) == said
+    assert "50%" in (told.explanation if said else told.headline)
 
 
 @pytest.mark.parametrize("point", ["balanced", "sensitive", "specific"])
@@ -102,61 +103,29 @@ def test_shipped_ratios_never_let_an_answer_speak_against_itself(point, pre_test
     operating_point = OperatingPoint(point, 0.3, 0.9, 0.8, "validation")
     for positive in (True, False):
         decision = "covid19" if positive else "not_covid19"
-        headline, _ = page.judgement(Prediction(BINARY, {"covid19": 0.5}, decision, operating_point), pre_test)
-        after = int(re.search(r"\*\*(\d+)%\*\*", headline).group(1))
+        told = judge(Verdict(BINARY, {"covid19": 0.5}, decision, "covid19", operating_point), pre_test)
+        after = int(re.search(r"\*\*(\d+)%\*\*", told.headline).group(1))
         assert after >= round(100 * pre_test) if positive else after <= round(100 * pre_test)
 
 
 def test_positive_answer_raises_and_negative_lowers(monkeypatch):
     ratios = Ratios(LikelihoodRatio(4, 1.5, 16), LikelihoodRatio(0.25, 0.1, 0.9), "hospital X", flatters=False)
-    monkeypatch.setattr(page, "read_ratios", lambda _: ratios)
-    headline, why = page.judgement(POSITIVE, 0.2)
-    assert "50%" in headline
-    assert "27% to 80%" in headline  # odds 1/4 times 1.5 and 16
-    assert "hospital X" in why
-    assert "pre-test odds × LR" in why
-    negative = Prediction(BINARY, {"covid19": 0.05, "not_covid19": 0.95}, "not_covid19", POINT)
-    assert "6%" in page.judgement(negative, 0.2)[0]  # odds 1/4 times 1/4 is 1/16
-
-
-def test_reason_for_an_indeterminate_answer_has_its_numbers():
-    card = read_card(MODELS / f"{DEFAULT_MODEL}.json")
-    point = card.calibration.operating_points["balanced"]
-    near = Prediction(BINARY, {"covid19": 0.3, "not_covid19": 0.7}, "indeterminate", point)
-    assert "30.0%" in page.indeterminacy(near, card)
-    assert f"{point.threshold:.0%}" in page.indeterminacy(near, card)
-    probabilities = {"normal": 0.6, "bacterial_pneumonia": 0.05, "covid19": 0.35}
-    told = page.indeterminacy(Prediction(THREE_CLASS, probabilities, "indeterminate"), card)
-    assert told.startswith("Normal 60.0%, COVID-19 35.0%:")
-    assert f"{math.exp(card.calibration.bands['three_class']):.0f} times" in told
-    assert page.indeterminacy(POSITIVE, card) is None
+    monkeypatch.setattr(pretest, "read_ratios", lambda *_: ratios)
+    told = judge(POSITIVE, 0.2)
+    assert "50%" in told.headline
+    assert "27% to 80%" in told.headline  # odds 1/4 times 1.5 and 16
+    assert "hospital X" in told.explanation
+    assert "pre-test odds × LR" in told.explanation
+    negative = Verdict(BINARY, {"covid19": 0.05, "not_covid19": 0.95}, "not_covid19", "covid19", POINT)
+    assert "6%" in judge(negative, 0.2).headline  # odds 1/4 times 1/4 is 1/16
 
 
 def test_indeterminate_answer_moves_nothing():
-    headline, _ = page.judgement(UNSURE, 0.2)
-    assert "20%" in headline
-    assert "as before" in headline
+    told = judge(UNSURE, 0.2)
+    assert "20%" in told.headline
+    assert "as before" in told.headline
 
 
 def test_three_class_answer_has_no_ratio():
-    three = Prediction(THREE_CLASS, {"normal": 0.2, "bacterial_pneumonia": 0.3, "covid19": 0.5}, "covid19")
-    assert page.judgement(three, 0.2)[0] == words.POST_TEST_BINARY_ONLY
-
-
-@pytest.mark.parametrize(
-    ("logit", "three", "disagrees"),
-    [
-        (9.0, (9.0, 0.0, 0.0), True),  # COVID-19, and normal
-        (-9.0, (0.0, 0.0, 9.0), True),  # not, and COVID-19
-        (9.0, (0.0, 0.0, 9.0), False),
-        (-9.0, (0.0, 9.0, 0.0), False),  # not COVID-19, and bacterial: both can be right
-        (9.0, (0.0, 0.0, 0.0), False),  # one of them abstains
-    ],
-)
-def test_disagreement_of_the_two_questions_is_said(make_case, logit, three, disagrees):
-    card = read_card(MODELS / f"{DEFAULT_MODEL}.json")
-    case = make_case(logit=logit, three=three)
-    for task in (BINARY, THREE_CLASS):
-        prediction = card.calibration.predict(task, case.analysis.logits[task.name])
-        note = page.disagreement(case, prediction, card)
-        assert (note is not None) == disagrees
+    three = Verdict(THREE_CLASS, {"normal": 0.2, "bacterial_pneumonia": 0.3, "covid19": 0.5}, "covid19", "covid19")
+    assert judge(three, 0.2).headline == words.POST_TEST_BINARY_ONLY

@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from detector.model.card import MODELS
+from detector import words
+from detector.paths import MODELS
+from detector.schema import BINARY, COVID19, INDETERMINATE
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from detector.answers.answer import Verdict
 
 EVALUATION = MODELS / "evaluation"
 _LEFT_OUT = "leave"  # a cohort of sources that the network has not seen is named so: leave-one-source-pair-out
@@ -54,6 +58,41 @@ class PostTest:
     value: float
     ci_low: float
     ci_high: float
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What an answer means for a patient with a pre-test probability, in words."""
+
+    headline: str
+    explanation: str
+
+
+def judge(verdict: Verdict, pre_test: float, folder: Path = EVALUATION) -> Judgement:
+    """Say what an answer makes of a pre-test probability of COVID-19. Only the binary task has likelihood ratios.
+
+    Raises:
+        ValueError: if the pre-test probability is not between 0 and 1, both excluded.
+    """
+    if verdict.task is not BINARY or verdict.operating_point is None:
+        return Judgement(words.POST_TEST_BINARY_ONLY, words.POST_TEST_BINARY_HINT)
+    unchanged = words.POST_TEST_UNCHANGED.format(value=pre_test)
+    if verdict.decision == INDETERMINATE:
+        return Judgement(unchanged, words.POST_TEST_INDETERMINATE_WHY)
+    ratios = read_ratios(verdict.operating_point.name, folder)
+    if ratios is None:
+        return Judgement(words.POST_TEST_UNKNOWN, words.POST_TEST_UNKNOWN_WHY)
+    ratio = ratios.positive if verdict.decision == COVID19 else ratios.negative
+    kind = words.LR_POSITIVE if verdict.decision == COVID19 else words.LR_NEGATIVE
+    why = words.POST_TEST_WHY.format(
+        kind=kind, value=ratio.value, low=ratio.ci_low, high=ratio.ci_high, cohort=ratios.cohort
+    )
+    said = [why, words.LR_FLATTERS if ratios.flatters else words.LR_MEASURED]
+    after = asdict(post_test(pre_test, ratio))
+    if ratio.ci_low <= 1 <= ratio.ci_high:
+        said.append(words.LR_MAY_SAY_NOTHING.format(**after))
+        return Judgement(unchanged, " ".join(said))
+    return Judgement(words.POST_TEST.format(**after), " ".join(said))
 
 
 def post_test(pre_test: float, ratio: LikelihoodRatio) -> PostTest:

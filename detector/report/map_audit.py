@@ -1,0 +1,77 @@
+"""What the audit of the maps found, in sentences; see ``python -m detector audit-saliency``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypedDict
+
+from detector import words
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class Figure(TypedDict):
+    """One measured figure with its 95 % interval; value and ends are null where it is not defined."""
+
+    value: float
+    ci_low: float | None
+    ci_high: float | None
+    n: int
+
+
+def map_audit_sentences(saliency: Mapping[str, Any]) -> list[str]:
+    """The headline of ``saliency.json`` for a reader. A figure that it lacks, or that is null, costs its sentence."""
+    headline: Mapping[str, Figure] = saliency["headline"]
+    figures = {name: figure for name, figure in headline.items() if figure["value"] is not None}
+    lines = [_in_lungs(figures), _peak(figures), *(_curve(figures, way) for way in words.MAPS_CURVES)]
+    return [line for line in (*lines, _randomised(figures)) if line]
+
+
+def _in_lungs(figures: Mapping[str, Figure]) -> str:
+    share, ratio = (figures.get(f"covid19_{name}") for name in ("in_lung_fraction", "ratio"))
+    ceiling, by_chance = (figures.get(f"covid19_{name}") for name in ("grid_ceiling", "lung_box_fraction"))
+    if not (share and ratio and ceiling and by_chance):
+        return ""
+    return words.MAPS_IN_LUNGS.format(
+        n=share["n"],
+        share=_with_interval(share),
+        times=ratio["value"],
+        ceiling=ceiling["value"],
+        by_chance=by_chance["value"],
+    )
+
+
+def _peak(figures: Mapping[str, Figure]) -> str:
+    peak = figures.get("covid19_peak_in_lung")
+    return words.MAPS_PEAK.format(share=_with_interval(peak)) if peak else ""
+
+
+def _curve(figures: Mapping[str, Figure], way: str) -> str:
+    compared = [(figures.get(f"{way}_margin_over_{name}"), said) for name, said in words.MAPS_COMPARED.items()]
+    parts = [f"{_verdict(margin)} {said} ({_margin(margin)})" for margin, said in compared if margin]
+    return f"{words.MAPS_CURVES[way]} {words.listed(parts)}." if len(parts) == len(compared) else ""
+
+
+def _verdict(margin: Figure) -> str:
+    if margin["ci_low"] is not None and margin["ci_low"] > 0:
+        return words.MAPS_MORE
+    return words.MAPS_LESS if margin["ci_high"] is not None and margin["ci_high"] < 0 else words.MAPS_EITHER
+
+
+def _margin(margin: Figure) -> str:
+    interval = "" if margin["ci_low"] is None else f", 95% {margin['ci_low']:+.3f} to {margin['ci_high']:+.3f}"
+    return f"area {margin['value']:+.3f}{interval}"
+
+
+def _randomised(figures: Mapping[str, Figure]) -> str:
+    names = ("top_layer_signed", "top_layer_absolute", "all_layers_absolute")
+    top, spots, all_gone = (figures.get(f"{name}_correlation_binary") for name in names)
+    if not (top and spots and all_gone):
+        return ""
+    return words.MAPS_RANDOMISED.format(top=top["value"], spots=spots["value"], all_gone=all_gone["value"])
+
+
+def _with_interval(share: Figure) -> str:
+    if share["ci_low"] is None or share["ci_high"] is None:
+        return f"{share['value']:.0%}"
+    return f"{share['value']:.0%} (95% interval {100 * share['ci_low']:.0f} to {share['ci_high']:.0%})"
