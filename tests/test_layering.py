@@ -1,6 +1,8 @@
 """The import rules of the design: data comes by each room once, and only some rooms know TensorFlow or Streamlit."""
 
 import ast
+import subprocess
+import sys
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -64,7 +66,7 @@ def test_every_module_has_its_place(path):
 
 @pytest.mark.parametrize("path", files(), ids=module_name)
 def test_no_import_points_to_a_later_room(path):
-    if module_name(path) == "detector.__main__":
+    if module_name(path) in {"detector", "detector.__main__"}:  # the public face and the door
         return
     assert not breaches(module_name(path), imports(parsed(path)))
 
@@ -77,6 +79,15 @@ def test_the_command_line_imports_training_inside_functions_alone():
 @pytest.mark.parametrize("path", sorted((PACKAGE / "ui").rglob("*.py")), ids=module_name)
 def test_the_page_imports_neither_training_nor_the_command_line(path):
     assert not [name for name in imports(parsed(path)) if room(name) in NOT_FOR_THE_PAGE]
+
+
+def test_public_names_are_imported_when_they_are_asked_for():
+    script = (
+        "import sys, detector; heavy = sorted({'numpy', 'cv2', 'tensorflow', 'keras'} & sys.modules.keys()); "
+        "print(heavy, all(callable(getattr(detector, name)) for name in detector.__all__))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert done.stdout.strip() == "[] True"
 
 
 def test_no_file_imports_itself_in_a_circle():

@@ -14,7 +14,7 @@ import pytest
 
 from detector.cli.main import main
 from detector.model.engine import Engine
-from detector.run import batch
+from detector.run import predict
 from tests.conftest import COMPOSITES, ROOT, encode, make_dicom
 
 
@@ -191,7 +191,7 @@ def test_failure_while_explaining_costs_one_row(folder, call, monkeypatch):
     def broken(*_):
         raise RuntimeError("lungs")
 
-    monkeypatch.setattr(batch, "evidence_summary", broken)
+    monkeypatch.setattr(predict, "answer", broken)
     status, printed = call("predict", folder, "--explain", "--format", "jsonl")
     assert status == 1
     assert sorted(row["status"] for row in rows_of(printed)) == ["error"] * 3 + ["rejected"] * 3
