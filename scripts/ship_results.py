@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _CARD = f"{DEFAULT_MODEL}.json"
-_NEEDED = {_CARD: _CARD, f"{DEFAULT_MODEL}.keras": f"{DEFAULT_MODEL}.keras"}
+_NEEDED = {name: name for name in (_CARD, f"{DEFAULT_MODEL}.keras", f"{DEFAULT_MODEL}.tflite")}
 _OPTIONAL = {
-    **{name: name for name in (f"{DEFAULT_MODEL}.graph.pb", "gate.npz")},
+    "gate.npz": "gate.npz",
     "training_log.jsonl": "evaluation/training_log.jsonl",
     "evaluation_val/metrics.json": "evaluation/val.json",
     "evaluation_test/metrics.json": "evaluation/test.json",

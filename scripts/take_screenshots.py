@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 OUT = Path(__file__).resolve().parents[1] / "assets" / "screenshots"
-_FIRST, _PATIENCE = 300_000, 30_000  # milliseconds: TensorFlow is imported first; after that every step is quick
+_FIRST, _PATIENCE = 300_000, 30_000  # milliseconds: the network is loaded first; after that every step is quick
 _REST = 1500  # milliseconds after which nothing moves any more
 
 

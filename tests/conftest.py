@@ -45,6 +45,15 @@ def samples():
     return Path(folder)
 
 
+@pytest.fixture(scope="session")
+def cxr_data():
+    """Folder of the training data; tests that want it are left out where CXR_DATA does not name one."""
+    folder = os.environ.get("CXR_DATA")
+    if not folder:
+        pytest.skip("CXR_DATA does not name a folder with the manifest of the training data")
+    return Path(folder)
+
+
 def program(*names, package):
     """Path of a program that tests drive, the first of `names` that is there; `package` of Debian brings it.
 

@@ -13,7 +13,7 @@ PACKAGE = ROOT / "detector"
 
 #: The rooms in the order in which data passes them. A room may import what stands before it.
 ROOMS = ("statistics", "read", "model", "answers", "report", "run", "pacs", "training", "cli", "ui")
-GROUND = {"detector", "detector.schema", "detector.errors", "detector.words", "detector.paths", "detector.garbage"}
+GROUND = {"detector", "detector.schema", "detector.errors", "detector.words", "detector.paths"}
 NOT_FOR_THE_PAGE = {"training", "cli"}
 KNOW_TENSORFLOW = ("detector.training", "detector.model.network", "detector.model.gradcam")
 

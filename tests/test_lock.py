@@ -22,7 +22,8 @@ def test_every_requirement_is_locked_within_its_range():
     versions = {}
     for name, version, _ in LOCKED:
         versions.setdefault(canonicalize_name(name), []).append(version)
-    lines = (ROOT / "requirements.txt").read_text("utf-8").splitlines()
+    names = ("requirements-serve.txt", "requirements-train.txt")
+    lines = [line for name in names for line in (ROOT / name).read_text("utf-8").splitlines()]
     required = [Requirement(line) for line in lines if line.strip() and not line.startswith("#")]
     assert required
     for requirement in required:

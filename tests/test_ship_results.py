@@ -31,7 +31,8 @@ def run(tmp_path):
     """The folder of a training, with its gate and evaluations."""
     folder = tmp_path / "run"
     write(folder / "detector.json", {"sha256": "new", "performance": {"val": {}, "test": {}}})
-    for name in ("detector.keras", "gate.npz", "training_log.jsonl", "evaluation_val/plots/only_for_val.json"):
+    names = ("detector.keras", "detector.tflite", "gate.npz", "training_log.jsonl")
+    for name in (*names, "evaluation_val/plots/only_for_val.json"):
         write(folder / name, name)
     for split in ("val", "test"):
         write(folder / f"evaluation_{split}" / "metrics.json", of("new", split=split))
@@ -65,7 +66,7 @@ def test_a_run_is_taken_to_the_places_where_the_page_looks(run, models):
     assert (models / "evaluation" / "training_log.jsonl").read_text() == "training_log.jsonl"
     for split in ("val", "test"):
         assert json.loads((models / "evaluation" / f"{split}.json").read_text()) == of("new", split=split)
-    assert not (models / "detector.graph.pb").exists()  # the run had none
+    assert (models / "detector.tflite").read_text() == "detector.tflite"
 
 
 def test_with_other_weights_goes_what_was_measured_of_the_old_ones(run, models):

@@ -68,7 +68,7 @@ class Perturbation:
         return np.clip(exposed + noise, 0, 1).astype(np.float32)
 
 
-#: As many as one batch holds. Positioning differs by more between two pictures of a patient.
+#: Positioning differs by more between two pictures of a patient.
 PERTURBATIONS = (
     Perturbation("shifted left and up", right=-0.02, down=-0.02),
     Perturbation("shifted right and down", right=0.02, down=0.02),
@@ -101,7 +101,7 @@ def measure_stability(
     """
     pixels, rng = _working_copy(analysis.radiograph.pixels), np.random.default_rng(_SEED)
     prepared = [engine.prepare(perturb(pixels, rng)) for perturb in perturbations]
-    outputs = engine.run_batch(np.stack([given.pixels for given in prepared]))
+    outputs = [engine(given) for given in prepared]
     still = Perturbation("unchanged").matrix(*pixels.shape)
     maps = [_in_one_frame(analysis.cams, overlay.scaled(analysis.geometry, *pixels.shape), still)]
     for output, given, perturbation in zip(outputs, prepared, perturbations, strict=True):

@@ -11,7 +11,6 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from detector import garbage
 from detector.cli.common import EXIT_FAILED, EXIT_OK, EXIT_USAGE, SIGNAL_BASE, Commands, add_model, existing_path, word
 from detector.errors import OutputError
 from detector.model.calibration import BALANCED, SENSITIVE, SPECIFIC
@@ -57,14 +56,13 @@ def run(options: argparse.Namespace) -> int:
     _end_at_once_on_signals()
     read_card(options.models / f"{options.model}.json")
     sandbox.warm_up()
-    with garbage.paused():
-        # Imported here: TensorFlow takes seconds, and a wrong option or a missing model should be said at once.
-        from detector.answers.answer import Question  # noqa: PLC0415
-        from detector.model.engine import Engine  # noqa: PLC0415
-        from detector.run.predict import find_files  # noqa: PLC0415
-        from detector.run.results import Request, Results  # noqa: PLC0415
+    # Imported here, while the decoder starts; a wrong option or a missing model is said before.
+    from detector.answers.answer import Question  # noqa: PLC0415
+    from detector.model.engine import Engine  # noqa: PLC0415
+    from detector.run.predict import find_files  # noqa: PLC0415
+    from detector.run.results import Request, Results  # noqa: PLC0415
 
-        engine = Engine.load(options.model, options.models)
+    engine = Engine.load(options.model, options.models)
     request = Request(Question(options.mode, options.operating_point), options.explain)
     files = list(find_files(options.paths, out=options.out))
     stop = _stop_on_signals()
@@ -155,7 +153,7 @@ def _show_gallery(results: Results, engine: Engine, request: Request, stop: Call
 
 
 def _end_at_once_on_signals() -> None:
-    """While the network is loaded nothing is half done, and TensorFlow is not to be waited for."""
+    """While the network is loaded nothing is half done and nothing is to be waited for."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda signum, _frame: os._exit(SIGNAL_BASE + signum))
 

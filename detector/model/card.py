@@ -35,7 +35,7 @@ class ModelCard:
         licence: of the weights.
         limits: what it can't do, a sentence each.
         gate: thresholds of `detector.model.gate`; empty where none were fitted.
-        graph: SHA-256 of the compiled network, and of the weights that it was compiled from; empty where there is none.
+        tflite: SHA-256 of the flatbuffer that serves, and of the weights that it was made from.
     """
 
     name: str
@@ -50,7 +50,7 @@ class ModelCard:
     licence: str
     limits: tuple[str, ...]
     gate: dict[str, Any] = field(default_factory=dict)
-    graph: dict[str, str] = field(default_factory=dict)
+    tflite: dict[str, str] = field(default_factory=dict)
 
     @property
     def info(self) -> ModelInfo:
@@ -77,7 +77,7 @@ def read_card(path: Path) -> ModelCard:
     try:
         points = {name: OperatingPoint(**point) for name, point in values["calibration"]["operating_points"].items()}
         calibration = Calibration(**{**values["calibration"], "operating_points": points})
-        known = {name: values[name] for name in ModelCard.__dataclass_fields__ if name != "graph" or name in values}
+        known = {name: values[name] for name in ModelCard.__dataclass_fields__ if name != "tflite" or name in values}
         return ModelCard(**{**known, "calibration": calibration, "limits": tuple(values["limits"])})
     except (KeyError, TypeError, AttributeError) as error:
         raise ModelError(f"The model card {path} lacks or misnames an entry: {error}.") from error

@@ -285,7 +285,7 @@ class Tally:
 @cache
 def versions() -> dict[str, str | None]:
     """Versions of everything that a number may depend on."""
-    packages = ("tensorflow", "keras", "numpy", "opencv-python-headless", "pydicom")
+    packages = ("ai-edge-litert", "numpy", "opencv-python-headless", "pydicom")
     return {
         "detector": __version__,
         "preprocessing": PREPROCESSING_ID,
@@ -295,7 +295,7 @@ def versions() -> dict[str, str | None]:
 
 
 def _version(package: str) -> str | None:
-    """None where the same module comes from a package of another name, such as ``tensorflow-cpu``."""
+    """None where the same module comes from a package of another name, such as ``opencv-python``."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:

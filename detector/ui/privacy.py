@@ -6,13 +6,13 @@ removes an ended session only when another one comes or goes: on one clinician's
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
 from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from detector import garbage
 from detector.ui import memory, streamlit_private
 from detector.ui.session import Session
 
@@ -89,5 +89,5 @@ def _close(session_id: str) -> None:
 
 
 def _collect() -> None:
-    garbage.collect()  # a session is a ring of references: without this its pictures stay until memory is short
+    gc.collect()  # a session is a ring of references: without this its pictures stay until memory is short
     memory.give_back()

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from detector import garbage
 from detector.model.card import DEFAULT_MODEL, MODELS, ModelCard, read_card
 from detector.read import sandbox
 
@@ -19,16 +18,15 @@ _LOADED = threading.Event()
 
 @st.cache_resource(show_spinner=False)
 def load_engine() -> Engine:
-    """The network, loaded once for all sessions. TensorFlow is imported here and not before.
+    """The network, loaded once for all sessions; LiteRT is imported here and not before.
 
     Raises:
         ModelError: if it is missing or damaged.
     """
-    sandbox.warm_up()
-    with garbage.paused():
-        from detector.model.engine import Engine  # noqa: PLC0415
+    from detector.model.engine import Engine  # noqa: PLC0415
 
-        engine = Engine.load()
+    sandbox.warm_up()
+    engine = Engine.load()
     _LOADED.set()
     return engine
 
@@ -40,7 +38,7 @@ def is_loaded() -> bool:
 
 @st.cache_resource(show_spinner=False)
 def load_card() -> ModelCard:
-    """The network's card, which needs no TensorFlow.
+    """The network's card, which needs no network.
 
     Raises:
         ModelError: if it is missing or damaged.

@@ -276,11 +276,10 @@ def test_nothing_is_asked_of_any_other_machine(tab, server):
     assert not [url for url in asked if not url.startswith((server, "data:", "blob:"))]
 
 
-def test_upload_is_usable_while_tensorflow_is_still_being_imported(tab, tmp_path):
-    """TensorFlow and Keras are replaced by modules that wait for ever: the page must be there without them."""
-    for name in ("tensorflow", "keras"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "__init__.py").write_text("import time\ntime.sleep(3600)\n")
+def test_upload_is_usable_while_the_network_is_still_being_loaded(tab, tmp_path):
+    """LiteRT is replaced by a module that waits for ever: the page must be there without it."""
+    (tmp_path / "ai_edge_litert").mkdir()
+    (tmp_path / "ai_edge_litert" / "__init__.py").write_text("import time\ntime.sleep(3600)\n")
     with served(tmp_path / "log", PYTHONPATH=str(tmp_path)) as address:
         tab.goto(address)
         expect(tab.get_by_text("Loading the network")).to_be_visible()

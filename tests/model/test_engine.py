@@ -10,19 +10,15 @@ from concurrent.futures import ThreadPoolExecutor
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from detector.errors import ModelError, NonFiniteError
-from detector.model import engine as classifier_module
-from detector.model import lungs as lungs_module
-from detector.model import network as network_module
 from detector.model.card import DEFAULT_MODEL, MODELS, model_names, read_card
 from detector.model.engine import Engine
 from detector.model.lungs import LungFields
 from detector.model.network import TEXTURE_LAYERS
 from detector.model.preprocess import frame_picture, lung_crop, lung_input
 from detector.schema import TASKS, NetworkInput
-from tests.conftest import ROOT
+from tests.conftest import COMPOSITES, ROOT
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +35,7 @@ def network_input(engine, picture):
 def models(tmp_path):
     """A copy of the shipped models that a test may damage."""
     for path in MODELS.glob("*.*"):
-        if path.suffix in {".keras", ".json", ".npz", ".pb"}:
+        if path.suffix in {".keras", ".json", ".npz", ".tflite"}:
             shutil.copy(path, tmp_path)
     return tmp_path
 
@@ -133,67 +129,53 @@ def test_an_answer_that_is_no_number_is_an_error_and_no_label(engine, network_in
         engine(broken)
 
 
-@pytest.fixture
-def several(network_input):
-    """Eleven inputs: more than a batch, and no multiple of it."""
-    shifts = [np.roll(network_input.pixels, 3 * i, axis=1) for i in range(11)]
-    return np.stack(shifts)
+WEIGHTS = [f"{name}.{kind}" for name in (DEFAULT_MODEL, "lungs") for kind in ("keras", "tflite")]
 
 
-def test_batch_answers_as_single_images_do(engine, network_input, several):
-    before = engine.forward_passes
-    outputs = engine.run_batch(several)
-    assert engine.forward_passes == before + 11
-    assert len(outputs) == 11
-    for pixels, output in zip(several, outputs, strict=True):
-        alone = engine(NetworkInput(pixels, network_input.geometry))
-        np.testing.assert_allclose(output.features, alone.features, atol=1e-4)
-        for task in TASKS:
-            np.testing.assert_allclose(output.logits[task.name], alone.logits[task.name], atol=1e-4)
+def flipped(data):
+    middle = len(data) // 2
+    return data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :]
 
 
-def test_batch_does_not_depend_on_what_else_is_in_it(engine, several):
-    together, alone = engine.run_batch(several), engine.run_batch(several[:1])
-    assert together[0].logits["three_class"].tobytes() == alone[0].logits["three_class"].tobytes()
-
-
-def test_empty_batch_has_no_answers(engine, several):
-    assert engine.run_batch(several[:0]) == []
-
-
-def test_batch_of_another_shape_is_refused(engine, several):
-    with pytest.raises(ValueError, match=r"Received shape \(11, 160, 160\)"):
-        engine.run_batch(several[..., 0])
-
-
-def test_batch_with_an_answer_that_is_no_number_is_an_error(engine, several):
-    several[4] = np.nan
-    with pytest.raises(NonFiniteError):
-        engine.run_batch(several)
-
-
-def test_weights_with_one_flipped_bit_are_refused(models):
-    path = models / f"{DEFAULT_MODEL}.keras"
-    data = bytearray(path.read_bytes())
-    data[len(data) // 2] ^= 1
-    path.write_bytes(data)
-    with pytest.raises(ModelError, match="SHA-256"):
-        Engine.load(folder=models)
-
-
+@pytest.mark.parametrize("name", WEIGHTS)
 @pytest.mark.parametrize(
-    "content", [b"", b"version https://git-lfs.github.com/spec/v1\n"], ids=["empty", "pointer file"]
+    "damage",
+    [flipped, lambda _: b"", lambda _: b"version https://git-lfs.github.com/spec/v1\n", lambda data: data + b"x"],
+    ids=["one-bit", "empty", "pointer-file", "longer"],
 )
-def test_weights_that_are_no_weights_are_refused(models, content):
-    (models / f"{DEFAULT_MODEL}.keras").write_bytes(content)
-    with pytest.raises(ModelError):
+def test_a_damaged_network_is_refused(models, name, damage):
+    path = models / name
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(ModelError, match="not those of the card"):
         Engine.load(folder=models)
 
 
-def test_missing_weights_are_refused(models):
-    (models / f"{DEFAULT_MODEL}.keras").unlink()
+@pytest.mark.parametrize("name", [*WEIGHTS, "lungs.json", f"{DEFAULT_MODEL}.json"])
+def test_a_missing_file_is_refused(models, name):
+    (models / name).unlink()
     with pytest.raises(ModelError, match="cannot be read"):
         Engine.load(folder=models)
+
+
+@pytest.mark.parametrize("name", [DEFAULT_MODEL, "lungs"])
+def test_a_flatbuffer_of_other_weights_is_refused(models, name):
+    path = models / f"{name}.json"
+    card = json.loads(path.read_text())
+    path.write_text(json.dumps({**card, "tflite": {**card["tflite"], "weights": "0" * 64}}))
+    with pytest.raises(ModelError, match="was made from the weights 000"):
+        Engine.load(folder=models)
+
+
+def test_a_flatbuffer_of_another_network_is_refused(engine):
+    with pytest.raises(ModelError, match="no classifier"):
+        Engine(engine.lung_fields._run, engine.card, engine.lung_fields, None, weights=MODELS)
+
+
+def test_nothing_that_serves_imports_tensorflow():
+    script = "import sys; from detector.model.engine import Engine; from detector.answers.pipeline import analyse; "
+    script += f"analyse(open({str(COMPOSITES / 'normal.png')!r}, 'rb').read(), Engine.load()); "
+    script += "sys.exit(bool({'tensorflow', 'keras'} & set(sys.modules)))"
+    subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True, capture_output=True)
 
 
 def test_network_of_another_preprocessing_is_refused(models):
@@ -201,13 +183,6 @@ def test_network_of_another_preprocessing_is_refused(models):
     card = json.loads(path.read_text())
     path.write_text(json.dumps({**card, "preprocessing": "something-else-v0"}))
     with pytest.raises(ModelError, match="something-else-v0"):
-        Engine.load(folder=models)
-
-
-@pytest.mark.parametrize("name", ["lungs.keras", "lungs.json"])
-def test_missing_lung_fields_are_refused(models, name):
-    (models / name).unlink()
-    with pytest.raises(ModelError, match="cannot be read"):
         Engine.load(folder=models)
 
 
@@ -276,67 +251,3 @@ def test_passes_side_by_side_give_the_bits_of_one_alone(engine, composite_pixels
     for one, other in zip(alone, together, strict=True):
         assert one.features.tobytes() == other.features.tobytes()
         assert all(one.logits[task.name].tobytes() == other.logits[task.name].tobytes() for task in TASKS)
-
-
-def test_a_pass_stays_on_one_core():
-    script = "import tensorflow as tf; from detector.model.engine import Engine; Engine.load(); "
-    script += "print(tf.config.threading.get_intra_op_parallelism_threads())"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, check=True)
-    assert done.stdout.strip() == "1"
-
-
-class TestCompiled:
-    """The compiled form is a faster start and nothing else."""
-
-    def test_it_gives_the_bits_of_the_network(self, engine, network_input):
-        compiled = classifier_module.compile_classifier(engine.network)
-        image = tf.convert_to_tensor(network_input.pixels[np.newaxis])
-        for ours, theirs in zip(engine._run(image), compiled(image), strict=True):
-            np.testing.assert_array_equal(ours, theirs)
-        for task in TASKS:
-            kernel = engine.network.get_layer(task.name).get_weights()[0]
-            np.testing.assert_array_equal(engine.kernels[task.name], kernel)
-
-    def test_the_shipped_models_have_it(self):
-        card = read_card(MODELS / f"{DEFAULT_MODEL}.json")
-        lungs = json.loads((MODELS / "lungs.json").read_text())
-        assert card.graph["weights"] == card.sha256
-        assert lungs["graph"]["weights"] == lungs["sha256"]
-
-    def test_a_start_builds_no_network(self, models, monkeypatch):
-        for module in (classifier_module, lungs_module):
-            monkeypatch.setattr(module, "load_network", lambda *_: pytest.fail("a network was built"))
-        Engine.load(folder=models)
-
-    def test_a_graph_that_serves_no_batch_is_no_reason_to_fail(self, models, monkeypatch, network_input):
-        function = network_module.Graph.function
-        monkeypatch.setattr(
-            network_module.Graph,
-            "function",
-            lambda self, *names, batch=1: None if batch > 1 else function(self, *names),
-        )
-        loaded = Engine.load(folder=models)
-        (output,) = loaded.run_batch(network_input.pixels[np.newaxis])
-        np.testing.assert_allclose(output.logits["binary"], loaded(network_input).logits["binary"], atol=1e-4)
-
-    @pytest.mark.parametrize("name", [f"{DEFAULT_MODEL}.graph.pb", "lungs.graph.pb"])
-    def test_other_bytes_are_refused(self, models, name):
-        path = models / name
-        path.write_bytes(path.read_bytes()[:-1] + b"x")
-        with pytest.raises(ModelError, match="not those of the card"):
-            Engine.load(folder=models)
-
-    def test_damaged_weights_are_refused_beside_it(self, models):
-        path = models / f"{DEFAULT_MODEL}.keras"
-        path.write_bytes(path.read_bytes() + b"x")
-        with pytest.raises(ModelError, match="not those of the card"):
-            Engine.load(folder=models)
-
-    def test_without_it_or_with_one_of_other_weights_the_network_is_built(self, models, engine, network_input):
-        (models / "lungs.graph.pb").unlink()
-        path = models / f"{DEFAULT_MODEL}.json"
-        card = json.loads(path.read_text())
-        path.write_text(json.dumps({**card, "graph": {**card["graph"], "weights": "0" * 64}}))
-        built = Engine.load(folder=models)
-        for name, logits in built(network_input).logits.items():
-            np.testing.assert_array_equal(logits, engine(network_input).logits[name])

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from detector.errors import ModelError
-from detector.model.lungs import LungFields, build_lung_network
+from detector.model.lungs import LungFields
+from detector.model.network import build_lung_network
 from detector.schema import Geometry, NetworkInput
+from detector.training.fit.convert import convert
 
 PREPROCESSING = "made-up-v1"
 
@@ -23,10 +25,11 @@ def network():
 
 @pytest.fixture
 def folder(network, tmp_path):
-    """A folder with ``lungs.keras`` and the card that describes it."""
+    """A folder with ``lungs.keras``, ``lungs.tflite`` and the card that describes them."""
     path = tmp_path / "lungs.keras"
     network.save(path)
-    write_card(tmp_path, sha256=hashlib.sha256(path.read_bytes()).hexdigest())
+    entry = convert(tmp_path, "lungs")
+    write_card(tmp_path, sha256=hashlib.sha256(path.read_bytes()).hexdigest(), tflite=entry)
     return tmp_path
 
 
@@ -56,14 +59,15 @@ class TestLoad:
         certain = np.abs(logits) > 1e-5
         np.testing.assert_array_equal(field[certain], logits[certain] > 0)
 
-    @pytest.mark.parametrize("name", ["lungs.keras", "lungs.json"])
+    @pytest.mark.parametrize("name", ["lungs.keras", "lungs.tflite", "lungs.json"])
     def test_a_missing_file_is_refused(self, folder, name):
         (folder / name).unlink()
         with pytest.raises(ModelError, match="cannot be read"):
             LungFields.load(folder, PREPROCESSING)
 
-    def test_weights_of_another_hash_are_refused(self, folder):
-        path = folder / "lungs.keras"
+    @pytest.mark.parametrize("name", ["lungs.keras", "lungs.tflite"])
+    def test_bytes_of_another_hash_are_refused(self, folder, name):
+        path = folder / name
         path.write_bytes(path.read_bytes() + b"\0")
         with pytest.raises(ModelError, match="not those of the card"):
             LungFields.load(folder, PREPROCESSING)
@@ -79,7 +83,8 @@ class TestLoad:
             LungFields.load(folder, PREPROCESSING)
 
     def test_bytes_that_are_no_network_are_refused_whatever_their_card_says(self, folder):
-        (folder / "lungs.keras").write_bytes(b"no network")
-        write_card(folder, sha256=hashlib.sha256(b"no network").hexdigest())
-        with pytest.raises(ModelError, match="cannot be loaded"):
+        (folder / "lungs.tflite").write_bytes(b"no network")
+        card = json.loads((folder / "lungs.json").read_text())
+        write_card(folder, tflite={**card["tflite"], "sha256": hashlib.sha256(b"no network").hexdigest()})
+        with pytest.raises(ModelError, match="LiteRT cannot run"):
             LungFields.load(folder, PREPROCESSING)

@@ -3,17 +3,13 @@
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
-from detector.errors import ModelError
 from detector.model.network import (
     FEATURE_LAYER,
     LITE0_STAGES,
     POOLING_LAYER,
     Stage,
     build_network,
-    load_graph,
-    save_graph,
 )
 from detector.training.fit.architectures import STAGES
 
@@ -86,53 +82,3 @@ class TestUnits:
     def test_only_the_first_unit_of_a_stage_halves_the_grid(self, small):
         strides = [small.get_layer(f"unit{i:02d}_depthwise").strides[0] for i in range(5)]
         assert strides == [1, 2, 1, 2, 2]
-
-
-class TestGraph:
-    """The compiled form of a network, in a file."""
-
-    @pytest.fixture
-    def function(self):
-        def run(image):
-            tf.constant([1.5, 2.5], name="kernel")
-            return tf.identity(image * 2 + 1, name="answer")
-
-        return tf.function(run).get_concrete_function(tf.TensorSpec((1, 4), tf.float32, name="image"))
-
-    def test_what_was_written_is_read(self, function, tmp_path):
-        entry = save_graph(function, tmp_path / "a.graph.pb", weights="w")
-        graph = load_graph(tmp_path / "a.graph.pb", entry, weights="w")
-        (answer,) = graph.function("image", ["answer"])(tf.constant([[0.0, 1.0, 2.0, 3.0]]))
-        np.testing.assert_array_equal(answer, [[1, 3, 5, 7]])
-        np.testing.assert_array_equal(graph.constant("kernel"), [1.5, 2.5])
-
-    def test_the_same_function_is_the_same_file(self, function, tmp_path):
-        first, second = (save_graph(function, tmp_path / name, weights="w") for name in "ab")
-        assert first == second
-
-    @pytest.mark.parametrize("weights", ["other", None])
-    def test_that_of_other_weights_is_none(self, function, tmp_path, weights):
-        entry = save_graph(function, tmp_path / "a", weights="w")
-        assert load_graph(tmp_path / "a", entry, weights=weights) is None
-
-    def test_without_an_entry_or_a_file_there_is_none(self, function, tmp_path):
-        entry = save_graph(function, tmp_path / "a", weights="w")
-        assert load_graph(tmp_path / "a", {}, weights="w") is None
-        assert load_graph(tmp_path / "b", entry, weights="w") is None
-
-    def test_other_bytes_are_refused(self, function, tmp_path):
-        entry = save_graph(function, tmp_path / "a", weights="w")
-        (tmp_path / "a").write_bytes(b"something else")
-        with pytest.raises(ModelError, match="not those of the card"):
-            load_graph(tmp_path / "a", entry, weights="w")
-
-    def test_operation_that_this_tensorflow_does_not_know(self, function, tmp_path):
-        graph = load_graph(tmp_path / "a", save_graph(function, tmp_path / "a", weights="w"), weights="w")
-        graph._node("mul").op = "MultiplyOfALaterVersion"
-        assert graph.function("image", ["answer"]) is None
-
-    def test_names_that_it_does_not_have(self, function, tmp_path):
-        graph = load_graph(tmp_path / "a", save_graph(function, tmp_path / "a", weights="w"), weights="w")
-        with pytest.raises(ModelError, match="no 'bias'"):
-            graph.constant("bias")
-        assert graph.function("image", ["features"]) is None

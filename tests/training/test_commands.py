@@ -16,8 +16,8 @@ from detector.model.calibration import margins
 from detector.model.card import MODELS, read_card
 from detector.model.engine import Engine
 from detector.model.gate import VIEWS, load_gate
-from detector.model.lungs import LungFields, build_lung_network
-from detector.model.network import LITE0_STAGES, build_network
+from detector.model.lungs import LungFields
+from detector.model.network import LITE0_STAGES, build_lung_network, build_network
 from detector.model.preprocess import LUNG_PREPROCESSING_ID
 from detector.schema import BINARY, THREE_CLASS
 from detector.statistics import bootstrap as resampling

@@ -402,7 +402,7 @@ def picture_curves(
     engine: Engine,
     answer: tuple[Task, str],
 ) -> dict[tuple[str, bool], np.ndarray]:
-    """Deletion and insertion of one picture by several maps, in one call of the network.
+    """Deletion and insertion of one picture by several maps.
 
     Returns:
         (map's name, whether parts are inserted) to probability and log-odds of the class along `FRACTIONS`,
@@ -411,7 +411,7 @@ def picture_curves(
     task, name = answer
     keys = [(key, insert) for key in maps for insert in (False, True)]
     between = [exchanged(pixels, donor, maps[key], insert=insert)[1:-1] for key, insert in keys]
-    outputs = engine.run_batch(np.concatenate([pixels[np.newaxis], donor[np.newaxis], *between]))
+    outputs = [engine.run(picture) for picture in (pixels, donor, *np.concatenate(between))]
     logits = np.stack([output.logits[task.name] for output in outputs])
     scores = np.stack(class_scores(task, task.classes.index(name), logits, engine.card.calibration))
     whole, other, rest = scores[:, :1], scores[:, 1:2], scores[:, 2:].reshape(2, len(keys), -1)

@@ -26,7 +26,7 @@ from detector.model.calibration import (
 )
 from detector.model.card import DEFAULT_MODEL, LUNG_MODEL, MODELS, ModelCard, read_card
 from detector.model.engine import Engine
-from detector.model.lungs import LungFields
+from detector.model.network import load_network
 from detector.model.preprocess import INPUT_SIZE, LUNG_PREPROCESSING_ID, PREPROCESSING_ID
 from detector.schema import BINARY, COVID19, TASKS, THREE_CLASS
 from detector.training.audit.candidates import compare_candidates
@@ -35,6 +35,7 @@ from detector.training.audit.source_pairs import SourcePair, source_pairs
 from detector.training.data.manifest import read_manifest
 from detector.training.data.views import LungMasks, find_lung_masks
 from detector.training.fit.classifier import IMAGENET, RANDOM, TEACHERS, FitConfig, fit, make_repeatable
+from detector.training.fit.convert import convert
 from detector.training.fit.gate import (
     PER_CHANGE,
     PER_GROUP,
@@ -89,7 +90,7 @@ _SCALE_QUANTILE = 0.5  # every second image reaches full colour somewhere; the o
 
 
 def train_classifier(manifest: Path, images: Path, out: Path, settings: dict[str, Any], *, resume: bool) -> ModelCard:
-    """Train the classifier and write ``detector.keras`` and ``detector.json`` to `out`.
+    """Train the classifier and write ``detector.keras``, ``detector.tflite`` and ``detector.json`` to `out`.
 
     Calibration sees the validation split alone. The test split, where the manifest has one, is measured once, at the
     end, for the card. A network of whole pictures is a teacher alone: the program would show it something else, so that
@@ -149,7 +150,7 @@ def measure_card(card: ModelCard, manifest: Path, images: Path, folder: Path) ->
 
 
 def train_lungs(manifest: Path, images: Path, out: Path, settings: dict[str, Any], *, resume: bool) -> None:
-    """Train the lung segmentation and write ``lungs.keras`` and ``lungs.json``; a run takes minutes, so none resumes.
+    """Train the lung segmentation and write ``lungs.*``; a run takes minutes, so none resumes.
 
     The test split's masks are left out of the training and measured; as few of them were drawn by hand, all drawn ones
     are measured by cross-validation too.
@@ -171,6 +172,7 @@ def train_lungs(manifest: Path, images: Path, out: Path, settings: dict[str, Any
         "name": LUNG_MODEL,
         "version": VERSION,
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "tflite": convert(out, LUNG_MODEL),
         "preprocessing": LUNG_PREPROCESSING_ID,
         "weights": network.count_params(),
         "training": {"config": asdict(config), "images": len(with_masks(train)), "keras": keras.__version__},
@@ -202,7 +204,7 @@ def train_gate(
     Args:
         manifest: frontal pictures; the training split is learnt from, the validation split sets the thresholds.
         images: folder that its paths are relative to.
-        folder: of ``detector.keras``, ``lungs.keras`` and their cards.
+        folder: of both networks and their cards.
         not_frontal: table of side views, CT slices and limbs, with the columns ``image`` and ``kind``.
         others: folder of photographs and pages.
         seed: of all that is random.
@@ -287,10 +289,10 @@ def _trainings(examples: Sequence[Example], images: Path, out: Path, *, batches:
 
 def _lung_masks(examples: Sequence[Example], images: Path, out: Path) -> LungMasks:
     """The shipped lung fields of pictures, kept in `out`."""
-    shipped = LungFields.load(MODELS, LUNG_PREPROCESSING_ID)
-    sha256 = hashlib.sha256((MODELS / f"{LUNG_MODEL}.keras").read_bytes()).hexdigest()
-    cache = out / "lung_masks.npz"
-    return find_lung_masks(examples, images, segmenter(shipped.network), cache=cache, lung_model=sha256)
+    path = MODELS / f"{LUNG_MODEL}.keras"
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    segment = segmenter(load_network(path, sha256))
+    return find_lung_masks(examples, images, segment, cache=out / "lung_masks.npz", lung_model=sha256)
 
 
 def calibrate(answers: Answers) -> Calibration:
@@ -355,6 +357,7 @@ def _draft_card(out: Path, config: FitConfig, origin: dict[str, Any]) -> ModelCa
         performance={},
         licence=LICENCE,
         limits=LIMITS,
+        tflite=convert(out, DEFAULT_MODEL),
     )
     _write_card(card, out)
     return card

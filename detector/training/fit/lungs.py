@@ -13,7 +13,7 @@ import numpy as np
 from keras import ops
 
 from detector.errors import ManifestError
-from detector.model.lungs import build_lung_network
+from detector.model.network import build_lung_network
 from detector.model.preprocess import INPUT_SIZE, frame_picture, lung_input
 from detector.statistics.metrics import Estimate, bootstrap
 from detector.training.data.augmentation import augment, move
