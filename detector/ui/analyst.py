@@ -1,15 +1,18 @@
-"""Works through the list of files on a thread of its own, so that the page stays usable and results come one by one."""
+"""Works through the list of files beside the page, which stays usable while results come one by one."""
 
 from __future__ import annotations
 
 import hashlib
+import os
 import threading
 import time
 from collections import deque
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from detector.answers.answer import NoAnswer
+from detector.run.pool import in_order
 from detector.ui import memory
 from detector.ui.cases import Case, Failure, analysed
 from detector.ui.shelf import Shelf
@@ -20,6 +23,8 @@ if TYPE_CHECKING:
     from detector.model.engine import Engine
     from detector.ui.sources import Source
 
+WORKERS = min(os.cpu_count() or 1, 4)  # as many as the decoder's children: more would only hold pictures
+_PLACES = threading.BoundedSemaphore(WORKERS)  # of all sessions together: a large picture takes half a gigabyte
 _PATIENCE = 300  # seconds without a look at the page after which it is taken for closed; hidden tabs look once a minute
 
 
@@ -39,9 +44,9 @@ class Progress:
 
 
 class Analyst:
-    """Analyses what the page lists, in order of arrival; each content once, whatever it is called.
+    """Analyses what the page lists, in order of arrival, a few side by side; each content once, whatever it is called.
 
-    Thread-safe. One file at a time: the network runs on one image at a time anyway.
+    Thread-safe.
     """
 
     def __init__(self) -> None:
@@ -52,7 +57,9 @@ class Analyst:
         self._listed: set[str] = set()
         self._left_out: set[str] = set()
         self._waiting: deque[Source] = deque()
-        self._running: str | None = None
+        self._taken: set[str] = set()  # by the pool, of which have begun:
+        self._begun: set[str] = set()
+        self._pending: set[str] = set()  # contents that are being analysed
         self._at_work = False
         self._done, self._started, self._looked_at = 0, 0.0, 0.0
 
@@ -65,7 +72,7 @@ class Analyst:
             kept = set(self._keys.values())
             self._results = {key: result for key, result in self._results.items() if key in kept}
             self._shelf.keep(lambda shelved: shelved[0] in kept)
-            done = self._keys.keys() | self._left_out | {self._running}
+            done = self._keys.keys() | self._left_out | self._taken
             self._waiting = deque(source for source in sources if source.identifier not in done)
             self._looked_at = time.monotonic()
             if self._waiting and not self._at_work:
@@ -75,7 +82,7 @@ class Analyst:
     def cancel(self) -> None:
         """Leave out what has not begun; what is done stays."""
         with self._change:
-            self._left_out |= {source.identifier for source in self._waiting}
+            self._left_out |= {source.identifier for source in self._waiting} | (self._taken - self._begun)
             self._waiting.clear()
             self._change.notify_all()
 
@@ -124,7 +131,7 @@ class Analyst:
             self._looked_at = time.monotonic()
             if not self._at_work:
                 return None
-            undone = len(self._waiting) + (self._running is not None)
+            undone = len(self._waiting) + len(self._taken)
             left = (time.monotonic() - self._started) / self._done * undone if self._done else None
             return Progress(self._done, self._done + undone, left)
 
@@ -135,27 +142,46 @@ class Analyst:
             return self.result(identifier)
 
     def _work(self, engine: Engine) -> None:
-        while (source := self._next()) is not None:
-            key, result = self._analyse(source, engine)
-            with self._change:
-                if source.identifier in self._listed:
-                    self._keys[source.identifier] = key
-                    self._results.setdefault(key, result)
-                else:  # it has left the page meanwhile
-                    self._shelf.keep(lambda shelved: shelved[0] in self._results)
-                self._done, self._running = self._done + 1, None
-                self._change.notify_all()
+        while self._goes_on():
+            for _ in in_order(partial(self._take_up, engine), iter(self._next, None), workers=WORKERS):
+                pass
         memory.give_back()  # what decoding took for a moment would be kept for the next time, by every session
+
+    def _goes_on(self) -> bool:
+        with self._change:
+            self._at_work = self._wants_more()
+            self._change.notify_all()
+            return self._at_work
+
+    def _wants_more(self) -> bool:
+        return bool(self._waiting) and time.monotonic() - self._looked_at < _PATIENCE
 
     def _next(self) -> Source | None:
         with self._change:
-            if self._waiting and time.monotonic() - self._looked_at < _PATIENCE:
-                source = self._waiting.popleft()
-                self._running = source.identifier
-                return source
-            self._at_work = False
+            if not self._wants_more():
+                return None
+            source = self._waiting.popleft()
+            self._taken.add(source.identifier)
+            return source
+
+    def _take_up(self, engine: Engine, source: Source) -> None:
+        """Analyse one file, unless it was left out or has left the page while it waited."""
+        identifier = source.identifier
+        with self._change:
+            wanted = identifier in self._listed and identifier not in self._left_out
+            if wanted:
+                self._begun.add(identifier)
+        key, result = self._analyse(source, engine) if wanted else ("", None)
+        with self._change:
+            if result is not None and identifier in self._listed:
+                self._keys[identifier] = key
+                self._results.setdefault(key, result)
+            else:  # it has left the page meanwhile
+                self._shelf.keep(lambda shelved: shelved[0] in self._results)
+            self._done += wanted
+            for names, name in ((self._taken, identifier), (self._begun, identifier), (self._pending, key)):
+                names.discard(name)
             self._change.notify_all()
-            return None
 
     def _analyse(self, source: Source, engine: Engine) -> tuple[str, Case | Failure]:
         try:
@@ -163,5 +189,11 @@ class Analyst:
         except Exception as error:  # noqa: BLE001 - whatever keeps an upload from being read, the others go on
             return source.identifier, Failure(source.identifier, NoAnswer.of(error, name="an upload"))
         key = hashlib.sha256(data).hexdigest()
-        known = self._results.get(key)
-        return key, known if known is not None else analysed(key, data, engine, shelf=self._shelf, read=source.read)
+        with self._change:
+            self._change.wait_for(lambda: key not in self._pending)
+            known = self._results.get(key)
+            if known is not None:
+                return key, known
+            self._pending.add(key)
+        with _PLACES:
+            return key, analysed(key, data, engine, shelf=self._shelf, read=source.read)

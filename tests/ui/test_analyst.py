@@ -17,16 +17,18 @@ from detector.ui.sources import Source
 @pytest.fixture
 def calls(monkeypatch):
     """Contents that were analysed, in order; content b"slow" waits for the gate."""
-    found, gate = [], threading.Event()
+    found, gate, begun = [], threading.Event(), threading.Event()
 
     def stand_in(key, data, _classifier, options=None, **_):
         if data == b"slow":
+            begun.set()
             assert gate.wait(10)
         found.append((data, options))
         return Failure(key, NoAnswer("rejected", "made_up", data.decode()))
 
     monkeypatch.setattr(module, "analysed", stand_in)
-    found_calls = type("Calls", (), {"found": found, "gate": gate})
+    monkeypatch.setattr(module, "WORKERS", 1)
+    found_calls = type("Calls", (), {"found": found, "gate": gate, "begun": begun})
     yield found_calls
     gate.set()
 
@@ -92,10 +94,10 @@ def test_cancel_keeps_what_is_done_and_resume_takes_up_the_rest(calls):
     analyst = Analyst()
     listed = [source("a", b"1"), source("b", b"slow"), source("c", b"3")]
     analyst.ask(listed, None)
-    finish(analyst, "a")
+    assert calls.begun.wait(10)
     analyst.cancel()
     calls.gate.set()
-    finish(analyst, "b")  # it had begun
+    finish(analyst, "b")
     analyst.ask(listed, None)  # a rerun of the page takes nothing up again
     assert analyst.result("c") is None
     assert analyst.is_left_out("c")
@@ -103,6 +105,37 @@ def test_cancel_keeps_what_is_done_and_resume_takes_up_the_rest(calls):
     analyst.ask(listed, None)
     assert finish(analyst, "c").told.reason == "3"
     assert not analyst.has_left_out
+
+
+def test_what_was_cancelled_before_its_turn_is_taken_up_where_the_reader_thinks_better_of_it_at_once(calls):
+    analyst, listed = Analyst(), [source("a", b"slow"), source("b", b"2")]
+    analyst.ask(listed, None)
+    analyst.cancel()
+    analyst.resume()
+    analyst.ask(listed, None)
+    calls.gate.set()
+    assert finish(analyst, "b").told.reason == "2"
+    assert [data for data, _ in calls.found] == [b"slow", b"2"]
+
+
+def test_a_file_that_takes_long_holds_up_no_other(calls, monkeypatch):
+    monkeypatch.setattr(module, "WORKERS", 2)
+    analyst = Analyst()
+    analyst.ask([source("a", b"slow"), source("b", b"2"), source("c", b"3")], None)
+    assert finish(analyst, "c").told.reason == "3"
+    assert analyst.result("a") is None
+    calls.gate.set()
+    assert finish(analyst, "a").told.reason == "slow"
+
+
+def test_same_content_side_by_side_is_analysed_once(calls, monkeypatch):
+    monkeypatch.setattr(module, "WORKERS", 2)
+    analyst = Analyst()
+    analyst.ask([source("a", b"slow"), source("b", b"slow"), source("c", b"3")], None)
+    calls.gate.set()
+    finish(analyst, "c")
+    assert finish(analyst, "b") is finish(analyst, "a")
+    assert sorted(data for data, _ in calls.found) == [b"3", b"slow"]
 
 
 def test_what_left_the_page_is_forgotten(calls):
