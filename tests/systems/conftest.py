@@ -1,6 +1,7 @@
 """Tests that need system packages or an environment of their own: they run when they are asked for, by their marker."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -71,3 +72,15 @@ def installed(wheel, tmp_path_factory):
     environment = Environment(tmp_path_factory.mktemp("installed") / "environment")
     environment.pip("install", wheel)
     return environment
+
+
+@pytest.fixture(scope="session")
+def container_engine():
+    """The command of a container engine that runs; where none does, the tests of the image itself are left out."""
+    for name in filter(shutil.which, ("docker", "podman")):
+        if subprocess.run([name, "info"], capture_output=True, check=False).returncode == 0:
+            return name
+    return pytest.skip(
+        "no container engine runs: the base image, the user, the read-only file system, the published port and the "
+        "health check's interval stay unchecked; the Dockerfile's own steps are checked without"
+    )
