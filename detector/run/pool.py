@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-_Item, _Result = TypeVar("_Item"), TypeVar("_Result")
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
 _Todo = queue.SimpleQueue[tuple[Future[_Result], _Item] | None]
 
 # Two more than the cores, of six at most: while one waits for its decoder, others run. Of the largest images each needs
