@@ -56,8 +56,8 @@ $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed and none was found." >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.run: requirements.txt | $(BIN)/python
-	$(PIP) -r requirements.txt
+$(VENV)/.run: requirements-serve.txt | $(BIN)/python
+	$(PIP) -r requirements-serve.txt
 	touch $@
 
 $(VENV)/.dev: $(REQUIREMENTS) requirements-dev.txt | $(BIN)/python

@@ -31,10 +31,8 @@ _COMMANDS = (app, predict, evaluate, train, audit, audit_saliency, candidates, p
 def run() -> NoReturn:
     """The program: run the command that the process was started with, and end with its status."""
     status = main()
-    if (
-        status > SIGNAL_BASE
-    ):  # everything is written; a thread that still decodes, or waits for a disk, is not waited for
-        os._exit(status)
+    if status > SIGNAL_BASE:
+        os._exit(status)  # everything is written; a thread that still decodes, or waits for a disk, is not waited for
     sys.exit(status)
 
 
