@@ -1,7 +1,7 @@
 """Every error that the program raises on purpose.
 
 Two audiences: ``str(error)`` and the log are for us; ``user_message`` is for the clinician and says what
-happened and what to do. ``code`` is stable and stands in JSON results.
+happened and what to do. ``code`` is stable and part of JSON results.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class DetectorError(Exception):
 
 
 class RejectedError(DetectorError):
-    """An input that is refused for a stated reason; the program is fine.
+    """An input that is rejected for a stated reason; the program is fine.
 
     Attributes:
         can_force: whether a reader may have it analysed all the same.
@@ -68,7 +68,7 @@ class TooLargeError(RejectedError):
 
     code = "too_large"
     user_message = (
-        "The image is larger than a radiograph can be (25 MB a picture, 64 MB a DICOM file, 50 megapixels). "
+        "The image is larger than a radiograph can be (25 MB for a picture, 64 MB for a DICOM file, 50 megapixels). "
         "Export it at its original size."
     )
 
@@ -105,7 +105,7 @@ class AnimatedError(RejectedError):
     """A picture of several frames."""
 
     code = "several_frames"
-    user_message = "The file holds several frames. Export the one frontal X-ray as a single image."
+    user_message = "The file contains several frames. Export the frontal X-ray as a single image."
 
 
 class UnsupportedDicomError(RejectedError):
@@ -113,7 +113,7 @@ class UnsupportedDicomError(RejectedError):
 
     code = "unsupported_dicom"
     user_message = (
-        "This DICOM file does not hold a single greyscale X-ray image. Export the frontal chest X-ray itself."
+        "This DICOM file does not contain a single greyscale X-ray image. Export the frontal chest X-ray itself."
     )
 
 
@@ -140,7 +140,7 @@ class DecoderCrashError(RejectedError):
 
     code = "decoder_crash"
     user_message = (
-        "The file could not be read: it broke the decoder. Other files are not affected. Export this one again."
+        "The file could not be read: it crashed the decoder. Other files are not affected. Export this one again."
     )
 
 
@@ -149,13 +149,13 @@ class NotAChestXrayError(RejectedError):
 
     code = "not_a_chest_xray"
     can_force = True
-    user_message = "This does not look like one frontal chest X-ray. Upload a PA or AP chest image."
+    user_message = "This does not look like a single frontal chest X-ray. Upload a PA or AP image of the chest."
 
 
 class SideViewError(NotAChestXrayError):
-    """A chest, seen from the side."""
+    """A lateral view."""
 
-    user_message = "This looks like a chest X-ray from the side. Upload the frontal (PA or AP) image of the study."
+    user_message = "This looks like a lateral view. Upload the frontal (PA or AP) image of the study."
 
 
 class SliceError(NotAChestXrayError):
@@ -165,15 +165,15 @@ class SliceError(NotAChestXrayError):
 
 
 class TurnedError(NotAChestXrayError):
-    """A chest X-ray that lies on its side or stands on its head."""
+    """A chest X-ray that is rotated by a quarter or half turn."""
 
-    user_message = "The chest seems to lie on its side or stand on its head. Turn the picture upright and try again."
+    user_message = "The picture seems to be rotated. Rotate it until the head is at the top, and try again."
 
 
 class InvertedError(NotAChestXrayError):
     """A chest X-ray whose bones are black."""
 
-    user_message = "Black and white seem to be exchanged. Invert the picture, so that bones are white, and try again."
+    user_message = "Black and white seem to be inverted. Invert the picture, so that bones are white, and try again."
 
 
 class UnreadablePathError(RejectedError):
@@ -194,7 +194,7 @@ class NonFiniteError(DetectorError):
     """The network answered with NaN or infinity, so there is no answer."""
 
     code = "non_finite"
-    user_message = "The network gave no valid number for this image. Nothing can be said about it."
+    user_message = "The network gave no valid number for this image, so there is no answer."
 
 
 class ModelError(DetectorError):
@@ -228,13 +228,13 @@ class OutputError(DetectorError):
 class FolderInUseError(OutputError):
     """Another run is writing to the same folder."""
 
-    user_message = "Another run is writing to this folder. Wait until it has ended, or choose another folder."
+    user_message = "Another run is writing to this folder. Wait until it is finished, or choose another folder."
 
 
 class NotOurFileError(OutputError):
-    """Something else stands where results would be written: a link, a pipe, a folder."""
+    """Something else is where results would be written: a link, a pipe, a folder."""
 
-    user_message = "The results cannot be written: a link, or something that is no file, has the name of the results."
+    user_message = "The results cannot be written: their name is taken by a link or by something that is not a file."
 
 
 class SampleDownloadError(DetectorError):
@@ -259,7 +259,7 @@ class SampleCacheError(SampleDownloadError):
 
 
 def refusals() -> dict[str, type[RejectedError]]:
-    """Every reason for which an input is refused, by its code; README.md lists them for the user."""
+    """Every reason for which an input is rejected, by its code; docs/inputs.md lists them for the user."""
     found: dict[str, type[RejectedError]] = {}
     for error in _below(RejectedError):
         found.setdefault(error.code, error)  # children that only say it in other words come after their parent
