@@ -63,8 +63,8 @@ _LARGEST_SPACING = 10.0  # mm; a pixel of a centimetre shows no rib
 _BLOCK = 256  # rows worked on at a time
 _FAR_OUTSIDE = 1e9  # beyond every 16-bit value after any sensible rescale
 
-#: JPEG Lossless (…4.57, …4.70) is left out on purpose: its decoders are GPL-3 or a large native library.
-_DECODED_SYNTAXES = frozenset({
+#: What is decoded. JPEG Lossless (…4.57, …4.70) is left out on purpose: its decoders are GPL-3 or a large native library.
+DECODED_SYNTAXES = frozenset({
     ImplicitVRLittleEndian,
     ExplicitVRLittleEndian,
     ExplicitVRBigEndian,
@@ -197,7 +197,7 @@ def _check_transfer_syntax(data: bytes) -> None:
         syntax = UID(str(meta.get("TransferSyntaxUID", "")))
     if not syntax:
         raise UnreadableError("The file meta information has no transfer syntax.")
-    if syntax not in _DECODED_SYNTAXES:
+    if syntax not in DECODED_SYNTAXES:
         raise UnsupportedTransferSyntaxError(f"Transfer syntax {syntax} ({syntax.name}) is not decoded.")
 
 
