@@ -376,3 +376,16 @@ TERMS = {
     "logit": "what the network adds up before it becomes a probability. Evidence is measured in it.",
     "validation, test": "pictures to choose settings with, and pictures to report on once.",
 }
+
+# DICOM results
+DICOM_QUESTION = "Question: {mode}."
+DICOM_POINT = "Operating point: {name}, {threshold:.1%}."
+DICOM_EVIDENCE = "Evidence for {name}:"
+DICOM_XRAY_PANEL = "X-ray as it was analysed"
+DICOM_MAP_PANEL = "Evidence for {name}: orange speaks for, blue against it; full colour at {full_scale:.2f} logit units"
+DICOM_MAP_PANEL_AGAINST = "Evidence for {name} rather than {other}; full colour at {full_scale:.2f} logit units"
+DICOM_LUNGS_LAYER = "Lung outlines, as the network found them"
+DICOM_FOR_LAYER = "Evidence for {name}, {level:+.2f} logit units and more"
+DICOM_AGAINST_LAYER = "Evidence against {name}, {level:+.2f} logit units and less"
+DICOM_NOTES_LAYER = "Answer and notice"
+DICOM_SC_DESCRIPTION = "X-ray beside the network's evidence, made from the referenced image"

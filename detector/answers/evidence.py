@@ -64,7 +64,7 @@ def sentence(summary: EvidenceSummary | None) -> str:
         return words.OPPOSED if summary.opposed else words.FAINT
     if summary is None or summary.in_lung_fraction is None:
         return words.NOT_MEASURED
-    zones = _named_zones(summary)
+    zones = main_zones(summary)
     return words.IN_LUNGS.format(
         share=summary.in_lung_fraction,
         area=summary.lung_area_fraction,
@@ -180,7 +180,7 @@ def _zone_shares(shares: np.ndarray, lung_field: np.ndarray, geometry: Geometry)
     return {name: float(shares[zone].sum()) for name, zone in zip(ZONES, zones, strict=True)}
 
 
-def _named_zones(summary: EvidenceSummary) -> list[str]:
+def main_zones(summary: EvidenceSummary) -> list[str]:
     """The fewest zones that hold most of the evidence in the lungs; none where it is spread over many."""
     ordered = sorted(summary.zones, key=lambda name: -summary.zones[name])
     held = np.cumsum([summary.zones[name] for name in ordered])
