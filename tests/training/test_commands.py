@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from detector.errors import ManifestError, ModelError
-from detector.model import engine
 from detector.model.calibration import margins
 from detector.model.card import MODELS, read_card
 from detector.model.engine import Engine
@@ -23,7 +22,7 @@ from detector.schema import BINARY, THREE_CLASS
 from detector.statistics import bootstrap as resampling
 from detector.statistics.metrics import bootstrap
 from detector.training.data.manifest import Example
-from detector.training.fit import architectures, commands
+from detector.training.fit import architectures, commands, convert
 from detector.training.fit import gate as fit_gate
 from detector.training.fit import lungs as fit_lungs
 from detector.training.fit.commands import calibrate, train_classifier, train_gate, train_lungs
@@ -119,7 +118,7 @@ def _small(monkeypatch):
         "build",
         lambda _, *, input_size: build_network(input_size=input_size, stages=stages, feature_channels=8),
     )
-    monkeypatch.setattr(engine, "TEXTURE_LAYERS", ("unit00_project_bn",))
+    monkeypatch.setattr(convert, "TEXTURE_LAYERS", ("unit00_project_bn",))
     monkeypatch.setattr(resampling, "RESAMPLES", 5)
     monkeypatch.setattr(fit_lungs, "bootstrap", partial(bootstrap, samples=5))
 
