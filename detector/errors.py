@@ -204,6 +204,16 @@ class ModelError(DetectorError):
     user_message = "The network's files are missing or damaged. Install the app again."
 
 
+class SiteError(DetectorError):
+    """A site file is damaged, edited, or was made for other weights."""
+
+    code = "site"
+    user_message = (
+        "The site file does not belong to this version of the network, or was damaged or edited. Make it again with "
+        "`cxr-detector calibrate`."
+    )
+
+
 class ManifestError(DetectorError):
     """A manifest or an image that it names can't be used."""
 

@@ -389,3 +389,59 @@ DICOM_FOR_LAYER = "Evidence for {name}, {level:+.2f} logit units and more"
 DICOM_AGAINST_LAYER = "Evidence against {name}, {level:+.2f} logit units and less"
 DICOM_NOTES_LAYER = "Answer and notice"
 DICOM_SC_DESCRIPTION = "X-ray beside the network's evidence, made from the referenced image"
+
+# A hospital's own calibration
+INDETERMINATE_SET = "By this hospital's calibration the X-ray may be: {names}."
+INDETERMINATE_EMPTY_SET = "By this hospital's calibration the X-ray is like none of the classes."
+SITE = "Calibrated at {name} on {images} X-rays, {month}."
+SITE_OLD = "More than a year ago: equipment and patients may have changed. Measure again."
+SITE_TOO_FEW = "Not set: at least {least} X-rays of each class are needed. Missing: {wanted}."
+SITE_ALLOWS = "{what}: known to ± {points:.0f} percentage points from {n} X-rays; {more} more would halve that."
+SITE_LEFT_OUT = "Left out: {count} {reason}."
+LEFT_OUT_REJECTED = "rejected files"
+LEFT_OUT_REPEATS = "repeats of one picture"
+LEFT_OUT_PATIENTS = "further pictures of one patient"
+
+SITE_FIGURES = {
+    "coverage": "Prediction sets that hold the truth",
+    "answered": "X-rays with a single answer",
+    "slope": "Slope of the recalibration",
+    "offset_covid19": "Offset, COVID-19",
+    "offset_normal": "Offset, normal",
+    "offset_bacterial_pneumonia": "Offset, bacterial pneumonia",
+    "auroc": "Area under the ROC curve",
+    "likelihood_ratio_positive": "Likelihood ratio of the answer COVID-19",
+    "likelihood_ratio_negative": "Likelihood ratio of the answer not COVID-19",
+    "balanced_sensitivity": "Sensitivity at the balanced threshold",
+    "balanced_specificity": "Specificity at the balanced threshold",
+    "sensitive_sensitivity": "Sensitivity at the sensitive threshold",
+    "sensitive_specificity": "Specificity at the sensitive threshold",
+    "specific_sensitivity": "Sensitivity at the specific threshold",
+    "specific_specificity": "Specificity at the specific threshold",
+}
+SITE_CLASS_FIGURES = {
+    "coverage": "{name}: prediction sets that hold the truth",
+    "recall": "{name}: X-rays with a single, right answer",
+}
+SITE_REPORT_LEAD = (
+    "Measured on {images} labelled X-rays of this hospital. Of further X-rays like these, at least {coverage:.0f} % of "
+    'each class will get an answer, or a "can\'t tell", that does not exclude the truth.'
+)
+SITE_REPORT_NOTES = (
+    "The promise holds for X-rays of the same kind: other equipment, other patients or another epidemic end it.",
+    'A picture whose set holds more than one class, or none, is answered "can\'t tell".',
+    "Figures of the prediction sets were measured with each X-ray left out of the quantiles that judge it.",
+    "Figures at the three thresholds were measured on the X-rays that set them, so they flatter slightly.",
+    "The probabilities speak for a group in which the classes are as frequent as among these X-rays.",
+)
+
+# Is this hospital like the collections?
+LIKE = "Nothing in these {n} X-rays sets them apart from the collections that the network learnt from (p = {p:.2f})."
+UNLIKE = (
+    "These {n} X-rays look different from the collections that the network learnt from (p = {p:.3f}). Expect less of "
+    "its answers here, and measure them: `cxr-detector calibrate`."
+)
+TOO_FEW_TO_COMPARE = "{least} X-rays are needed for a comparison. Received {n}."
+SIGN_SIZE = "Smaller than 19 of 20 pictures of the collections: {count} of {n}."
+SIGN_VIEW = "View AP: {share:.0f} % here, {other:.0f} % in the collections, where the header says."
+SIGN_TONE = "Grey values spread unlike 19 of 20 pictures of the collections: {count} of {n}."

@@ -35,10 +35,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from detector.answers.pipeline import Analysis
+    from detector.answers.site import Site, SiteTask
 
 _LOG = logging.getLogger(__name__)
 
-Reason = Literal["band", "disagreement"]
+Reason = Literal["band", "disagreement", "prediction_set"]
 
 
 @dataclass(frozen=True)
@@ -50,12 +51,14 @@ class Question:
         operating_point: name of the threshold between COVID-19 and not.
         target_class: the class that the map explains; None for the decision's own, see `default_target`.
         against: the class that its evidence is contrasted with; None for evidence for the class as such.
+        site: the hospital's own calibration; None for the network's.
     """
 
     mode: str = BINARY.mode
     operating_point: str = BALANCED
     target_class: str | None = None
     against: str | None = None
+    site: Site | None = None
 
     @property
     def task(self) -> Task:
@@ -76,12 +79,14 @@ class Decisions:
         forced: (N,) the class that would be named without a band or a disagreement.
         decision: (N,) a class, or ``"indeterminate"``.
         disagrees: (N,) bool, whether the two tasks' forced answers exclude each other.
+        sets: (N, classes) bool, the site's prediction sets; None where no site decides.
     """
 
     probabilities: np.ndarray
     forced: np.ndarray
     decision: np.ndarray
     disagrees: np.ndarray
+    sets: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -96,6 +101,7 @@ class Verdict:
         operating_point: what turned the binary probability into a decision; None for three-class.
         band: probabilities of COVID-19 between which the binary answer is indeterminate; None for three-class.
         indeterminate_because: None where the decision is a class.
+        prediction_set: the classes that the site does not exclude; None where no site decides.
     """
 
     task: Task
@@ -105,6 +111,7 @@ class Verdict:
     operating_point: OperatingPoint | None = None
     band: tuple[float, float] | None = None
     indeterminate_because: Reason | None = None
+    prediction_set: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -202,7 +209,7 @@ def answer(analysis: Analysis, question: Question) -> Answer:
         ValueError: if the question names a mode, an operating point or a class that there is not.
     """
     task = question.task
-    verdicts = verdicts_of(analysis, question.operating_point)
+    verdicts = verdicts_of(analysis, question.operating_point, question.site)
     verdict, other = verdicts[task.name], verdicts[(THREE_CLASS if task is BINARY else BINARY).name]
     own_class = default_target(verdict.decision)
     target = question.target_class or own_class
@@ -227,17 +234,22 @@ def answer(analysis: Analysis, question: Question) -> Answer:
 
 
 def decide_all(
-    logits: Mapping[str, np.ndarray], calibration: Calibration, operating_point: str = BALANCED
+    logits: Mapping[str, np.ndarray],
+    calibration: Calibration,
+    operating_point: str = BALANCED,
+    site: Site | None = None,
 ) -> dict[str, Decisions]:
     """Decide about N images, by task name.
 
-    In this order: where the binary task calls COVID-19 what the other calls normal, both are indeterminate; else an
+    In this order: where a site has set the task, its prediction set decides, and any set but one class is
+    indeterminate; where the binary task calls COVID-19 what the other calls normal, both are indeterminate; else an
     answer inside its band is; else the operating point, or the largest probability, decides.
 
     Args:
         logits: task name to (N, task.logits), the same images in the same order.
         calibration: of the network.
         operating_point: name of the binary threshold.
+        site: the hospital's own calibration.
 
     Raises:
         NonFiniteError: if a logit is NaN or infinite.
@@ -256,15 +268,30 @@ def decide_all(
         banded = margins(task, probabilities[task.name], threshold) < calibration.bands[task.name]
         decision = np.where(disagrees | banded, INDETERMINATE, forced[task.name])
         found[task.name] = Decisions(probabilities[task.name], forced[task.name], decision, disagrees)
+        here = site.tasks[task.name] if site else None
+        if here is not None:
+            scaled = logits[task.name] / calibration.temperatures[task.name]
+            found[task.name] = _decide_at(here, task, scaled, found[task.name], operating_point)
     return found
 
 
-def verdicts_of(analysis: Analysis, operating_point: str = BALANCED) -> dict[str, Verdict]:
+def _decide_at(here: SiteTask, task: Task, logits: np.ndarray, own: Decisions, operating_point: str) -> Decisions:
+    """What a site's prediction sets make of calibrated logits (N, task.logits)."""
+    sets = here.prediction_sets(task, own.probabilities)
+    single = sets.sum(axis=1) == 1
+    probabilities = here.probabilities(task, logits)
+    point = here.operating_points.get(operating_point)
+    decision = np.where(single, np.asarray(task.classes)[sets.argmax(axis=1)], INDETERMINATE)
+    forced = decide(task, probabilities, point.threshold if point else None)
+    return Decisions(probabilities, forced, decision, np.zeros(len(decision), bool), sets)
+
+
+def verdicts_of(analysis: Analysis, operating_point: str = BALANCED, site: Site | None = None) -> dict[str, Verdict]:
     """The answers to both tasks, by task name; see `decide_all`."""
     calibration = analysis.card.calibration
     logits = {name: values[np.newaxis] for name, values in analysis.logits.items()}
-    decided = decide_all(logits, calibration, operating_point)
-    return {task.name: _verdict(task, decided[task.name], calibration, operating_point) for task in TASKS}
+    decided = decide_all(logits, calibration, operating_point, site)
+    return {task.name: _verdict(task, decided[task.name], calibration, operating_point, site) for task in TASKS}
 
 
 def default_target(decision: str) -> str:
@@ -280,19 +307,26 @@ def marks_of(analysis: Analysis) -> tuple[str, ...]:
     return tuple(mark for applies, mark in marks if applies)
 
 
-def _verdict(task: Task, decided: Decisions, calibration: Calibration, operating_point: str) -> Verdict:
+def _verdict(
+    task: Task, decided: Decisions, calibration: Calibration, operating_point: str, site: Site | None
+) -> Verdict:
     """The first image's decisions as a record."""
-    point = calibration.operating_points[operating_point] if task is BINARY else None
+    points, here = calibration.operating_points, site.tasks[task.name] if site else None
+    point = (here.operating_points if here else points)[operating_point] if task is BINARY else None
     decision = str(decided.decision[0])
-    reason: Reason = "disagreement" if decided.disagrees[0] else "band"
+    reason: Reason = "prediction_set" if here else "disagreement" if decided.disagrees[0] else "band"
+    sets = decided.sets
     return Verdict(
         task=task,
         probabilities=dict(zip(task.classes, map(float, decided.probabilities[0]), strict=True)),
         decision=decision,
         forced=str(decided.forced[0]),
         operating_point=point,
-        band=_band(point.threshold, calibration.bands[task.name]) if point else None,
+        band=_band(point.threshold, calibration.bands[task.name]) if point and not here else None,
         indeterminate_because=reason if decision == INDETERMINATE else None,
+        prediction_set=None
+        if sets is None
+        else tuple(n for n, held in zip(task.classes, sets[0], strict=True) if held),
     )
 
 
@@ -314,6 +348,9 @@ def _why_indeterminate(verdict: Verdict, other: Verdict, calibration: Calibratio
         )
     if verdict.indeterminate_because is None:
         return None
+    if verdict.prediction_set is not None:
+        names = [words.CLASSES[name] for name in verdict.prediction_set]
+        return words.INDETERMINATE_SET.format(names=words.listed(names)) if names else words.INDETERMINATE_EMPTY_SET
     if verdict.operating_point is not None:
         low, high = verdict.band or (0.0, 1.0)
         return words.INDETERMINATE_NEAR.format(

@@ -5,10 +5,16 @@ from __future__ import annotations
 import argparse
 import os
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
+from detector.answers.site import read_site
+from detector.errors import SiteError
 from detector.model.card import DEFAULT_MODEL
 from detector.paths import MODELS
+
+if TYPE_CHECKING:
+    from detector.answers.site import Site
+    from detector.model.card import ModelCard
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001 - it has no public name
 
@@ -22,6 +28,26 @@ def add_model(parser: argparse.ArgumentParser) -> None:
         "--models", type=Path, default=MODELS, metavar="DIR", help="the folder with the networks and their cards"
     )
     parser.add_argument("--model", default=DEFAULT_MODEL, metavar="NAME", help="which network (see: models)")
+
+
+def add_site(parser: argparse.ArgumentParser) -> None:
+    """Add the option that names a hospital's own calibration."""
+    parser.add_argument("--site", type=Path, metavar="FILE", help="answer by this hospital's calibration")
+
+
+def read_site_option(path: Path | None, card: ModelCard) -> Site | None:
+    """The calibration that the option names; None where it names none.
+
+    Raises:
+        SiteError: if it can't be read, is damaged, or was made for other weights.
+    """
+    if path is None:
+        return None
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise SiteError(f"{path} cannot be read: {error}.") from error
+    return read_site(data, card)
 
 
 def add_manifest(parser: argparse.ArgumentParser, *, required: bool = True) -> None:

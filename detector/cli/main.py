@@ -14,18 +14,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from detector import __version__
-from detector.cli import app, audit, audit_saliency, candidates, evaluate, models, predict, prepare, train
+from detector.cli import app, audit, audit_saliency, calibrate, candidates, evaluate, models, predict, prepare, train
 from detector.cli.common import EXIT_FAILED, EXIT_MODEL, EXIT_OUTPUT, EXIT_USAGE, SIGNAL_BASE
-from detector.errors import DetectorError, ManifestError, ModelError, OutputError
+from detector.errors import DetectorError, ManifestError, ModelError, OutputError, SiteError
 from detector.schema import NOTICE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _LOG = logging.getLogger("detector")
-_STATUSES = {ModelError: EXIT_MODEL, OutputError: EXIT_OUTPUT, ManifestError: EXIT_USAGE, DetectorError: EXIT_FAILED}
+_STATUSES = {
+    ModelError: EXIT_MODEL,
+    SiteError: EXIT_MODEL,
+    OutputError: EXIT_OUTPUT,
+    ManifestError: EXIT_USAGE,
+    DetectorError: EXIT_FAILED,
+}
 _EXTRAS = {"tensorflow": "train", "keras": "train", "sklearn": "train"}  # a package's name to the extra that has it
-_COMMANDS = (app, predict, evaluate, train, audit, audit_saliency, candidates, prepare, models)
+_COMMANDS = (app, predict, evaluate, calibrate, train, audit, audit_saliency, candidates, prepare, models)
 
 
 def run() -> NoReturn:

@@ -11,7 +11,18 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from detector.cli.common import EXIT_FAILED, EXIT_OK, EXIT_USAGE, SIGNAL_BASE, Commands, add_model, existing_path, word
+from detector.cli.common import (
+    EXIT_FAILED,
+    EXIT_OK,
+    EXIT_USAGE,
+    SIGNAL_BASE,
+    Commands,
+    add_model,
+    add_site,
+    existing_path,
+    read_site_option,
+    word,
+)
 from detector.errors import OutputError
 from detector.model.calibration import BALANCED, SENSITIVE, SPECIFIC
 from detector.model.card import read_card
@@ -44,6 +55,7 @@ def add(commands: Commands) -> None:
     parser.add_argument("--out", type=Path, metavar="DIR", help="append results to DIR/results.jsonl")
     parser.add_argument("--format", choices=["table", "jsonl", "csv"], default="table")
     parser.add_argument("--resume", action="store_true", help="pass over what DIR already holds")
+    add_site(parser)
     add_model(parser)
     parser.set_defaults(run=run)
 
@@ -63,7 +75,8 @@ def run(options: argparse.Namespace) -> int:
     from detector.run.results import Request, Results  # noqa: PLC0415
 
     engine = Engine.load(options.model, options.models)
-    request = Request(Question(options.mode, options.operating_point), options.explain)
+    site = read_site_option(options.site, engine.card)
+    request = Request(Question(options.mode, options.operating_point, site=site), options.explain)
     files = list(find_files(options.paths, out=options.out))
     stop = _stop_on_signals()
     if options.out is None:

@@ -30,6 +30,7 @@ from detector.schema import INDETERMINATE, NOTICE, ModelInfo, task_by_mode
 
 if TYPE_CHECKING:
     from detector.answers.answer import Answer, NoAnswer
+    from detector.answers.site import Site
 
 _SALIENCY_COLUMNS = ("target_class", "in_lung_fraction", "lung_area_fraction", "peak_in_lung", "sentence", "overlay")
 _SPREADSHEET_FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -129,16 +130,18 @@ def answer_row(path: str, told: Answer, *, explained: bool = False, overlay: str
             "rows": radiograph.rows,
             "columns": radiograph.columns,
         },
-        "prediction_set": None,
+        "prediction_set": None if told.verdict.prediction_set is None else list(told.verdict.prediction_set),
         "model": _model(told.analysis.model),
-        "site": None,
+        "site": _site(told.question.site),
         "versions": dict(versions()),
         "analysed_at": told.analysis.analysed_at,
         "notice": NOTICE,
     }
 
 
-def no_answer_row(path: str, told: NoAnswer, *, mode: str, model: ModelInfo, sha256: str | None) -> Row:
+def no_answer_row(
+    path: str, told: NoAnswer, *, mode: str, model: ModelInfo, sha256: str | None, site: Site | None = None
+) -> Row:
     """The row of a file that has no answer.
 
     Args:
@@ -147,6 +150,7 @@ def no_answer_row(path: str, told: NoAnswer, *, mode: str, model: ModelInfo, sha
         mode: what was asked.
         model: which network was asked.
         sha256: of the file; None where it was not read to its end.
+        site: the hospital's calibration, where the question was asked by one.
     """
     return {
         "path": path,
@@ -162,7 +166,7 @@ def no_answer_row(path: str, told: NoAnswer, *, mode: str, model: ModelInfo, sha
         "input": {"sha256": sha256, "pixel_sha256": None, "format": None, "rows": None, "columns": None},
         "prediction_set": None,
         "model": _model(model),
-        "site": None,
+        "site": _site(site),
         "versions": dict(versions()),
         "analysed_at": datetime.now(UTC).isoformat(timespec="milliseconds"),
         "notice": NOTICE,
@@ -308,6 +312,10 @@ def _counted(title: str, counts: Counter[str]) -> list[str]:
 
 def _mode(mode: str) -> Literal["binary", "three-class"]:
     return cast('Literal["binary", "three-class"]', task_by_mode(mode).mode)
+
+
+def _site(site: Site | None) -> SiteRow | None:
+    return {"name": site.name, "sha256": site.sha256} if site else None
 
 
 def _model(model: ModelInfo) -> ModelRow:

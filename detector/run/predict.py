@@ -156,8 +156,9 @@ def _answered(path: Path, engine: Engine, request: Request, results: Results | N
     except Exception as error:  # noqa: BLE001 - one file must not end the run
         if results is not None and results.holds(name, sha256):
             return _Done(name, sha256, None)
-        told_why, mode = NoAnswer.of(error, name=name), request.question.mode
-        return _Done(name, sha256, no_answer_row(name, told_why, mode=mode, model=engine.card.info, sha256=sha256))
+        told_why, asked = NoAnswer.of(error, name=name), request.question
+        row = no_answer_row(name, told_why, mode=asked.mode, model=engine.card.info, sha256=sha256, site=asked.site)
+        return _Done(name, sha256, row)
 
 
 def _save(row: Row, maps: Maps | None, results: Results) -> None:

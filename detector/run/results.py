@@ -7,7 +7,7 @@ import json
 import logging
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -165,7 +165,9 @@ class Results:
             self._log.cut(last)
 
     def _key(self, path: str, sha256: str | None) -> _Key:
-        return (path, sha256, self._model, None, self._request)
+        question = self._request.question
+        request = replace(self._request, question=replace(question, site=None))  # two files of one site are one site
+        return (path, sha256, self._model, question.site and question.site.sha256, request)
 
     def _key_of(self, row: Row) -> _Key:
         """What a row answers. What it does not say is taken to be as this run asks it."""

@@ -85,7 +85,9 @@ def row_of(entry: Entry, question: Question, model: ModelInfo, *, named: bool) -
     """
     path = entry.source.name if named else neutral_name(entry)
     if isinstance(entry.result, Failure):
-        return no_answer_row(path, entry.result.told, mode=question.mode, model=model, sha256=entry.result.key)
+        return no_answer_row(
+            path, entry.result.told, mode=question.mode, model=model, sha256=entry.result.key, site=question.site
+        )
     own = replace(question, target_class=None, against=None)
     return answer_row(path, entry.result.answer(own), explained=True)
 

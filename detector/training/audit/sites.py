@@ -1,0 +1,136 @@
+"""Does a hospital's calibration keep its promise? Drawn many times from cohorts whose truth is known.
+
+Each draw takes as many X-rays of each class as a hospital might label, one a patient, sets the binary task on them, and
+measures on the cohort's other patients.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from detector.model.calibration import BALANCED, SENSITIVE, probabilities_of
+from detector.schema import BINARY, COVID19
+from detector.training.fit.site import COVERAGE, asked_threshold, fit_task
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from detector.model.card import ModelCard
+    from detector.training.measure.evaluate import Answers
+
+SIZES = (20, 50, 100)
+DRAWS = 200
+_ASKED = 0.95
+_SEED = 20261130
+_LEAST_LEFT = 9  # patients of each class to measure on
+
+
+@dataclass(frozen=True)
+class SiteCohort:
+    """A hospital, as far as the collections have one with both classes.
+
+    Attributes:
+        name: of the cohort.
+        positives: sources whose COVID-19 pictures it has.
+        negatives: sources whose other pictures it has.
+        own: whether the network learnt from these collections.
+    """
+
+    name: str
+    positives: tuple[str, ...]
+    negatives: tuple[str, ...]
+    own: bool = True
+
+
+COHORTS = (
+    SiteCohort("raddb", ("raddb",), ("raddb",)),
+    SiteCohort("cxnet and ieee8023 against rsna, covidqu and nih", ("cxnet", "ieee8023"), ("rsna", "covidqu", "nih")),
+)
+EXTERNAL = SiteCohort("Hannover and Actualmed", ("hannover", "actualmed"), ("actualmed",), own=False)
+
+
+def audit_sites(
+    answers: Answers, card: ModelCard, cohorts: Sequence[SiteCohort] = COHORTS, *, sizes: Sequence[int] = SIZES
+) -> dict[str, Any]:
+    """Draw calibrations from each cohort.
+
+    Args:
+        answers: logits of the cohorts' images, none of which the network was trained on.
+        card: of the network.
+        cohorts: which hospitals.
+        sizes: X-rays of each class.
+
+    Returns:
+        Cohort to size to figures: mean over the draws with the 2.5 % and 97.5 % quantiles, or why there are none.
+    """
+    return {cohort.name: {"own": cohort.own, **_cohort(answers, card, cohort, sizes)} for cohort in cohorts}
+
+
+def _cohort(answers: Answers, card: ModelCard, cohort: SiteCohort, sizes: Sequence[int]) -> dict[str, Any]:
+    labels, sources = answers.labels, np.array([example.source for example in answers.examples])
+    positive = (labels == COVID19) & np.isin(sources, cohort.positives)
+    negative = (labels != COVID19) & np.isin(sources, cohort.negatives)
+    rng = np.random.default_rng(_SEED)
+    first = _one_a_patient(np.array(answers.groups), positive | negative, rng)
+    members = [np.flatnonzero(first & group) for group in (positive, negative)]
+    logits = answers.logits[BINARY.name] / card.calibration.temperatures[BINARY.name]
+    found: dict[str, Any] = {"patients": {"covid19": len(members[0]), "not_covid19": len(members[1])}}
+    for size in sizes:
+        if min(map(len, members)) < size + _LEAST_LEFT:
+            found[str(size)] = {"reason": f"{min(map(len, members))} patients of one class are too few"}
+            continue
+        drawn = [_draw(logits, members, size, card, rng) for _ in range(DRAWS)]
+        found[str(size)] = {name: _summary([d[name] for d in drawn]) for name in drawn[0]}
+    return found
+
+
+def _draw(
+    logits: np.ndarray, members: Sequence[np.ndarray], size: int, card: ModelCard, rng: np.random.Generator
+) -> Mapping[str, float]:
+    """One hospital's calibration, measured on the rest of its patients."""
+    shuffled = [rng.permutation(group) for group in members]
+    chosen, rest = (np.concatenate([group[part] for group in shuffled]) for part in (slice(size), slice(size, None)))
+    counts = [len(group) - size for group in members]
+    positive = np.repeat([True, False], counts)
+    task = fit_task(BINARY, np.repeat([0, 1], size), logits[chosen], coverage=COVERAGE, measured=False)
+    own = probabilities_of(BINARY, logits[rest])
+    limits = np.array([task.quantiles[name] for name in BINARY.classes])
+    sets = 1 - own <= limits
+    single = sets.sum(axis=1) == 1
+    holds = np.where(positive, sets[:, 0], sets[:, 1])
+    here = task.probabilities(BINARY, logits[rest])[:, 0]
+    asked = asked_threshold(task.probabilities(BINARY, logits[chosen[:size]])[:, 0], _ASKED)
+    points = card.calibration.operating_points
+    band = card.calibration.bands[BINARY.name]
+    threshold = points[BALANCED].threshold
+    distance = np.abs(logits[rest, 0] - np.log(threshold / (1 - threshold)))
+    return {
+        "coverage_covid19": float(holds[positive].mean()),
+        "coverage_not_covid19": float(holds[~positive].mean()),
+        "coverage": float((holds[positive].mean() + holds[~positive].mean()) / 2),
+        "answered": float(single.mean()),
+        "wrong_of_answered": float((single & ~holds).sum() / max(1, single.sum())),
+        "sensitivity_asked": _ASKED,
+        "sensitivity_reached": float((here[positive] >= asked).mean()),
+        "sensitivity_before": float((own[positive, 0] >= points[SENSITIVE].threshold).mean()),
+        "specificity_reached": float((here[~positive] < asked).mean()),
+        "specificity_before": float((own[~positive, 0] < points[SENSITIVE].threshold).mean()),
+        "cannot_tell_before": float((distance < band).mean()),
+    }
+
+
+def _one_a_patient(groups: np.ndarray, keep: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """One picture of each patient, at random, (N,) bool."""
+    order = rng.permutation(np.flatnonzero(keep))
+    _, first = np.unique(groups[order], return_index=True)
+    chosen = np.zeros(len(groups), bool)
+    chosen[order[first]] = True
+    return chosen
+
+
+def _summary(values: Sequence[float]) -> dict[str, float]:
+    low, high = np.quantile(values, [0.025, 0.975])
+    return {"value": float(np.mean(values)), "ci_low": float(low), "ci_high": float(high)}
