@@ -87,12 +87,12 @@ class Radiograph:
     @property
     def rows(self) -> int:
         """Height in pixels, as displayed (orientation applied)."""
-        return self.grey.shape[0]
+        return int(self.grey.shape[0])
 
     @property
     def columns(self) -> int:
         """Width in pixels, as displayed (orientation applied)."""
-        return self.grey.shape[1]
+        return int(self.grey.shape[1])
 
 
 def in_unit_range(grey: np.ndarray) -> np.ndarray:
@@ -157,12 +157,12 @@ class NetworkInput:
     Attributes:
         pixels: (size, size, 1) float32, standardised.
         geometry: where that square lies in the image.
-        lung_field: (size, size) bool on the same square, true in a lung; None where none was looked for.
+        lung_field: (size, size) bool on the same square, true in a lung; all false where none was found or looked for.
     """
 
     pixels: np.ndarray
     geometry: Geometry
-    lung_field: np.ndarray | None = None
+    lung_field: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)

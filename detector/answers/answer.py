@@ -127,7 +127,7 @@ class Answer:
         target_class: the class that the map explains.
         cam: (h, w) float32 on the network's grid, evidence for it in logit units; less that for `Question.against`.
         full_scale: evidence that is drawn in full colour, in logit units.
-        evidence: how the target class's own evidence lies on the lungs; None where no lungs were looked for.
+        evidence: how the target class's own evidence lies on the lungs.
         evidence_sentence: the same in words.
         warnings: what makes this answer less trustworthy, as sentences, whatever is explained.
         marks: what the reader has decided about the image ("rotated", "inverted" …), as words that go with the answer.
@@ -141,7 +141,7 @@ class Answer:
     target_class: str
     cam: np.ndarray
     full_scale: float
-    evidence: EvidenceSummary | None
+    evidence: EvidenceSummary
     evidence_sentence: str
     warnings: tuple[str, ...]
     marks: tuple[str, ...]
@@ -216,7 +216,7 @@ def answer(analysis: Analysis, question: Question) -> Answer:
     full_scale = analysis.card.saliency_scale[task.name]
     own = _summary(analysis, task, own_class, full_scale)
     evidence = own if target == own_class else _summary(analysis, task, target, full_scale)
-    notes = (own and warning(own, answered=own_class == verdict.decision), _other_disagrees(verdict, other))
+    notes = (warning(own, answered=own_class == verdict.decision), _other_disagrees(verdict, other))
     return Answer(
         analysis=analysis,
         question=question,
@@ -228,7 +228,7 @@ def answer(analysis: Analysis, question: Question) -> Answer:
         full_scale=full_scale,
         evidence=evidence,
         evidence_sentence=sentence(evidence),
-        warnings=(*analysis.warnings, *filter(None, notes)),
+        warnings=(*analysis.warnings, *(note for note in notes if note)),
         marks=marks_of(analysis),
     )
 
@@ -381,8 +381,6 @@ def _cam(analysis: Analysis, task: Task, target: str, against: str | None) -> np
     return cam if against is None else cam - cams[task.classes.index(against)]
 
 
-def _summary(analysis: Analysis, task: Task, target: str, full_scale: float) -> EvidenceSummary | None:
-    if analysis.lung_field is None:
-        return None
+def _summary(analysis: Analysis, task: Task, target: str, full_scale: float) -> EvidenceSummary:
     cam = _cam(analysis, task, target, None)
     return summarise(cam, analysis.lung_field, analysis.geometry, full_scale=full_scale)

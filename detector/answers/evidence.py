@@ -50,7 +50,7 @@ def summarise(
         in_lung_fraction=inside,
         lung_area_fraction=area,
         lung_box_fraction=box_share,
-        ratio=inside / area if measured else None,
+        ratio=None if inside is None else inside / area,
         peak_in_lung=peak_in_lung(cam, lung_field) if measured else None,
         zones=_zone_shares(positive / total, lung_field, geometry) if measured else dict.fromkeys(ZONES, 0.0),
         faint=total <= 0 or float(cam.max()) < _FAINT * full_scale,
@@ -58,11 +58,11 @@ def summarise(
     )
 
 
-def sentence(summary: EvidenceSummary | None) -> str:
+def sentence(summary: EvidenceSummary) -> str:
     """Say where the evidence lies, e.g. "72% of the evidence lies in the lungs (30% of the picture)."."""
-    if summary is not None and summary.faint:
+    if summary.faint:
         return words.OPPOSED if summary.opposed else words.FAINT
-    if summary is None or summary.in_lung_fraction is None:
+    if summary.in_lung_fraction is None:
         return words.NOT_MEASURED
     zones = main_zones(summary)
     return words.IN_LUNGS.format(
@@ -104,10 +104,10 @@ def rank_correlation(a: np.ndarray, b: np.ndarray) -> float | None:
     Returns:
         None where a map is constant, because nothing is ranked there.
     """
-    ranks = [_mid_ranks(values) for values in (a, b)]
-    if any(np.ptp(r) == 0 for r in ranks):
+    first, second = _mid_ranks(a), _mid_ranks(b)
+    if np.ptp(first) == 0 or np.ptp(second) == 0:
         return None
-    return float(np.corrcoef(*ranks)[0, 1])
+    return float(np.corrcoef(first, second)[0, 1])
 
 
 def split_lungs(lung_field: np.ndarray, midline: float) -> tuple[np.ndarray, np.ndarray]:

@@ -36,9 +36,8 @@ class Analysis:
         cams: task name to (classes, h, w) float32 on the network's grid: signed evidence per class in logit units,
             positive speaks for the class; see `detector.model.gradcam`.
         card: of the network that answered: its calibration, its scale of evidence, its name and hash.
+        lung_field: (size, size) bool on the network's input, true in a lung.
         analysed_at: UTC, ISO 8601.
-        lung_field: (size, size) bool on the network's input.
-        lung_area_fraction: share of the whole image that is lung.
         warnings: of decoding and of the gate, as sentences.
         correction: what was done to the picture at the reader's wish.
         suggested_correction: what would make it upright and bone white, where it seems not to be.
@@ -50,9 +49,8 @@ class Analysis:
     logits: Mapping[str, np.ndarray]
     cams: Mapping[str, np.ndarray]
     card: ModelCard
+    lung_field: np.ndarray
     analysed_at: str
-    lung_field: np.ndarray | None = None
-    lung_area_fraction: float = 0.0
     warnings: tuple[str, ...] = ()
     correction: Correction = _AS_IT_IS
     suggested_correction: Correction | None = None
@@ -99,7 +97,6 @@ def analyse_radiograph(
         cams=evidence_maps(output.features, engine.kernels),
         card=engine.card,
         lung_field=network_input.lung_field,
-        lung_area_fraction=_lung_area(network_input),
         analysed_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
         warnings=radiograph.warnings + before.warnings + after.warnings,
         correction=correction,
@@ -109,10 +106,10 @@ def analyse_radiograph(
 
 
 def _judged(network_input: NetworkInput, output: NetworkOutput, engine: Engine) -> GateFinding:
-    if engine.gate is None:
-        return GateFinding(check_lungs(network_input.lung_field, network_input.geometry))
-    finding = check_features(gate_features(network_input, output), engine.gate)
     cut_off = check_lungs(network_input.lung_field, network_input.geometry)
+    if engine.gate is None:
+        return GateFinding(cut_off)
+    finding = check_features(gate_features(network_input, output), engine.gate)
     return replace(finding, warnings=finding.warnings + cut_off)
 
 
@@ -124,8 +121,3 @@ def _passed(check: Callable[[], GateFinding], *, force: bool) -> tuple[GateFindi
         if not force:
             raise
         return GateFinding((_FORCED.format(reason=error.user_message),), error.suggested_correction), error.code
-
-
-def _lung_area(network_input: NetworkInput) -> float:
-    g = network_input.geometry
-    return float(network_input.lung_field.mean()) * g.height * g.width / (g.rows * g.columns)

@@ -55,8 +55,8 @@ class Perturbation:
 
     def matrix(self, rows: int, columns: int) -> np.ndarray:
         """The (2, 3) affine map from points (x, y) of the picture to those of the perturbed one, in pixels."""
-        matrix = cv2.getRotationMatrix2D(((columns - 1) / 2, (rows - 1) / 2), self.degrees, 1.0)
-        matrix[:, 2] += self.right * columns, self.down * rows
+        matrix: np.ndarray = cv2.getRotationMatrix2D(((columns - 1) / 2, (rows - 1) / 2), self.degrees, 1.0)
+        matrix[:, 2] += np.array([self.right * columns, self.down * rows])
         return matrix
 
     def __call__(self, pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -65,7 +65,8 @@ class Perturbation:
         moved = cv2.warpAffine(pixels, self.matrix(*pixels.shape), size, borderMode=cv2.BORDER_REPLICATE)
         exposed = np.clip(self.gain * moved**self.gamma + self.offset, 0, 1)
         noise = rng.normal(scale=self.noise, size=pixels.shape) if self.noise else 0.0
-        return np.clip(exposed + noise, 0, 1).astype(np.float32)
+        perturbed: np.ndarray = np.clip(exposed + noise, 0, 1).astype(np.float32)
+        return perturbed
 
 
 #: Positioning differs by more between two pictures of a patient.
@@ -107,7 +108,8 @@ def measure_stability(
     for output, given, perturbation in zip(outputs, prepared, perturbations, strict=True):
         cams = evidence_maps(output.features, engine.kernels)
         maps.append(_in_one_frame(cams, given.geometry, perturbation.matrix(*pixels.shape)))
-    logits = {task.name: np.stack([x.logits[task.name] for x in (analysis, *outputs)]) for task in TASKS}
+    asked = [analysis.logits, *(output.logits for output in outputs)]
+    logits = {task.name: np.stack([given[task.name] for given in asked]) for task in TASKS}
     return Stability(_by_class(logits, maps, analysis.card.calibration), tuple(p.words for p in perturbations))
 
 
@@ -152,5 +154,8 @@ def _agreement(maps: Sequence[np.ndarray]) -> float | None:
     correlations = []
     for other in maps[1:]:
         both = np.isfinite(maps[0]) & np.isfinite(other)
-        correlations.append(rank_correlation(maps[0][both], other[both]) if both.any() else None)
-    return None if None in correlations or not correlations else float(np.median(correlations))
+        found = rank_correlation(maps[0][both], other[both]) if both.any() else None
+        if found is None:
+            return None
+        correlations.append(found)
+    return float(np.median(correlations)) if correlations else None

@@ -143,7 +143,7 @@ def _sum_up(tally: Tally, files: int, results: Results | None) -> None:
     passed_over = results.passed_over if results else 0
     left = files - tally.files - passed_over
     lines = tally.lines()
-    lines += [f"  {passed_over} more have their row in {results.folder} already"] if passed_over else []
+    lines += [f"  {passed_over} more have their row in {results.folder} already"] if results and passed_over else []
     lines += [f"  stopped: {left} of {files} are left"] if left else []
     if files != 1 or left:
         sys.stderr.write("\n".join(lines) + "\n")

@@ -55,7 +55,8 @@ def decide(task: Task, probabilities: np.ndarray, threshold: float | None) -> np
     """Forced decisions (N,) of probabilities (N, classes): the operating point's, or the largest probability's."""
     if task is BINARY:
         return np.where(probabilities[:, 0] >= threshold, COVID19, NOT_COVID19)
-    return np.asarray(task.classes)[probabilities.argmax(axis=1)]
+    named: np.ndarray = np.asarray(task.classes)[probabilities.argmax(axis=1)]
+    return named
 
 
 def margins(task: Task, probabilities: np.ndarray, threshold: float | None) -> np.ndarray:
@@ -64,9 +65,11 @@ def margins(task: Task, probabilities: np.ndarray, threshold: float | None) -> n
     Binary: distance of the log-odds from the threshold's. Otherwise: log-ratio of the two largest probabilities.
     """
     if task is BINARY:
-        return np.abs(_log_odds(probabilities[:, 0]) - _log_odds(np.asarray(threshold, float)))
-    ordered = np.sort(_log(probabilities), axis=1)
-    return ordered[:, -1] - ordered[:, -2]
+        found: np.ndarray = np.abs(_log_odds(probabilities[:, 0]) - _log_odds(np.asarray(threshold, float)))
+    else:
+        ordered = np.sort(_log(probabilities), axis=1)
+        found = ordered[:, -1] - ordered[:, -2]
+    return found
 
 
 def fit_temperature(task: Task, logits: np.ndarray, truth: np.ndarray) -> float:
@@ -138,8 +141,9 @@ def probabilities_of(task: Task, logits: np.ndarray) -> np.ndarray:
     """Probabilities (..., classes) of logits (..., task.logits) as they are, without a temperature."""
     if task is BINARY:
         logits = np.concatenate([logits, np.zeros_like(logits)], axis=-1)  # log-odds against a reference of 0
-    exponent = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return exponent / exponent.sum(axis=-1, keepdims=True)
+    exponent: np.ndarray = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    exponent /= exponent.sum(axis=-1, keepdims=True)
+    return exponent
 
 
 def _between(values: np.ndarray) -> np.ndarray:
@@ -149,8 +153,10 @@ def _between(values: np.ndarray) -> np.ndarray:
 
 
 def _log(probabilities: np.ndarray) -> np.ndarray:
-    return np.log(np.maximum(probabilities, np.finfo(float).tiny))
+    logarithms: np.ndarray = np.log(np.maximum(probabilities, np.finfo(float).tiny))
+    return logarithms
 
 
 def _log_odds(probabilities: np.ndarray) -> np.ndarray:
-    return _log(probabilities) - _log(1 - probabilities)
+    odds: np.ndarray = _log(probabilities) - _log(1 - probabilities)
+    return odds

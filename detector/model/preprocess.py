@@ -103,7 +103,8 @@ def lung_input(frame: Frame) -> NetworkInput:
     """
     square = _resize(frame.content.cut(frame.working), INPUT_SIZE, INPUT_SIZE)
     square = cv2.GaussianBlur(square, (0, 0), _LUNG_BLUR_SIGMA, borderType=cv2.BORDER_REFLECT_101)
-    return NetworkInput(rank_standardise(square)[..., np.newaxis], _geometry(frame, frame.content, INPUT_SIZE))
+    geometry, no_lungs = _geometry(frame, frame.content, INPUT_SIZE), np.zeros((INPUT_SIZE, INPUT_SIZE), bool)
+    return NetworkInput(rank_standardise(square)[..., np.newaxis], geometry, no_lungs)
 
 
 def lung_crop(frame: Frame, lung_field: np.ndarray, *, size: int = INPUT_SIZE) -> NetworkInput:

@@ -107,10 +107,8 @@ def evidence_layers(answer: Answer) -> list[Layer]:
         name = f"{name} rather than {words.CLASSES[answer.question.against]}"
     heatmap = to_heatmap(answer.cam, analysis.geometry)
     correction = analysis.correction
-    layers = []
-    if analysis.lung_field is not None:
-        lungs = to_heatmap(analysis.lung_field.astype(np.float32), analysis.geometry) >= 0.5
-        layers.append(Layer("LUNGS", words.DICOM_LUNGS_LAYER, _LUNG_COLOUR, outlines(lungs, correction)))
+    lungs = to_heatmap(analysis.lung_field.astype(np.float32), analysis.geometry) >= 0.5
+    layers = [Layer("LUNGS", words.DICOM_LUNGS_LAYER, _LUNG_COLOUR, outlines(lungs, correction))]
     for share in LEVELS:
         level = share * answer.full_scale
         told = words.DICOM_AGAINST_LAYER.format(name=name, level=-level)

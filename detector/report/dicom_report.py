@@ -169,7 +169,7 @@ def _likelihood(subject: Subject, name: str) -> CodedConcept:
 
 def _shares(subject: Subject) -> Iterator[Measurement]:
     summary = subject.answer.evidence
-    if summary is None or summary.in_lung_fraction is None or summary.faint:
+    if summary.in_lung_fraction is None or summary.faint:
         return
     yield Measurement(_IN_LUNGS, 100 * summary.in_lung_fraction, _PERCENT)
     for zone, share in summary.zones.items():
@@ -178,7 +178,7 @@ def _shares(subject: Subject) -> Iterator[Measurement]:
 
 def _main_zones(subject: Subject) -> Iterator[QualitativeEvaluation]:
     summary = subject.answer.evidence
-    if summary is None or summary.in_lung_fraction is None or summary.faint:
+    if summary.in_lung_fraction is None or summary.faint:
         return
     for zone in main_zones(summary):
         yield QualitativeEvaluation(_MAIN_ZONE, _ZONES[zone])

@@ -11,7 +11,6 @@ import base64
 import hashlib
 import json
 import os
-import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -56,7 +55,7 @@ def _filled_in(items: Sequence[Mapping[str, Any]], about: Mapping[str, Any]) -> 
     """Put the data into the page, and the hashes of its script and style into its policy."""
     template = _TEMPLATE.read_text(encoding="utf-8")
     for kind in ("script", "style"):
-        content = re.search(rf"<{kind}>(.*?)</{kind}>", template, re.DOTALL)[1]
+        content = template.partition(f"<{kind}>")[2].partition(f"</{kind}>")[0]
         digest = base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
         template = template.replace(f"'{kind}-hash'", f"'sha256-{digest}'")
     return template.replace("{data}", _script_safe({"about": about, "items": items}))
@@ -135,20 +134,25 @@ def _pictures(folder: Path, overlay_path: str | None, *, linked: bool) -> dict[s
             sources = [quote(os.fsencode(name)) for name in names]
         else:
             sources = [_data_address(xray), _data_address(_shrunk(coloured))]
-    except (OSError, cv2.error):
+    except (OSError, ValueError, cv2.error):
         return {"thumbnail": None, "xray": None, "overlay": None}
     return {"thumbnail": thumbnail, "xray": sources[0], "overlay": sources[1]}
 
 
 def _thumbnail(xray: bytes) -> str:
     """An eighth of the X-ray's size: 96 pixels; the decoder makes it without the whole."""
-    small = cv2.imdecode(np.frombuffer(xray, np.uint8), cv2.IMREAD_REDUCED_GRAYSCALE_8)
-    return _data_address(encode_jpeg(small))
+    return _data_address(encode_jpeg(_decoded(xray, cv2.IMREAD_REDUCED_GRAYSCALE_8)))
 
 
 def _shrunk(png: bytes) -> bytes:
-    image = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_COLOR)
-    return encode_jpeg(overlay.shrink(image, longer_side=XRAY_SIDE))
+    return encode_jpeg(overlay.shrink(_decoded(png, cv2.IMREAD_COLOR), longer_side=XRAY_SIDE))
+
+
+def _decoded(data: bytes, flags: int) -> np.ndarray:
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    if image is None:
+        raise ValueError("A saved picture is damaged.")
+    return image
 
 
 def _data_address(jpeg: bytes) -> str:

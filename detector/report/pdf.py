@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import cv2
-from reportlab.lib import colors
+from reportlab.lib import colors, units
 from reportlab.lib.pagesizes import A4, landscape
 from reportlab.lib.styles import ParagraphStyle
-from reportlab.lib.units import mm
 from reportlab.lib.utils import ImageReader
 from reportlab.pdfgen.canvas import Canvas
 from reportlab.platypus import Image, Paragraph, SimpleDocTemplate, Spacer, Table, TableStyle
@@ -23,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import numpy as np
+
+mm: float = units.mm  # in points
 
 _MARGIN = 18 * mm
 _INK, _QUIET, _LINE = colors.HexColor("#1B2126"), colors.HexColor("#4C5862"), colors.HexColor("#C9D0D6")
@@ -167,13 +168,13 @@ def _paragraph(text: str, style: ParagraphStyle) -> Paragraph:
 
 
 def _height(text: str, style: ParagraphStyle, width: float) -> float:
-    return _paragraph(text, style).wrap(width, A4[1])[1]
+    return float(_paragraph(text, style).wrap(width, A4[1])[1])
 
 
 def _write(canvas: Canvas, text: str, style: ParagraphStyle, top: float, width: float) -> float:
     """Write a paragraph below `top`; returns where it ends."""
     paragraph = _paragraph(text, style)
-    height = paragraph.wrap(width, A4[1])[1]
+    height: float = paragraph.wrap(width, A4[1])[1]
     paragraph.drawOn(canvas, _MARGIN, top - height)
     return top - height
 
@@ -194,15 +195,16 @@ def _draw_pictures(canvas: Canvas, page: CasePage, top: float, width: float) -> 
     side = (width - 4 * mm) / 2
     rows, columns = page.image.shape
     factor = min(side / columns, _PICTURE_HEIGHT / rows)
-    lowest = 0.0
+    lowest: float = 0.0
     for place, (pixels, caption) in enumerate(zip((page.image, page.overlay), page.captions, strict=True)):
         left = _MARGIN + place * (side + 4 * mm)
         canvas.drawImage(_jpeg(pixels), left, top - rows * factor, columns * factor, rows * factor)
         label = _paragraph(caption, _SMALL)
-        height = label.wrap(side, A4[1])[1] + 1 * mm
+        height: float = label.wrap(side, A4[1])[1] + 1 * mm
         label.drawOn(canvas, left, top - rows * factor - height)
         lowest = max(lowest, height)
-    return top - rows * factor - lowest
+    below: float = top - rows * factor - lowest
+    return below
 
 
 def _draw_bars(canvas: Canvas, page: CasePage, top: float, width: float) -> float:

@@ -44,13 +44,13 @@ class PointRow(TypedDict):
 
 
 class SaliencyRow(TypedDict):
-    """Where the evidence for a class lies; shares are null where there is no evidence or no lungs were found."""
+    """Where the evidence for a class lies; its share in them is null without any, or without lungs."""
 
     target_class: str
     in_lung_fraction: float | None
-    lung_area_fraction: float | None
+    lung_area_fraction: float
     peak_in_lung: bool | None
-    zones: dict[str, float] | None
+    zones: dict[str, float]
     sentence: str
     overlay: str | None
 
@@ -326,10 +326,10 @@ def _saliency(told: Answer, overlay: str | None) -> SaliencyRow:
     found = told.evidence
     return {
         "target_class": told.target_class,
-        "in_lung_fraction": found.in_lung_fraction if found else None,
-        "lung_area_fraction": found.lung_area_fraction if found else None,
-        "peak_in_lung": found.peak_in_lung if found else None,
-        "zones": dict(found.zones) if found else None,
+        "in_lung_fraction": found.in_lung_fraction,
+        "lung_area_fraction": found.lung_area_fraction,
+        "peak_in_lung": found.peak_in_lung,
+        "zones": dict(found.zones),
         "sentence": told.evidence_sentence,
         "overlay": overlay,
     }

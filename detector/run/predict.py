@@ -25,7 +25,7 @@ from detector.run.pool import in_order, never
 from detector.run.results import Request, Results, is_result
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 
     from detector.model.engine import Engine
 
@@ -108,7 +108,7 @@ def predict_files(
     results: Results | None = None,
     stop: Callable[[], bool] = never,
     on_finished: Callable[[], None] = lambda: None,
-) -> Iterator[Row]:
+) -> Generator[Row]:
     """Analyse files, several side by side.
 
     Args:

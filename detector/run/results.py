@@ -167,7 +167,7 @@ class Results:
     def _key(self, path: str, sha256: str | None) -> _Key:
         question = self._request.question
         request = replace(self._request, question=replace(question, site=None))  # two files of one site are one site
-        return (path, sha256, self._model, question.site and question.site.sha256, request)
+        return (path, sha256, self._model, question.site.sha256 if question.site else None, request)
 
     def _key_of(self, row: Row) -> _Key:
         """What a row answers. What it does not say is taken to be as this run asks it."""
@@ -175,7 +175,7 @@ class Results:
         name = point["name"] if point else self._request.question.operating_point
         explain = row["saliency"] is not None if row["status"] == "ok" else self._request.explain
         request = Request(Question(row["mode"], name), explain)
-        return (row["path"], row["input"]["sha256"], row["model"]["sha256"], site and site["sha256"], request)
+        return (row["path"], row["input"]["sha256"], row["model"]["sha256"], site["sha256"] if site else None, request)
 
     def _stem(self, row: Row) -> str:
         owner = owner_of(row)

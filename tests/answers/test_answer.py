@@ -171,9 +171,9 @@ class TestWhatIsSaid:
     def test_map_with_next_to_no_evidence_says_so(self, make_analysis):
         assert answer(make_analysis(cam=((0.1, 0), (0, 0))), Question()).evidence_sentence == words.FAINT
 
-    def test_without_lung_fields_nothing_is_claimed(self, make_analysis):
-        found = answer(make_analysis(lungs=False), Question())
-        assert found.evidence is None
+    def test_without_lungs_nothing_is_claimed(self, make_analysis):
+        found = answer(make_analysis(cam=((400, 0), (400, 0)), lungs=False), Question())
+        assert found.evidence.in_lung_fraction is None
         assert found.evidence_sentence == words.NOT_MEASURED
 
     def test_marks_say_what_the_reader_has_decided(self, make_analysis):

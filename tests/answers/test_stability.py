@@ -108,7 +108,7 @@ class Mirror:
         output = self(prepared)
         cams = evidence_maps(output.features, self.kernels)
         radiograph = Radiograph(grey=grey, file_format="PNG", sha256="", pixel_sha256="")
-        return Analysis(radiograph, prepared.geometry, output.logits, cams, self.card, analysed_at="")
+        return Analysis(radiograph, prepared.geometry, output.logits, cams, self.card, prepared.lung_field, "")
 
     def __call__(self, network_input):
         grid = cv2.resize(network_input.pixels[..., 0], (40, 40), interpolation=cv2.INTER_AREA)[..., np.newaxis]

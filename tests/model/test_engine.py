@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -17,7 +18,7 @@ from detector.model.engine import Engine
 from detector.model.lungs import LungFields
 from detector.model.network import TEXTURE_LAYERS
 from detector.model.preprocess import frame_picture, lung_crop, lung_input
-from detector.schema import TASKS, NetworkInput
+from detector.schema import TASKS
 from tests.conftest import COMPOSITES, ROOT
 
 
@@ -124,7 +125,7 @@ def test_same_input_gives_the_same_bits_from_eight_threads(engine, network_input
 
 
 def test_an_answer_that_is_no_number_is_an_error_and_no_label(engine, network_input):
-    broken = NetworkInput(np.full_like(network_input.pixels, np.nan), network_input.geometry)
+    broken = replace(network_input, pixels=np.full_like(network_input.pixels, np.nan))
     with pytest.raises(NonFiniteError):
         engine(broken)
 

@@ -53,7 +53,7 @@ class TestLoad:
         logits = np.asarray(network(pixels[np.newaxis]))[0, ..., 0]
         assert logits.min() < 0 < logits.max()  # else the comparison below would be empty
         geometry = Geometry(rows=32, columns=32, top=0, left=0, height=32, width=32, size=32)
-        field = LungFields.load(folder, PREPROCESSING)(NetworkInput(pixels, geometry))
+        field = LungFields.load(folder, PREPROCESSING)(NetworkInput(pixels, geometry, np.zeros((32, 32), bool)))
         assert field.dtype == bool
         assert field.shape == (32, 32)
         certain = np.abs(logits) > 1e-5

@@ -188,7 +188,7 @@ class TestLungInput:
         assert network_input.pixels.dtype == np.float32
         assert np.abs(network_input.pixels).max() <= 1
         assert network_input.geometry == Geometry(*shape, 0, 0, *shape, INPUT_SIZE)
-        assert network_input.lung_field is None
+        assert not network_input.lung_field.any()
 
     @pytest.mark.parametrize(("gain", "offset"), [(0.6, 0.0), (0.6, 0.4), (0.9, 0.05)], ids=str)
     def test_exposure_changes_nothing(self, picture, gain, offset):
