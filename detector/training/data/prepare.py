@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 import json
 import logging
 import time
@@ -22,6 +23,7 @@ import numpy as np
 
 from detector.errors import ManifestError, OutputError, RejectedError, TooLargeError
 from detector.read.image_io import MAX_DICOM_BYTES, read_radiograph
+from detector.run.files import write_whole
 from detector.training.data.duplicates import SAME_PATIENT, SAME_PICTURE, alike, fingerprints_of, joined
 from detector.training.data.manifest import PNEUMONIAS, SPLITS
 from detector.training.data.public_collections import COLLECTIONS, Found
@@ -270,11 +272,8 @@ def _square(pixels: np.ndarray) -> np.ndarray:
 
 
 def _write_picture(pixels: np.ndarray, path: Path, parameters: Sequence[int] = ()) -> None:
-    """Write beside the target and move: a stop leaves no half picture that looks whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    temporary.write_bytes(cv2.imencode(path.suffix, pixels, list(parameters))[1].tobytes())
-    temporary.replace(path)
+    write_whole(path, cv2.imencode(path.suffix, pixels, list(parameters))[1].tobytes())
 
 
 def _manifest_rows(
@@ -361,12 +360,11 @@ def _write_mask(one: Found, entry: Done, out: Path) -> str:
 
 
 def _write_manifest(rows: Sequence[Row], path: Path) -> None:
-    temporary = path.with_suffix(".tmp")
-    with temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(asdict(row) for row in rows)
-    temporary.replace(path)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(asdict(row) for row in rows)
+    write_whole(path, text.getvalue().encode())
 
 
 def _stored(path: Path) -> np.ndarray:

@@ -24,6 +24,7 @@ from detector.errors import ModelError
 from detector.model.calibration import probabilities_of
 from detector.model.network import GRID_STEP
 from detector.model.preprocess import INPUT_SIZE, PREPROCESSING_ID
+from detector.run.files import whole_file, write_whole
 from detector.schema import BACTERIAL_PNEUMONIA, BINARY, COVID19, NORMAL, THREE_CLASS
 from detector.statistics.metrics import auroc, log_loss, macro_auroc
 from detector.training.data.augmentation import cut_out, mix_amplitudes
@@ -385,16 +386,15 @@ class _Run:
         self.network.set_weights(self.best)
 
     def save(self) -> None:
-        """Write the checkpoint beside the old one and put it in its place in one move."""
+        """Write the checkpoint, which takes the old one's place when it is whole."""
         arrays = {f"weight{i:04d}": w for i, w in enumerate(self.network.get_weights())}
         arrays |= {f"average{i:04d}": w for i, w in enumerate(self.average)}
         arrays |= {f"best{i:04d}": w for i, w in enumerate(self.best)}
         variables = self.trainer.optimizer.variables
         arrays |= {f"optimizer{i:04d}": ops.convert_to_numpy(v) for i, v in enumerate(variables)}
-        temporary = self.out / "checkpoint.tmp.npz"
         progress = [self.step, self.best_step, self.waited]
-        np.savez(temporary, progress=progress, best_loss=self.best_loss, run=self.identity, **arrays)
-        temporary.replace(self.out / "checkpoint.npz")
+        with whole_file(self.out / "checkpoint.npz") as file:
+            np.savez(file, progress=progress, best_loss=self.best_loss, run=self.identity, **arrays)
 
     def restore(self) -> None:
         """Go on from the checkpoint, if there is one.
@@ -425,9 +425,7 @@ class _Run:
         path = self.out / "training_log.jsonl"
         lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
         kept = [line for line in lines if json.loads(line)["step"] < row["step"]] if row["step"] else []
-        temporary = self.out / "training_log.tmp.jsonl"
-        temporary.write_text("\n".join([*kept, json.dumps(row)]) + "\n", encoding="utf-8")
-        temporary.replace(path)  # in one move: a kill leaves no torn line that a resumed run would stumble over
+        write_whole(path, ("\n".join([*kept, json.dumps(row)]) + "\n").encode())  # no torn line for a resumed run
         _LOG.info(
             "batch %d: binary AUROC %s, three-class AUROC %s, worst source × label log-loss %.3f",
             row["step"], _figure(row["binary_auroc"]), _figure(row["three_class_auroc"]), row["worst_log_loss"],

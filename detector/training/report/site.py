@@ -9,6 +9,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 
 from detector import words
 from detector.errors import OutputError
+from detector.run.files import write_whole
 from detector.schema import NOTICE, TASKS
 from detector.training.fit.site import allows
 
@@ -36,10 +37,10 @@ def write_site(site: Site, card: ModelCard, path: Path) -> tuple[Path, Path]:
     report = path.with_suffix(".html")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(site.to_json(), encoding="utf-8")
-        report.write_text(site_report(site, card), encoding="utf-8")
     except OSError as error:
-        raise OutputError(f"{path} cannot be written: {error}.") from error
+        raise OutputError(f"{path.parent} cannot be made: {error}.") from error
+    write_whole(path, site.to_json().encode())
+    write_whole(report, site_report(site, card).encode())
     return path, report
 
 
