@@ -151,18 +151,18 @@ def test_session_that_comes_back_in_time_starts_again(server, sweeper):
 
 
 def test_decoder_leaves_no_core_and_no_file():
-    """The limits are set in the child: see detector.read.sandbox."""
+    """The limits are set in the child: see detector.read.decoder."""
     from detector.read import sandbox
 
     sandbox.read_radiograph(make.png())
-    worker = sandbox._workers().get()
+    child = sandbox._children().get()
     try:
-        limits = Path(f"/proc/{worker._process.pid}/limits")
+        limits = Path(f"/proc/{child._process.pid}/limits")
         if not limits.exists():
             pytest.skip("only Linux lists the limits of a process")
         rows = {line[:26].strip(): line[26:].split() for line in limits.read_text().splitlines()}
     finally:
-        sandbox._workers().put(worker)
+        sandbox._children().put(child)
     assert rows["Max core file size"][0] == "0"
     assert int(rows["Max file size"][0]) == 2**20
     assert int(rows["Max address space"][0]) < 4 * 2**30

@@ -19,7 +19,8 @@ import pydicom
 from pydicom.encaps import get_frame
 from pydicom.filereader import read_dataset
 from pydicom.multival import MultiValue
-from pydicom.pixels import apply_modality_lut, apply_voi_lut, pixel_array
+from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut
+from pydicom.pixels.utils import pixel_array
 from pydicom.uid import (
     JPEG2000,
     UID,
@@ -63,7 +64,7 @@ _LARGEST_SPACING = 10.0  # mm; a pixel of a centimetre shows no rib
 _BLOCK = 256  # rows worked on at a time
 _FAR_OUTSIDE = 1e9  # beyond every 16-bit value after any sensible rescale
 
-#: What is decoded. JPEG Lossless (…4.57, …4.70) is left out on purpose: its decoders are GPL-3 or a large native library.
+#: What is decoded. JPEG Lossless (…4.57, …4.70) is left out: its decoders are GPL-3 or a large native library.
 DECODED_SYNTAXES = frozenset({
     ImplicitVRLittleEndian,
     ExplicitVRLittleEndian,
@@ -403,7 +404,8 @@ def _percentiles(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
     ends = np.cumsum(counts[order])
     at = np.array(_PERCENTILES) / 100 * (ends[-1] - 1)
     below, above = (values[order][np.searchsorted(ends, place, side="right")] for place in (np.floor(at), np.ceil(at)))
-    return below + (above - below) * (at - np.floor(at))
+    limits: np.ndarray = below + (above - below) * (at - np.floor(at))
+    return limits
 
 
 def _on_screen(dataset: FileDataset, values: np.ndarray, limits: np.ndarray) -> np.ndarray:

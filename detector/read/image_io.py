@@ -87,8 +87,8 @@ def read_radiograph(
         raise NoContrastError(f"The pixels reach from {low} to {high}.")
     grey = np.ascontiguousarray(_of_fewest_bits(grey))
     on_grey(grey)
-    pixel_hash = hashlib.sha256(np.array(grey.shape, "<u4"))
-    pixel_hash.update(grey)  # a large image's copies would cost as much as its hash
+    pixel_hash = hashlib.sha256(np.array(grey.shape, "<u4").tobytes())
+    pixel_hash.update(grey.data)  # a large image's copies would cost as much as its hash
     return Radiograph(
         grey=grey,
         file_format=file_format,

@@ -61,7 +61,8 @@ def read_picture_header(data: bytes) -> PictureHeader:
 
 def _read_png(data: bytes) -> PictureHeader:
     """Walk the chunks (PNG specification 5): each has a checksum, and the last one is IEND."""
-    position, kinds, header = len(_PNG_SIGNATURE), set(), b""
+    kinds: set[bytes] = set()
+    position, header = len(_PNG_SIGNATURE), b""
     while b"IEND" not in kinds:
         end = position + 12 + int.from_bytes(data[position : position + 4], "big")
         kind = data[position + 4 : position + 8]

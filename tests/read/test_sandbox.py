@@ -27,16 +27,16 @@ from tests.hostile import make
 
 HANG = """
 import sys, time
-from detector.read import image_io, sandbox
+from detector.read import decoder, image_io
 image_io.read_radiograph = lambda data, on_size, on_grey: {body}
-sandbox.serve()
+decoder.serve(60)
 """
 
 
 @pytest.fixture
 def worker():
     """A child of its own, ended after the test."""
-    worker = sandbox._Worker()
+    worker = sandbox._Child()
     yield worker
     worker.discard()
 
@@ -49,6 +49,7 @@ def stand_in(monkeypatch):
         start = subprocess.Popen
 
         def popen(_command, **options):
+            options["env"]["PYTHONPATH"] = str(ROOT)
             return start([sys.executable, "-c", HANG.format(body=body)], **options)
 
         monkeypatch.setattr(subprocess, "Popen", popen)
@@ -112,19 +113,40 @@ def test_child_that_waits_for_a_busy_machine_gets_more_time(worker, monkeypatch)
     assert worker.read(make.png()).rows == 512
 
 
-def test_child_that_answered_in_time_outlives_the_deadline_whatever_other_threads_begin(worker, monkeypatch):
-    monkeypatch.setattr(sandbox, "SECONDS", 1.0)
-    monkeypatch.setattr(sandbox, "_STARVED", 0)
-    receive = sandbox._receive_reply
-
-    def while_others_begin(pipe):
-        sandbox._timekeeper.cache_clear()  # as where two threads decode for the first time at once
-        return receive(pipe)
-
-    monkeypatch.setattr(sandbox, "_receive_reply", while_others_begin)
+def test_child_that_answered_in_time_outlives_the_deadline(worker, monkeypatch):
+    monkeypatch.setattr(sandbox, "SECONDS", 0.5)
     worker.read(make.png())
-    time.sleep(1.2)
+    time.sleep(0.6)
     assert worker._process.poll() is None
+
+
+def test_child_ends_some_time_after_its_last_file_and_the_next_file_gets_another(worker, monkeypatch):
+    monkeypatch.setattr(sandbox, "IDLE_SECONDS", 0.3)
+    monkeypatch.setattr(sandbox, "_PARTING_SECONDS", 0)
+    worker.start()
+    time.sleep(0.5)
+    assert worker._process.poll() is None  # it has read nothing that it could hold
+    worker.read(make.png())
+    first = worker._process
+    first.wait(timeout=5)
+    assert worker.read(make.png()).rows == 512
+    assert worker._process is not first
+
+
+def test_child_that_is_about_to_end_is_not_asked(worker, monkeypatch):
+    worker.read(make.png())
+    first = worker._process
+    monkeypatch.setattr(sandbox, "IDLE_SECONDS", sandbox._PARTING_SECONDS)
+    assert worker.read(make.png()).rows == 512
+    assert first.poll() is not None
+    assert worker._process is not first
+
+
+def test_child_that_stops_in_mid_answer_costs_no_more_than_its_time(worker, stand_in, monkeypatch):
+    monkeypatch.setattr(sandbox, "SECONDS", 0.3)
+    stand_in("(on_grey(__import__('numpy').zeros((64, 64), 'uint8')), time.sleep(60))")
+    with pytest.raises(DecodingLimitError):
+        worker.read(make.png())
 
 
 def test_child_that_works_all_the_time_gets_no_more(worker, stand_in, monkeypatch):
@@ -132,7 +154,7 @@ def test_child_that_works_all_the_time_gets_no_more(worker, stand_in, monkeypatc
     monkeypatch.setattr(sandbox, "_STARVED", 0.1)  # this machine may be busy
     stand_in("[None for _ in iter(int, 1)]")
     worker.start()
-    worker._get_ready()
+    worker._await_ready()
     began = time.monotonic()
     with pytest.raises(DecodingLimitError, match=r"0\.5 s"):
         worker.read(make.png())
@@ -234,13 +256,6 @@ def test_pixels_of_another_kind_are_not_believed(worker, stand_in, dtype):
         worker.read(make.png())
 
 
-def test_child_without_room_for_a_thread_says_that_memory_ran_out(worker, stand_in):
-    no_thread = "setattr(__import__('threading').Thread, 'start', lambda self: exec('raise RuntimeError'))"
-    stand_in(f"({no_thread}, on_grey(__import__('numpy').zeros((1024, 1024), 'uint8')))")
-    with pytest.raises(DecodingLimitError, match="memory"):
-        worker.read(make.png())
-
-
 def test_pixels_without_an_end_are_no_answer(worker, stand_in):
     stand_in("(on_grey(__import__('numpy').zeros((64, 64), 'uint8')), int('x'))")
     with pytest.raises(DecoderCrashError, match="unexpectedly"):
@@ -264,7 +279,7 @@ def test_child_that_cannot_be_started_is_no_fault_of_the_file(worker, monkeypatc
 
 
 def test_bytes_over_the_limit_never_reach_a_child(monkeypatch):
-    monkeypatch.setattr(sandbox, "_workers", lambda: pytest.fail("a child was asked"))
+    monkeypatch.setattr(sandbox, "_children", lambda: pytest.fail("a child was asked"))
     with pytest.raises(TooLargeError):
         sandbox.read_radiograph(make.png().ljust(image_io.MAX_PICTURE_BYTES + 1, b"\0"))
     with pytest.raises(EmptyFileError):
@@ -281,8 +296,8 @@ def test_many_threads_get_their_own_answers():
 
 def test_children_end_with_their_parent():
     code = (
-        "from detector import sandbox; sandbox.warm_up();"
-        "print(sandbox._workers().get()._process.pid, flush=True);"
+        "from detector.read import sandbox; sandbox.warm_up();"
+        "print(sandbox._children().get()._process.pid, flush=True);"
         "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False)
@@ -306,7 +321,10 @@ def _lives(pid):
 
 
 def test_decoder_imports_neither_tensorflow_nor_streamlit():
-    code = "import sys, detector.read.sandbox; print({'tensorflow', 'keras', 'streamlit', 'torch'} & set(sys.modules))"
+    code = (
+        "import sys, detector.read.sandbox, detector.read.decoder, detector.read.dicom; "
+        "print({'tensorflow', 'keras', 'streamlit', 'torch'} & set(sys.modules))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     assert done.stdout.strip() == "set()"
 

@@ -1,0 +1,141 @@
+"""The child of `detector.read.sandbox`: takes files from standard input and answers with pixels, until it ends.
+
+Each message is preceded by its length. Standard error is read for what decoders only mutter: a JPEG that was cut off is
+one. Only what is needed to leave the network is imported before that is done: it wants a process of one thread.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import faulthandler
+import json
+import logging
+import os
+import select
+import signal
+import struct
+import sys
+import tempfile
+import traceback
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from detector.errors import DecodingLimitError, RejectedError, UnreadableError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+LENGTH = struct.Struct("<Q")  # before each message
+PIPE = 2**20  # bytes on their way, the most that Linux gives anyone; at each full pipe two processes take turns
+MEMORY = 1280 * 2**20  # bytes beyond those of the idle child; a colour JPEG of 50 megapixels needs 910 MB
+_LONGEST_SECONDS = 60.0  # more than the parent gives any file
+_COMPLAINTS = 2**20  # bytes that decoders may write to standard error, and the largest file that the child may write
+_CUT_OFF = b"premature end"  # libjpeg's words for a JPEG whose pixels stop before its end marker
+_NEW_USER, _NEW_NETWORK = 0x10000000, 0x40000000  # of unshare(2)
+
+
+def serve(idle_seconds: float) -> None:
+    """Answer until standard input ends, or nothing has come for so long after a file: the child's whole life."""
+    leave_network()
+    from detector.read import dicom, image_io  # noqa: F401, PLC0415 - here and now, before the limits count
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    requests, replies = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
+    complaints = _redirect_output()
+    memory = _MemoryErrors()
+    logging.getLogger().addHandler(memory)  # the only one: what pydicom logs quotes values of the file
+    _limit()
+    _send(replies, {"ready": True})
+    while length := requests.read(LENGTH.size):
+        data = requests.read(*LENGTH.unpack(length))
+        # Should the parent be gone, nobody else would end a decoder that hangs.
+        faulthandler.dump_traceback_later(_LONGEST_SECONDS, exit=True, file=complaints)
+        _answer(data, replies, complaints, memory)
+        faulthandler.cancel_dump_traceback_later()
+        del data
+        if os.name == "posix" and not select.select([requests], [], [], idle_seconds)[0]:
+            return
+
+
+def leave_network() -> bool:
+    """Move this process to an empty network of its own; returns whether the system allows it without privileges."""
+    try:
+        return bool(ctypes.CDLL(None).unshare(_NEW_USER | _NEW_NETWORK) == 0)
+    except (OSError, AttributeError, TypeError):  # no Linux
+        return False
+
+
+class _MemoryErrors(logging.Handler):
+    """Notes that memory ran out in a plugin of pydicom's, which logs the exception and raises another in its place."""
+
+    seen = False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Look at the record, and write nothing."""
+        self.seen = self.seen or bool(record.exc_info and isinstance(record.exc_info[1], MemoryError))
+
+
+def _redirect_output() -> IO[bytes]:
+    """Give decoders that write to standard output or error a file in memory; returns it."""
+    if hasattr(os, "memfd_create"):
+        complaints: IO[bytes] = os.fdopen(os.memfd_create("complaints"), "w+b", buffering=0)
+    else:
+        complaints = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - open as long as the process lives
+    for descriptor in (1, 2):
+        os.dup2(complaints.fileno(), descriptor)
+    return complaints
+
+
+def _limit() -> None:
+    try:
+        import resource  # noqa: PLC0415
+    except ImportError:  # Windows: the time limit remains
+        return
+    limits = {resource.RLIMIT_CORE: 0, resource.RLIMIT_FSIZE: _COMPLAINTS}  # a core file would hold a patient's pixels
+    statm = Path("/proc/self/statm")
+    if statm.exists():
+        limits[resource.RLIMIT_AS] = int(statm.read_text("ascii").split()[0]) * resource.getpagesize() + MEMORY
+    else:
+        limits[resource.RLIMIT_DATA] = MEMORY
+    for kind, limit in limits.items():
+        with suppress(ValueError, OSError):  # a system that does not know this limit, or has a lower one
+            resource.setrlimit(kind, (limit, limit))
+
+
+def _answer(data: bytes, replies: IO[bytes], complaints: IO[bytes], memory: _MemoryErrors) -> None:
+    """Send the pixels as soon as there are any, and what else is known of them afterwards."""
+    from detector.read import image_io  # noqa: PLC0415
+
+    complaints.seek(0)
+    complaints.truncate()
+    memory.seen = False
+
+    def send(grey: NDArray[Any]) -> None:
+        complaints.seek(0)
+        if _CUT_OFF in complaints.read():
+            raise UnreadableError("The JPEG's pixels end before its end marker.")
+        rows, columns = grey.shape
+        _send(replies, {"rows": rows, "columns": columns, "kind": grey.dtype.name})
+        replies.write(grey.data.cast("B"))
+
+    try:
+        radiograph = image_io.read_radiograph(
+            data, on_size=lambda pixels: _send(replies, {"size": pixels}), on_grey=send
+        )
+        reply = {name: value for name, value in vars(radiograph).items() if name != "grey"}
+    except (RejectedError, MemoryError) as error:
+        refusal: RejectedError = DecodingLimitError("Decoding ran out of memory.")
+        if isinstance(error, RejectedError) and not memory.seen:
+            refusal = error
+        reply = {"refused": refusal.code, "message": str(refusal)[:1000]}
+    except Exception as error:  # noqa: BLE001 - the parent is told, without what the file says of its patient
+        frames = "".join(traceback.format_tb(error.__traceback__))
+        reply = {"failed": f"{frames}{type(error).__name__}"[-4000:]}
+    _send(replies, reply)
+
+
+def _send(pipe: IO[bytes], message: dict[str, Any]) -> None:
+    encoded = json.dumps(message).encode()
+    pipe.write(LENGTH.pack(len(encoded)) + encoded)
+    pipe.flush()
