@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from detector.errors import ModelError
-from detector.model.card import DEFAULT_MODEL, MODELS
+from detector.model.card import DEFAULT_MODEL, MODELS, pin_cards
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -109,6 +109,7 @@ def main() -> None:
     for part in ("run", *_MEASURED):
         parser.add_argument(f"--{part}", type=Path, metavar="DIR")
     ship({part: folder for part, folder in vars(parser.parse_args()).items() if folder})
+    pin_cards()
 
 
 if __name__ == "__main__":

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from detector.errors import ModelError
-from detector.model.calibration import Calibration
+from detector.model import checked
+from detector.model.calibration import BALANCED, SENSITIVE, SPECIFIC, Calibration
 from detector.paths import MODELS
-from detector.schema import TASKS, ModelInfo, OperatingPoint
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from detector.schema import TASKS, ModelInfo
 
 DEFAULT_MODEL = "detector"
 LUNG_MODEL = "lungs"
+GATE = "gate.npz"  # beside the card of the classifier that it was fitted to
+PINS = Path(__file__).with_name("pins.json")  # hashes of the shipped cards, in the package and not beside them
+
+_TFLITE = ("sha256", "weights")
 
 
 @dataclass(frozen=True)
@@ -65,22 +69,87 @@ class ModelCard:
 
 
 def read_card(path: Path) -> ModelCard:
-    """Read a card.
+    """Read a card, and believe nothing of it that could not be true.
 
     Raises:
-        ModelError: if it is missing, no JSON, or lacks an entry.
+        ModelError: if it is missing, no JSON, lacks an entry, holds a value out of its range, knows nothing of a gate
+            that lies beside it, or is not the one that this version was shipped with.
     """
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ModelError(f"The model card {path} cannot be read: {error}.") from error
+        return _card_of(load_card(path), path)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ModelError(f"The model card {path} lacks an entry or holds a wrong one: {error}") from error
+
+
+def load_card(path: Path) -> dict[str, Any]:
+    """The entries of a card of a classifier or of the lung fields, as its file holds them.
+
+    Raises:
+        ModelError: if it is missing, no JSON object, or is not the one that this version was shipped with.
+    """
     try:
-        points = {name: OperatingPoint(**point) for name, point in values["calibration"]["operating_points"].items()}
-        calibration = Calibration(**{**values["calibration"], "operating_points": points})
-        known = {name: values[name] for name in ModelCard.__dataclass_fields__ if name != "tflite" or name in values}
-        return ModelCard(**{**known, "calibration": calibration, "limits": tuple(values["limits"])})
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ModelError(f"The model card {path} lacks or misnames an entry: {error}.") from error
+        data = path.read_bytes()
+        values = json.loads(data)
+    except (OSError, ValueError, RecursionError) as error:
+        raise ModelError(f"The model card {path} cannot be read: {error}.") from error
+    if path.parent.resolve() == MODELS and hashlib.sha256(data).hexdigest() != _pins().get(path.name):
+        raise ModelError(f"The model card {path} is not the one that was shipped.")
+    if not isinstance(values, dict):
+        raise ModelError(f"The model card {path} must hold an object. Received {type(values).__name__}.")
+    return values
+
+
+def pin_cards(models: Path = MODELS, pins: Path = PINS) -> None:
+    """Note the hashes of the shipped cards in the package, whatever they are now: the last step of shipping."""
+    found = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(models.glob("*.json"))}
+    pins.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+
+
+def _pins() -> dict[str, str]:
+    pins: dict[str, str] = json.loads(PINS.read_text(encoding="utf-8"))
+    return pins
+
+
+def _card_of(values: dict[str, Any], path: Path) -> ModelCard:
+    if values["classes"] != {task.name: list(task.classes) for task in TASKS}:
+        raise ValueError(f"classes must be this version's. Received {values['classes']!r}.")
+    sha256, tflite = checked.sha256(values["sha256"], "sha256"), checked.entries(values["tflite"], _TFLITE, "tflite")
+    if not isinstance(values["limits"], list):
+        raise TypeError("limits must be a list.")
+    return ModelCard(
+        name=checked.text(values["name"], "name"),
+        version=checked.text(values["version"], "version"),
+        sha256=sha256,
+        input_size=int(checked.number(values["input_size"], "input_size", above=0)),
+        preprocessing=checked.text(values["preprocessing"], "preprocessing"),
+        calibration=_calibration_of(values["calibration"]),
+        saliency_scale=checked.of_tasks(values["saliency_scale"], "saliency_scale", above=0),
+        training=dict(values["training"]),
+        performance=dict(values["performance"]),
+        licence=checked.text(values["licence"], "licence"),
+        limits=tuple(checked.text(limit, "a limit") for limit in values["limits"]),
+        gate=_gate_of(values["gate"], path.with_name(GATE)),
+        tflite={name: checked.sha256(value, f"tflite: {name}") for name, value in tflite.items()},
+    )
+
+
+def _calibration_of(values: Any) -> Calibration:
+    found = checked.entries(values, Calibration.__dataclass_fields__, "calibration")
+    return Calibration(
+        temperatures=checked.of_tasks(found["temperatures"], "temperatures", above=0),
+        operating_points=checked.operating_points(found["operating_points"], (BALANCED, SENSITIVE, SPECIFIC)),
+        bands=checked.of_tasks(found["bands"], "bands", least=0),
+    )
+
+
+def _gate_of(values: Any, path: Path) -> dict[str, Any]:
+    """The entry of a gate; empty only where there is none."""
+    if values == {} and not path.exists():
+        return {}
+    refuse, warn = (checked.number(values[name], f"gate: {name}") for name in ("refuse_below", "warn_below"))
+    if refuse > warn:
+        raise ValueError(f"gate: refuse_below must not exceed warn_below. Received {refuse} and {warn}.")
+    return {**values, "sha256": checked.sha256(values["sha256"], "gate: sha256")}
 
 
 def model_names(folder: Path = MODELS) -> list[str]:

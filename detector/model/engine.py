@@ -64,14 +64,19 @@ class Engine:
             raise ModelError(f"The flatbuffer of {card.name} is no classifier of this version: {error}.") from error
 
     @classmethod
-    def load(cls, name: str = DEFAULT_MODEL, folder: Path = MODELS) -> Engine:
+    def load(cls, name: str = DEFAULT_MODEL, folder: Path = MODELS, *, card: ModelCard | None = None) -> Engine:
         """Load ``<folder>/<name>.tflite`` and ``<folder>/lungs.tflite``, after checking them against their cards.
+
+        Args:
+            name: of the classifier.
+            folder: of the networks.
+            card: instead of ``<folder>/<name>.json``, while a training has not calibrated its network yet.
 
         Raises:
             ModelError: if a file is missing or not that of the card, or the card asks for another preprocessing than
                 this version's.
         """
-        card = read_card(folder / f"{name}.json")
+        card = card or read_card(folder / f"{name}.json")
         if card.preprocessing != PREPROCESSING_ID:
             raise ModelError(f"{name} was trained with {card.preprocessing!r}. This is {PREPROCESSING_ID!r}.")
         path = folder / f"{name}{FLATBUFFER}"

@@ -27,6 +27,7 @@ from detector.errors import (
     SliceError,
     TurnedError,
 )
+from detector.model.card import GATE
 from detector.schema import Correction, in_unit_range
 
 if TYPE_CHECKING:
@@ -34,8 +35,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from detector.schema import Geometry, NetworkInput, NetworkOutput, Radiograph
-
-GATE_MODEL = "gate"
 
 FRONTAL, UPSIDE_DOWN, TURNED_LEFT, TURNED_RIGHT, INVERTED = (
     "frontal", "upside_down", "turned_left", "turned_right", "inverted",
@@ -133,7 +132,7 @@ def load_gate(folder: Path, entry: Mapping[str, Any]) -> Gate | None:
     """
     if not entry:
         return None
-    path = folder / f"{GATE_MODEL}.npz"
+    path = folder / GATE
     try:
         data = path.read_bytes()
     except OSError as error:

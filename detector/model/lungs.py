@@ -5,11 +5,10 @@ They also tell how much of the evidence lies in a lung.
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 from detector.errors import ModelError
-from detector.model.card import LUNG_MODEL
+from detector.model.card import LUNG_MODEL, load_card
 from detector.model.flatbuffer import FLATBUFFER, Flatbuffer, load_flatbuffer
 
 if TYPE_CHECKING:
@@ -36,11 +35,11 @@ class LungFields:
             ModelError: if a file is missing or damaged, or asks for another preprocessing.
         """
         path = folder / f"{LUNG_MODEL}.json"
+        card = load_card(path)
         try:
-            card = json.loads(path.read_text(encoding="utf-8"))
             found, sha256, entry = (card[name] for name in ("preprocessing", "sha256", "tflite"))
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise ModelError(f"The lung model's card {path} cannot be read, or lacks an entry: {error}.") from error
+        except KeyError as error:
+            raise ModelError(f"The lung model's card {path} has no {error}.") from error
         if found != preprocessing:
             raise ModelError(f"{path} was trained with {found!r}. This is {preprocessing!r}.")
         return cls(load_flatbuffer(path.with_suffix(FLATBUFFER), entry, weights=sha256))

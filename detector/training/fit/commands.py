@@ -24,7 +24,7 @@ from detector.model.calibration import (
     fit_temperature,
     margins,
 )
-from detector.model.card import DEFAULT_MODEL, LUNG_MODEL, MODELS, ModelCard, read_card
+from detector.model.card import DEFAULT_MODEL, GATE, LUNG_MODEL, MODELS, ModelCard, load_card, read_card
 from detector.model.engine import Engine
 from detector.model.network import load_network
 from detector.model.preprocess import INPUT_SIZE, LUNG_PREPROCESSING_ID, PREPROCESSING_ID
@@ -111,12 +111,13 @@ def train_classifier(manifest: Path, images: Path, out: Path, settings: dict[str
     network = fit(train, validation, images, out, config, lungs=lungs, resume=resume)
     network.compile()  # leaves the optimizer's state out of the file
     network.save(out / f"{DEFAULT_MODEL}.keras")
+    (out / GATE).unlink(missing_ok=True)  # it was fitted to other weights
     for path in MODELS.glob(f"{LUNG_MODEL}.*"):  # the classifier is shown what the shipped lung fields find
         shutil.copy(path, out)
     card = _draft_card(out, config, {"images": _cohort(train), **pedigree})
     if not config.lung_crop:
         return card
-    answers = answer_all(validation, images, Engine.load(folder=out))
+    answers = answer_all(validation, images, Engine.load(folder=out, card=card))
     calibration = calibrate(answers)
     scale = {name: float(np.quantile(peaks, _SCALE_QUANTILE)) for name, peaks in answers.peaks.items()}
     return measure_card(replace(card, calibration=calibration, saliency_scale=scale), manifest, images, out)
@@ -132,7 +133,7 @@ def measure_card(card: ModelCard, manifest: Path, images: Path, folder: Path) ->
         OutputError: if `folder` can't be written.
     """
     _write_card(card, folder)
-    engine = Engine.load(folder=folder)
+    engine = Engine.load(folder=folder, card=card)
     cohorts = {split: [e for e in read_manifest(manifest) if e.split == split] for split in ("val", "test")}
     log = folder / "training_log.jsonl"
     performance = {
@@ -215,8 +216,7 @@ def train_gate(
         ModelError: if the folder holds no classifier.
     """
     card = replace(read_card(folder / f"{DEFAULT_MODEL}.json"), gate={})
-    _write_card(card, folder)
-    engine = Engine.load(folder=folder)
+    engine = Engine.load(folder=folder, card=card)
     splits = {split: read_manifest(manifest, split=split) for split in ("train", "val")}
     frontal = spread(splits["train"], PER_GROUP, seed=seed)
     turned = spread(splits["train"], PER_CHANGE // 6, seed=seed + 1)
@@ -370,7 +370,7 @@ def _earlier(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise ModelError(f"{path} cannot be read: {error}.") from error
     card = path.with_suffix(".json")
-    return found | ({"training": read_card(card).training} if card.exists() else {})
+    return found | ({"training": load_card(card)["training"]} if card.exists() else {})
 
 
 def _each_told_once(training: dict[str, Any], told: set[str] | None = None) -> dict[str, Any]:

@@ -18,7 +18,7 @@ import numpy as np
 import tensorflow as tf
 
 from detector.errors import ModelError
-from detector.model.card import DEFAULT_MODEL, LUNG_MODEL
+from detector.model.card import DEFAULT_MODEL, LUNG_MODEL, pin_cards
 from detector.model.engine import FEATURES, KERNEL, POOLED, TEXTURE
 from detector.model.flatbuffer import FLATBUFFER, WEIGHTS, Flatbuffer
 from detector.model.lungs import LUNGS
@@ -129,6 +129,8 @@ def main(folder: Path = MODELS) -> None:
         path = folder / f"{name}.json"
         card = json.loads(path.read_text(encoding="utf-8"))
         path.write_text(json.dumps(card | {"tflite": convert(folder, name)}, indent=2) + "\n", encoding="utf-8")
+    if folder.resolve() == MODELS:
+        pin_cards()
 
 
 if __name__ == "__main__":

@@ -21,9 +21,9 @@ import numpy as np
 from keras import layers
 
 from detector.errors import ManifestError
+from detector.model.card import GATE
 from detector.model.gate import (
     FRONTAL,
-    GATE_MODEL,
     INVERTED,
     OTHER,
     SIDE_VIEW,
@@ -139,7 +139,7 @@ def _fitted(train: Seen, *, seed: int) -> Gate:
 
 def save_gate(gate: Gate, folder: Path) -> dict[str, Any]:
     """Write ``gate.npz``; returns the card's entry."""
-    path = folder / f"{GATE_MODEL}.npz"
+    path = folder / GATE
     names = ("mean", "scale", "kernel", "bias", "child_kernel", "child_bias")
     np.savez_compressed(path, **{name: np.asarray(getattr(gate, name), np.float32) for name in names})
     return {

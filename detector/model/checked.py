@@ -1,0 +1,77 @@
+"""Values of a JSON file of ours, believed only after a look: model cards, and what a hospital has calibrated.
+
+Each function gives the value back or raises `ValueError`, which the reader of the file turns into its own error.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import TYPE_CHECKING, Any
+
+from detector.schema import TASKS, OperatingPoint
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+_BEYOND_1 = math.nextafter(1, 2)  # a share of exactly 1 is one
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+def number(
+    value: Any, what: str, *, least: float = -math.inf, above: float = -math.inf, below: float = math.inf
+) -> float:
+    """A finite number, not less than `least`, and beyond the other two limits."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError(f"{what} must be a finite number. Received {value!r}.")
+    if not (least <= value and above < value < below):
+        raise ValueError(f"{what} is out of range. Received {value!r}.")
+    return float(value)
+
+
+def text(value: Any, what: str) -> str:
+    """Text that says something."""
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError(f"{what} must be text. Received {value!r}.")
+    return value
+
+
+def sha256(value: Any, what: str) -> str:
+    """64 hexadecimal digits."""
+    if not isinstance(value, str) or not _SHA256.fullmatch(value):
+        raise ValueError(f"{what} must be a SHA-256. Received {value!r}.")
+    return value
+
+
+def entries(values: Any, names: Iterable[str], what: str) -> Mapping[str, Any]:
+    """An object with exactly the entries of these names."""
+    if not isinstance(values, dict) or set(values) != set(names):
+        found = sorted(values) if isinstance(values, dict) else values
+        raise ValueError(f"{what} must have the entries {sorted(names)}. Received {found!r}.")
+    return values
+
+
+def of_tasks(values: Any, what: str, *, least: float = -math.inf, above: float = -math.inf) -> dict[str, float]:
+    """A number for each task."""
+    found = entries(values, [task.name for task in TASKS], what)
+    return {name: number(value, f"{what}: {name}", least=least, above=above) for name, value in found.items()}
+
+
+def operating_points(values: Any, names: Iterable[str]) -> dict[str, OperatingPoint]:
+    """The operating points of these names."""
+    found = entries(values, names, "operating_points")
+    return {name: _operating_point(name, point) for name, point in found.items()}
+
+
+def _operating_point(name: str, values: Any) -> OperatingPoint:
+    what = f"operating point {name!r}"
+    point = entries(values, OperatingPoint.__dataclass_fields__, what)
+    if point["name"] != name:
+        raise ValueError(f"{what} calls itself {point['name']!r}.")
+    return OperatingPoint(
+        name=name,
+        threshold=number(point["threshold"], f"{what}: threshold", above=0, below=1),
+        sensitivity=number(point["sensitivity"], f"{what}: sensitivity", least=0, below=_BEYOND_1),
+        specificity=number(point["specificity"], f"{what}: specificity", least=0, below=_BEYOND_1),
+        cohort=text(point["cohort"], f"{what}: cohort"),
+    )
