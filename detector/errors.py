@@ -173,7 +173,7 @@ class TurnedError(NotAChestXrayError):
 class InvertedError(NotAChestXrayError):
     """A chest X-ray whose bones are black."""
 
-    user_message = "Black and white seem to be inverted. Invert the picture, so that bones are white, and try again."
+    user_message = "The image seems inverted. Invert the picture, so that bones are white, and try again."
 
 
 class UnreadablePathError(RejectedError):

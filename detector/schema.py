@@ -118,6 +118,10 @@ class Correction:
         """Whether anything is to be done."""
         return bool(self.quarter_turns or self.inverted)
 
+    def then(self, other: Correction) -> Correction:
+        """Both, one after the other; turning and inverting do not care which comes first."""
+        return Correction((self.quarter_turns + other.quarter_turns) % 4, self.inverted != other.inverted)
+
 
 @dataclass(frozen=True)
 class Geometry:

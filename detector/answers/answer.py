@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from detector import words
-from detector.answers.evidence import sentence, summarise, warning
+from detector.answers.evidence import describe, summarise, warning
 from detector.errors import DetectorError, RejectedError, UnexpectedError
 from detector.model.calibration import BALANCED, Calibration, decide, margins
 from detector.schema import (
@@ -216,7 +216,9 @@ def answer(analysis: Analysis, question: Question) -> Answer:
     full_scale = analysis.card.saliency_scale[task.name]
     own = _summary(analysis, task, own_class, full_scale)
     evidence = own if target == own_class else _summary(analysis, task, target, full_scale)
-    notes = (warning(own, answered=own_class == verdict.decision), _other_disagrees(verdict, other))
+    outside = warning(own) if own_class == verdict.decision else None
+    notes = (outside, _other_disagrees(verdict, other))
+    cam = _cam(analysis, task, target, question.against)
     return Answer(
         analysis=analysis,
         question=question,
@@ -224,10 +226,12 @@ def answer(analysis: Analysis, question: Question) -> Answer:
         other=other,
         why_indeterminate=_why_indeterminate(verdict, other, analysis.card.calibration),
         target_class=target,
-        cam=_cam(analysis, task, target, question.against),
+        cam=cam,
         full_scale=full_scale,
         evidence=evidence,
-        evidence_sentence=sentence(evidence),
+        evidence_sentence=describe(
+            cam, analysis.lung_field, analysis.geometry, full_scale=full_scale, target=target, against=question.against
+        ),
         warnings=(*analysis.warnings, *(note for note in notes if note)),
         marks=marks_of(analysis),
     )
@@ -344,7 +348,7 @@ def _why_indeterminate(verdict: Verdict, other: Verdict, calibration: Calibratio
     if verdict.indeterminate_because == "disagreement":
         binary, three = (verdict, other) if verdict.task is BINARY else (other, verdict)
         return words.INDETERMINATE_CONTRADICTION.format(
-            covid19=binary.probabilities[COVID19], normal=three.probabilities[NORMAL]
+            covid19=words.percent(binary.probabilities[COVID19]), normal=words.percent(three.probabilities[NORMAL])
         )
     if verdict.indeterminate_because is None:
         return None
@@ -354,14 +358,17 @@ def _why_indeterminate(verdict: Verdict, other: Verdict, calibration: Calibratio
     if verdict.operating_point is not None:
         low, high = verdict.band or (0.0, 1.0)
         return words.INDETERMINATE_NEAR.format(
-            value=found[COVID19], low=low, high=high, threshold=verdict.operating_point.threshold
+            value=words.percent(found[COVID19]),
+            low=words.percent(low),
+            high=words.percent(high),
+            threshold=words.percent(verdict.operating_point.threshold),
         )
     first, second = sorted(found, key=lambda name: -found[name])[:2]
     return words.INDETERMINATE_TWO.format(
         first=words.CLASSES[first],
         second=words.CLASSES[second],
-        value=found[first],
-        other=found[second],
+        value=words.percent(found[first]),
+        other=words.percent(found[second]),
         times=math.exp(calibration.bands[verdict.task.name]),
     )
 
@@ -372,7 +379,9 @@ def _other_disagrees(verdict: Verdict, other: Verdict) -> str | None:
         return None
     if (verdict.decision == COVID19) == (other.decision == COVID19):
         return None
-    return words.OTHER_DISAGREES.format(mode=words.MODES[other.task.mode], decision=words.DECISIONS[other.decision])
+    return words.OTHER_DISAGREES.format(
+        mode=words.MODES[other.task.mode], decision=words.headline(other.decision, other.probabilities)
+    )
 
 
 def _cam(analysis: Analysis, task: Task, target: str, against: str | None) -> np.ndarray:

@@ -58,32 +58,64 @@ def summarise(
     )
 
 
-def sentence(summary: EvidenceSummary) -> str:
-    """Say where the evidence lies, e.g. "72% of the evidence lies in the lungs (30% of the picture)."."""
+def describe(
+    cam: np.ndarray,
+    lung_field: np.ndarray,
+    geometry: Geometry,
+    *,
+    full_scale: float,
+    target: str,
+    against: str | None = None,
+) -> str:
+    """Say in a sentence what a map shows: mostly for the class or mostly against it, and where.
+
+    Args:
+        cam: (h, w) float32 on the network's grid, evidence for the target class in logit units; with `against`, for it
+            rather than for that class.
+        lung_field: (size, size) bool on the network's input.
+        geometry: of the image.
+        full_scale: evidence that is drawn in full colour.
+        target: class that the map explains.
+        against: class that it is contrasted with.
+    """
+    towards, opposite = (float(positive_on_input(sign * cam, geometry.size).sum()) for sign in (1, -1))
+    speaks_for = towards >= opposite
+    summary = summarise(cam if speaks_for else -cam, lung_field, geometry, full_scale=full_scale)
+    return sentence(summary, target, against, speaks_for=speaks_for)
+
+
+def sentence(summary: EvidenceSummary, target: str, against: str | None = None, *, speaks_for: bool = True) -> str:
+    """Put a summary into words, e.g. "Mostly for COVID-19: both lower zones. 72 % of that evidence lies …".
+
+    Args:
+        summary: of the evidence that prevails.
+        target: class that the map explains.
+        against: class that it is contrasted with.
+        speaks_for: whether the evidence for the class prevails, or that against it.
+    """
+    name = words.NAMES[target]
     if summary.faint:
-        return words.OPPOSED if summary.opposed else words.FAINT
+        return words.FAINT.format(name=name)
     if summary.in_lung_fraction is None:
         return words.NOT_MEASURED
-    zones = main_zones(summary)
+    zones = _in_words(main_zones(summary))
+    if against is not None:
+        said = words.CONTRASTED if speaks_for else words.CONTRASTED_AGAINST
+        return said.format(name=name, other=words.NAMES[against], zones=zones)
+    if not speaks_for:
+        return words.OPPOSED.format(name=name, zones=zones)
     return words.IN_LUNGS.format(
-        share=summary.in_lung_fraction,
-        area=summary.lung_area_fraction,
-        zones=words.MOSTLY_IN.format(zones=words.listed(zones)) if zones else "",
+        name=name,
+        zones=zones,
+        share=words.percent(summary.in_lung_fraction),
+        area=words.percent(summary.lung_area_fraction),
     )
 
 
-def warning(summary: EvidenceSummary, *, answered: bool = True) -> str | None:
-    """What to say where a map's evidence lies mostly outside the lungs; None where it does not.
-
-    Args:
-        summary: of the target class's map.
-        answered: whether that class is the answer. Then it is a reason to distrust it; what would have spoken for
-            COVID-19, where the answer is another or none, is only told of.
-    """
+def warning(summary: EvidenceSummary) -> str | None:
+    """What to say where the evidence for the answer lies mostly outside the lungs; None where it does not."""
     outside = summary.in_lung_fraction is not None and summary.in_lung_fraction < _MOSTLY
-    if not outside or summary.faint:
-        return None
-    return words.OUTSIDE_WARNING if answered else words.OUTSIDE_NOTE
+    return words.OUTSIDE_WARNING if outside and not summary.faint else None
 
 
 def positive_on_input(cam: np.ndarray, size: int) -> np.ndarray:
@@ -186,3 +218,12 @@ def main_zones(summary: EvidenceSummary) -> list[str]:
     held = np.cumsum([summary.zones[name] for name in ordered])
     needed = int(np.searchsorted(held, _MOSTLY * held[-1])) + 1
     return [] if held[-1] <= 0 or needed > _NAMED_ZONES else ordered[:needed]
+
+
+def _in_words(zones: list[str]) -> str:
+    """Zones after a colon: ": both middle zones and right lower zone"; nothing where no zone is named."""
+    heights = [zone.split(" ", 1)[1] for zone in zones]
+    named = dict.fromkeys(
+        f"both {height}s" if heights.count(height) > 1 else zone for zone, height in zip(zones, heights, strict=True)
+    )
+    return words.ZONES_NAMED.format(zones=words.listed(list(named))) if named else ""

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from detector import words
 from detector.paths import MODELS
-from detector.schema import BINARY, COVID19, INDETERMINATE
+from detector.schema import BINARY, COVID19, INDETERMINATE, NOT_COVID19
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 EVALUATION = MODELS / "evaluation"
 _LEFT_OUT = "leave"  # a cohort of sources that the network has not seen is named so: leave-one-source-pair-out
+_LEAST_OF_A_CLASS = 30  # images: a ratio of fewer says what chance says
 _LARGEST_RATIO = 1e6  # a specificity of 1 on a finite cohort: more than any cohort can show
 
 
@@ -68,31 +69,58 @@ class Judgement:
     explanation: str
 
 
-def judge(verdict: Verdict, pre_test: float, folder: Path = EVALUATION) -> Judgement:
-    """Say what an answer makes of a pre-test probability of COVID-19. Only the binary task has likelihood ratios.
+def judge(verdict: Verdict, pre_test: float, folder: Path = EVALUATION) -> Judgement | None:
+    """Say what an answer makes of a pre-test probability of COVID-19.
+
+    Returns:
+        None where the answer changes nothing: another task than the binary one, "can't tell", no likelihood ratio, or
+        one whose interval holds 1.
 
     Raises:
         ValueError: if the pre-test probability is not between 0 and 1, both excluded.
     """
     if verdict.task is not BINARY or verdict.operating_point is None:
-        return Judgement(words.POST_TEST_BINARY_ONLY, words.POST_TEST_BINARY_HINT)
-    unchanged = words.POST_TEST_UNCHANGED.format(value=pre_test)
-    if verdict.decision == INDETERMINATE:
-        return Judgement(unchanged, words.POST_TEST_INDETERMINATE_WHY)
-    ratios = read_ratios(verdict.operating_point.name, folder)
+        return None
+    ratios = None if verdict.decision == INDETERMINATE else read_ratios(verdict.operating_point.name, folder)
     if ratios is None:
-        return Judgement(words.POST_TEST_UNKNOWN, words.POST_TEST_UNKNOWN_WHY)
+        return None
     ratio = ratios.positive if verdict.decision == COVID19 else ratios.negative
+    if ratio.ci_low <= 1 <= ratio.ci_high:
+        return None
     kind = words.LR_POSITIVE if verdict.decision == COVID19 else words.LR_NEGATIVE
     why = words.POST_TEST_WHY.format(
         kind=kind, value=ratio.value, low=ratio.ci_low, high=ratio.ci_high, cohort=ratios.cohort
     )
     said = [why, words.LR_FLATTERS if ratios.flatters else words.LR_MEASURED]
-    after = asdict(post_test(pre_test, ratio))
-    if ratio.ci_low <= 1 <= ratio.ci_high:
-        said.append(words.LR_MAY_SAY_NOTHING.format(**after))
-        return Judgement(unchanged, " ".join(said))
-    return Judgement(words.POST_TEST.format(**after), " ".join(said))
+    after = post_test(pre_test, ratio)
+    value, low, high = map(words.percent, (after.value, after.ci_low, after.ci_high))
+    return Judgement(words.POST_TEST.format(value=value, low=low, high=high), " ".join(said))
+
+
+def worth(verdict: Verdict, folder: Path = EVALUATION) -> str:
+    """What an answer is worth in a hospital that the network has not seen, in one sentence.
+
+    Within one hospital and one view alone: positives of one hospital against negatives of another tell how the
+    hospitals differ.
+    """
+    measured = read_json(folder / "external_worth.json") or {}
+    point = verdict.operating_point
+    side = {COVID19: "positive", NOT_COVID19: "negative"}.get(verdict.decision)
+    found = (measured.get(verdict.task.name) or {}).get(point.name if point else "")
+    if found is None or side is None:
+        return words.WORTH_NOT_MEASURED
+    compared = {
+        "covid19": found["covid19"],
+        "others": found["others"],
+        "others_are": words.COMPARED_WITH.get(found["others_are"], words.COMPARED_WITH["others"]),
+    }
+    if min(found["covid19"], found["others"]) < _LEAST_OF_A_CLASS:
+        return words.WORTH_UNKNOWN.format(**compared)
+    ratio = _ratio(found[side])
+    proven = not ratio.ci_low <= 1 <= ratio.ci_high
+    said = {"positive": words.WORTH_POSITIVE, "negative": words.WORTH_NEGATIVE}[side] if proven else words.WORTH_NONE
+    value, low, high = (f"{number:.2g}" for number in (ratio.value, ratio.ci_low, ratio.ci_high))
+    return words.WORTH_COMPARED.format(said=said.format(value=value, low=low, high=high), **compared)
 
 
 def post_test(pre_test: float, ratio: LikelihoodRatio) -> PostTest:

@@ -138,14 +138,14 @@ def question_line(answer: Answer) -> str:
     if (point := answer.operating_point) is None:
         return asked
     name = words.OPERATING_POINTS.get(point.name, point.name)
-    return f"{asked} {words.DICOM_POINT.format(name=name, threshold=point.threshold)}"
+    return f"{asked} {words.DICOM_POINT.format(name=name, threshold=words.percent(point.threshold))}"
 
 
 def answer_line(answer: Answer) -> str:
     """The decision and all probabilities in one line."""
-    shares = ", ".join(f"{words.CLASSES[name]} {value:.1%}" for name, value in answer.probabilities.items())
+    shares = ", ".join(f"{words.CLASSES[name]} {words.percent(value)}" for name, value in answer.probabilities.items())
     why = f" {answer.why_indeterminate}" if answer.why_indeterminate else ""
-    return f"{words.DECISIONS[answer.decision]}. {shares}.{why}"
+    return f"{words.headline(answer.decision, answer.probabilities)}. {shares}.{why}"
 
 
 def evidence_line(answer: Answer) -> str:

@@ -100,7 +100,7 @@ def _item(folder: Path, row: Row, *, linked: bool) -> dict[str, Any]:
         **_pictures(folder, saliency["overlay"], linked=linked),
         "status": "ok",
         "decision": decision,
-        "title": words.DECISIONS[decision],
+        "title": words.headline(decision, probabilities),
         "covid": probabilities[COVID19],
         "bars": [[name, words.CLASSES[name], value] for name, value in probabilities.items()],
         "threshold": point["threshold"] if point else None,

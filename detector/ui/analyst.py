@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from detector.answers.answer import NoAnswer
 from detector.run.pool import in_order
+from detector.schema import Correction
 from detector.ui import memory
 from detector.ui.cases import Case, Failure, analysed
 from detector.ui.shelf import Shelf
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 WORKERS = min(os.cpu_count() or 1, 4)  # as many as the decoder's children: more would only hold pictures
 _PLACES = threading.BoundedSemaphore(WORKERS)  # of all sessions together: a large picture takes half a gigabyte
+_CORRECTIONS = 3  # rotated, inverted, and once more where the first was only nearly right
 _PATIENCE = 300  # seconds without a look at the page after which it is taken for closed; hidden tabs look once a minute
 
 
@@ -99,14 +101,38 @@ class Analyst:
         with self._change:
             self._left_out.clear()
 
-    def again(self, source: Source, engine: Engine, options: Mapping[str, Any]) -> None:
-        """Analyse one file anew, otherwise than before. An answer that it has is not given up for a refusal."""
+    def force(self, source: Source, engine: Engine) -> None:
+        """Analyse one file although it was rejected."""
+        self._replace(source, self._anew(source, engine, {"force": True}))
+
+    def correct(self, source: Source, engine: Engine, correction: Correction) -> None:
+        """Analyse one file rotated or inverted, on top of how it stands.
+
+        A picture that is both is told as one of the two first: as long as the corrected one is to be corrected in its
+        turn, that is done as well. An answer that the file has is not given up for a rejection.
+        """
+        known = self._results.get(self._keys[source.identifier])
+        before = known.analysis.correction if isinstance(known, Case) else Correction()
+        whole, result = before, known
+        for _ in range(_CORRECTIONS):
+            whole = whole.then(correction)
+            result = self._anew(source, engine, {"correction": whole})
+            suggested = suggestion(result)
+            if suggested is None or whole.then(suggested) == before:
+                break
+            correction = suggested
+        if isinstance(result, Failure) and isinstance(known, Case):
+            result = known.left_as_it_came()
+        if result is not None:
+            self._replace(source, result.without_suggestion())
+
+    def _anew(self, source: Source, engine: Engine, options: Mapping[str, Any]) -> Case | Failure:
         key = self._keys[source.identifier]
-        result = analysed(key, source.read(), engine, options, shelf=self._shelf, read=source.read)
+        return analysed(key, source.read(), engine, options, shelf=self._shelf, read=source.read)
+
+    def _replace(self, source: Source, result: Case | Failure) -> None:
         with self._change:
-            known = self._results.get(key)
-            kept = isinstance(result, Failure) and isinstance(known, Case)
-            self._results[key] = known.left_as_it_came() if kept else result
+            self._results[self._keys[source.identifier]] = result
 
     def key(self, identifier: str) -> str | None:
         """SHA-256 of a file that has had its turn."""
@@ -197,3 +223,8 @@ class Analyst:
             self._pending.add(key)
         with _PLACES:
             return key, analysed(key, data, engine, shelf=self._shelf, read=source.read)
+
+
+def suggestion(result: Case | Failure) -> Correction | None:
+    """What would make a picture upright and bone white, where it seems not to be."""
+    return result.analysis.suggested_correction if isinstance(result, Case) else result.told.suggested_correction

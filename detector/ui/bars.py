@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 FONT = '"Source Sans", sans-serif'  # the page's own
 CLEAR = "rgba(0,0,0,0)"
-HEIGHT = 172  # pixels, for two bars and for three: the page must not jump with the question
-_TOP, _BOTTOM = 26, 46
+HEIGHT = 150  # pixels, for two bars and for three: the page must not jump with the question
+_TOP, _BOTTOM = 22, 40
 
 
 def probability_chart(
@@ -49,7 +49,7 @@ def probability_chart(
     )
     for row, value in enumerate(values):
         figure.add_annotation(
-            x=1.02, xref="paper", y=row, yref="y", text=f"{value:.1%}", showarrow=False, xanchor="left",
+            x=1.02, xref="paper", y=row, yref="y", text=words.percent(value), showarrow=False, xanchor="left",
             font={"size": 15, "color": palette.ink},
         )  # fmt: skip
     if verdict.operating_point is not None:
@@ -68,12 +68,14 @@ def probability_chart(
 
 def probability_alt(verdict: Verdict, whiskers: Mapping[str, tuple[float, float]] | None = None) -> str:
     """The bar chart in words."""
-    bars = ", ".join(f"{words.CLASSES[name]} {value:.1%}" for name, value in verdict.probabilities.items())
+    bars = ", ".join(f"{words.CLASSES[name]} {words.percent(value)}" for name, value in verdict.probabilities.items())
     sentences = [words.PROBABILITY_ALT.format(bars=bars)]
     if verdict.operating_point is not None:
-        sentences.append(words.THRESHOLD_ALT.format(threshold=verdict.operating_point.threshold))
+        sentences.append(words.THRESHOLD_ALT.format(threshold=words.percent(verdict.operating_point.threshold)))
     for name, (low, high) in (whiskers or {}).items():
-        sentences.append(words.WHISKER_ALT.format(name=words.CLASSES[name], low=low, high=high))
+        sentences.append(
+            words.WHISKER_ALT.format(name=words.CLASSES[name], low=words.percent(low), high=words.percent(high))
+        )
     return " ".join(sentences)
 
 
@@ -98,8 +100,8 @@ def _draw_operating_point(
         line={"color": palette.ink, "width": 2, "dash": "dot"},
     )  # fmt: skip
     figure.add_annotation(
-        x=threshold, y=row[0], yanchor="bottom", text=words.THRESHOLD.format(threshold=threshold), showarrow=False,
-        font={"size": 12, "color": palette.quiet_ink}, xanchor="left" if threshold < 0.5 else "right",
+        x=threshold, y=row[0], yanchor="bottom", text=words.THRESHOLD.format(threshold=words.percent(threshold)),
+        showarrow=False, font={"size": 12, "color": palette.quiet_ink}, xanchor="left" if threshold < 0.5 else "right",
     )  # fmt: skip
 
 

@@ -17,7 +17,7 @@ from detector.model.gate import correct
 from detector.read.image_io import name_warnings
 from detector.read.sandbox import read_radiograph
 from detector.schema import Correction
-from detector.ui.greyscale import display_copy
+from detector.ui.greyscale import display_copy, native_copy
 from detector.ui.shelf import Picture
 
 if TYPE_CHECKING:
@@ -54,9 +54,12 @@ class Case:
         return self._misnamed[said] if said else self
 
     def left_as_it_came(self) -> Case:
-        """The case after a correction that the gate had suggested, and then refused."""
-        warnings = (*self.analysis.warnings, words.CORRECTION_REFUSED)
-        return self._otherwise(replace(self.analysis, suggested_correction=None, warnings=warnings))
+        """The case after a correction that the gate had suggested, and then rejected."""
+        return self._otherwise(replace(self.analysis, warnings=(*self.analysis.warnings, words.CORRECTION_REFUSED)))
+
+    def without_suggestion(self) -> Case:
+        """The case after a correction: what is still suggested would lead back."""
+        return self._otherwise(replace(self.analysis, suggested_correction=None))
 
     def _otherwise(self, analysis: Analysis) -> Case:
         return replace(self, analysis=analysis, _answers={}, _misnamed={})
@@ -73,7 +76,21 @@ class Case:
     @property
     def shape(self) -> tuple[int, int]:
         """Rows and columns of `image`, known without it."""
-        return overlay.display_size(self.analysis.geometry.rows, self.analysis.geometry.columns)
+        return self.picture.shape
+
+    def native(self, data: bytes) -> np.ndarray:
+        """The file's own pixels, decoded once more from its bytes and corrected as it was then.
+
+        Raises:
+            DetectorError: if they can't be decoded now.
+        """
+        return native_copy(self.with_pixels(data).radiograph.grey)
+
+    @property
+    def screen_key(self) -> str:
+        """Identifier of the picture as it was analysed: one file, rotated or inverted, is another picture."""
+        correction = self.analysis.correction
+        return f"{self.key[:16]} {correction.quarter_turns % 4}{'i' if correction.inverted else ''}"
 
     @property
     def stability_key(self) -> Hashable:
@@ -118,6 +135,10 @@ class Failure:
     key: str
     told: NoAnswer
     picture: Picture | None = None
+
+    def without_suggestion(self) -> Failure:
+        """The same after a correction: what is still suggested would lead back."""
+        return replace(self, told=replace(self.told, suggested_correction=None))
 
     @property
     def thumbnail(self) -> str | None:

@@ -6,51 +6,54 @@ Each file is made when its button is pressed.
 
 from __future__ import annotations
 
-import io
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import TYPE_CHECKING
 
-import cv2
-import numpy as np
 import streamlit as st
-from PIL import Image, ImageDraw, ImageFont
 
 from detector import words
+from detector.answers.pretest import worth
 from detector.report.pdf import Bar, CasePage, ListPages, case_pdf, list_pdf
 from detector.report.rows import Row, answer_row, csv_line, no_answer_row
+from detector.report.sheet import Sheet, sheet_png
 from detector.schema import COVID19, NOTICE
 from detector.ui import stability_check
 from detector.ui.cases import Failure
-from detector.ui.greyscale import shown
+from detector.ui.greyscale import Greyscale, shown
 from detector.ui.names import shown_name
 from detector.ui.palette import LIGHT
-from detector.ui.session import session
-from detector.ui.viewer import painted
+from detector.ui.screen import Look, badges_of, painted
+from detector.ui.session import Session, session
 from detector.ui.worklist import decision_label, notes_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    import numpy as np
+
     from detector.answers.answer import Answer, Question, Verdict
     from detector.model.card import ModelCard
     from detector.schema import ModelInfo, OperatingPoint, Stability
     from detector.ui.cases import Case
-    from detector.ui.viewer import Controls
     from detector.ui.worklist import Entry
 
-_STRIP, _TYPE_SIZE = 34, 18  # pixels below the pictures of a PNG
 _MIME = {"pdf": "application/pdf", "png": "image/png", "csv": "text/csv", "json": "application/json"}
 
 
-def render_case_exports(entry: Entry, case: Case, told: Answer, controls: Controls) -> None:
+def render_case_exports(entry: Entry, case: Case, told: Answer) -> None:
     """The menu that saves one image's answer."""
     with st.popover(words.SAVE_CASE, icon=":material/download:"):
         named = st.checkbox(words.SAVE_NAME, help=words.SAVE_NAME_HELP, key="name_case")
-        stability = session().stability.get(case.stability_key)  # now: a file is made where there is no session
+        now = session()  # a file is made where there is no session, and shows what the reader sees by then
         makers: dict[str, Callable[[], bytes]] = {
-            "pdf": lambda: case_pdf(case_page(entry, case, told, controls, named=named, stability=stability)),
-            "png": lambda: case_png(case, told, controls),
+            "pdf": lambda: case_pdf(
+                case_page(
+                    entry, case, told, seen(now, case), named=named, stability=now.stability.get(case.stability_key)
+                )
+            ),
+            "png": lambda: case_png(case, told, seen(now, case)),
             "csv": lambda: as_csv([row_of(entry, told.question, told.analysis.model, named=named)]),
             "json": lambda: as_json(row_of(entry, told.question, told.analysis.model, named=named)),
         }
@@ -107,42 +110,76 @@ def as_json(rows: Row | list[Row]) -> bytes:
     return (json.dumps(rows, indent=2, ensure_ascii=False) + "\n").encode()
 
 
-def case_png(case: Case, told: Answer, controls: Controls) -> bytes:
-    """X-ray and map side by side as they are on the page, with the notice below."""
-    image, overlay = _pictures(case, told, controls)
-    pair = np.hstack([cv2.cvtColor(image, cv2.COLOR_GRAY2RGB), overlay])
-    sheet = Image.new("RGB", (pair.shape[1], pair.shape[0] + _STRIP), "black")
-    sheet.paste(Image.fromarray(pair), (0, 0))
-    size = min(_TYPE_SIZE, max(8, pair.shape[1] // 50))
-    line = " · ".join([controls.look.title, words.DECISIONS[told.decision], *told.marks, NOTICE])
-    font = ImageFont.load_default(size)
-    ImageDraw.Draw(sheet).text((8, pair.shape[0] + _STRIP // 2), line, fill="white", font=font, anchor="lm")
-    buffer = io.BytesIO()
-    sheet.save(buffer, "PNG")
-    return buffer.getvalue()
+@dataclass(frozen=True)
+class Seen:
+    """How the reader sees an image when a file is made of it."""
+
+    greyscale: Greyscale
+    look: Look
+
+
+def seen(now: Session, case: Case) -> Seen:
+    """What the browser has told last of an image."""
+    return Seen(now.greyscales.get(case.screen_key, Greyscale()), now.look)
+
+
+def case_png(case: Case, told: Answer, seen: Seen) -> bytes:
+    """X-ray and map side by side as they are on the page, with answer, colour scale and notice at a readable size."""
+    return sheet_png(
+        *_pictures(case, told, seen),
+        Sheet(
+            headline=words.headline(told.decision, told.probabilities),
+            lines=(
+                words.own_task(told.verdict.task.mode, told.probabilities),
+                words.other_task(told.other.task.mode, told.other.decision, told.other.probabilities),
+                told.evidence_sentence,
+            ),
+            captions=(words.XRAY_PANEL, words.map_title(told.target_class, told.question.against)),
+            badges=badges_of(told, seen.greyscale),
+            full_scale=told.full_scale,
+            scale=words.SCALE_PRINTED,
+            notice=f"{NOTICE} {words.LOOKS_FOR_NOTHING_ELSE}",
+        ),
+    )
 
 
 def case_page(
-    entry: Entry, case: Case, told: Answer, controls: Controls, *, named: bool, stability: Stability | None = None
+    entry: Entry, case: Case, told: Answer, seen: Seen, *, named: bool, stability: Stability | None = None
 ) -> CasePage:
     """The content of one image's PDF."""
-    image, overlay = _pictures(case, told, controls)
+    image, overlay = _pictures(case, told, seen)
     point = told.operating_point
-    findings = [f"{words.CLASSES[told.target_class]}: {told.evidence_sentence}"]
     return CasePage(
-        title=words.DECISIONS[told.decision],
+        title=words.headline(told.decision, told.probabilities),
+        lines=(
+            words.other_task(told.other.task.mode, told.other.decision, told.other.probabilities),
+            told.why_indeterminate or worth(told.verdict),
+        ),
         subject=" · ".join([shown_name(entry.source.name) if named else neutral_name(entry), *told.marks]),
+        asked=" ".join(filter(None, [
+            words.PRINTED_QUESTION.format(mode=words.MODES[told.task.mode]), point and _printed_point(point),
+            words.PRINTED_WHEN.format(when=local_time(told.analysis.analysed_at)),
+        ])),
         image=image,
         overlay=overlay,
-        captions=(words.XRAY_PANEL, f"{controls.look.title}. {words.MAP_CAUTION}"),
+        captions=(words.XRAY_PANEL, words.map_title(told.target_class, told.question.against)),
+        badges=badges_of(told, seen.greyscale),
+        full_scale=told.full_scale,
+        scale=words.SCALE_PRINTED,
         bars=_bars(told.verdict, stability),
         threshold=point.threshold if point else None,
         band=told.verdict.band,
-        findings=[*findings, *filter(None, [point and _printed_point(point), told.why_indeterminate])],
+        findings=(f"{told.evidence_sentence} {words.MAP_CAUTION}",),
         warnings=told.warnings,
+        limits=(words.LOOKS_FOR_NOTHING_ELSE, *told.analysis.card.limits),
         provenance=_provenance(told),
         notice=NOTICE,
-    )
+    )  # fmt: skip
+
+
+def local_time(stamp: str) -> str:
+    """An ISO 8601 stamp as the clock on the wall here: "30 Nov 2026, 09:12 CET"."""
+    return datetime.fromisoformat(stamp).astimezone().strftime("%d %b %Y, %H:%M %Z").strip()
 
 
 def list_pages(entries: Sequence[Entry], card: ModelCard, *, named: bool) -> ListPages:
@@ -167,10 +204,10 @@ def _render_buttons(makers: dict[str, Callable[[], bytes]], stem: str, key: str)
         )  # fmt: skip
 
 
-def _pictures(case: Case, told: Answer, controls: Controls) -> tuple[np.ndarray, np.ndarray]:
+def _pictures(case: Case, told: Answer, seen: Seen) -> tuple[np.ndarray, np.ndarray]:
     """The X-ray, (H, W) uint8, and the map over it, (H, W, 3) uint8 RGB, as the page shows them."""
-    image = shown(case.image, controls.greyscale)
-    return image, painted(image, case.heatmap(told.cam), controls.look)
+    image = shown(case.image, seen.greyscale)
+    return image, painted(image, case.heatmap(told.cam), told.full_scale, seen.look)
 
 
 def _bars(verdict: Verdict, stability: Stability | None) -> list[Bar]:
@@ -189,12 +226,12 @@ def _asked(entries: Sequence[Entry]) -> str:
     point, when = answers[0].operating_point, max(told.analysis.analysed_at for told in answers)
     asked = words.PRINTED_QUESTION.format(mode=words.MODES[answers[0].task.mode])
     said = [asked, _printed_point(point)] if point else [asked]
-    return " ".join([*said, words.PRINTED_WHEN.format(when=when)])
+    return " ".join([*said, words.PRINTED_WHEN.format(when=local_time(when))])
 
 
 def _printed_point(point: OperatingPoint) -> str:
     name = words.OPERATING_POINTS.get(point.name, point.name)
-    return words.PRINTED_POINT.format(name=name, threshold=point.threshold, cohort=point.cohort)
+    return words.PRINTED_POINT.format(name=name, threshold=words.percent(point.threshold), cohort=point.cohort)
 
 
 def _provenance(told: Answer) -> list[str]:
@@ -208,6 +245,6 @@ def _provenance(told: Answer) -> list[str]:
 
 
 def _printed(entry: Entry, *, named: bool) -> tuple[str, ...]:
-    probability = f"{entry.answer.probabilities[COVID19]:.1%}" if entry.answer else ""
+    probability = words.percent(entry.answer.probabilities[COVID19]) if entry.answer else ""
     name = shown_name(entry.source.name) if named else neutral_name(entry)
     return str(entry.number), decision_label(entry), probability, name, " ".join(notes_of(entry))

@@ -9,6 +9,7 @@ import numpy as np
 from detector.answers import overlay
 
 _DEEPEST = np.iinfo(np.uint16).max
+_NATIVE_SIDE = 4096  # pixels: a canvas of more is more than some browsers draw
 
 
 @dataclass(frozen=True)
@@ -21,8 +22,8 @@ class Greyscale:
         inverted: whether bone is shown black.
     """
 
-    level: int = 50
-    window: int = 100
+    level: float = 50
+    window: float = 100
     inverted: bool = False
 
 
@@ -35,8 +36,12 @@ def display_copy(grey: np.ndarray) -> np.ndarray:
     Returns:
         (H, W): uint8 of uint8, and uint16 of float32, so that a narrow window stays smooth where there is more to see.
     """
-    image = overlay.shrink(grey, longer_side=overlay.DISPLAY_SIDE)
-    return image if image.dtype == np.uint8 else np.rint(np.clip(image, 0, 1) * _DEEPEST).astype(np.uint16)
+    return _integers(overlay.shrink(grey, longer_side=overlay.DISPLAY_SIDE))
+
+
+def native_copy(grey: np.ndarray) -> np.ndarray:
+    """A radiograph's grey values with all of their pixels, up to 4096 a side: as `display_copy`."""
+    return _integers(overlay.shrink(grey, longer_side=_NATIVE_SIDE))
 
 
 def shown(image: np.ndarray, greyscale: Greyscale) -> np.ndarray:
@@ -44,8 +49,12 @@ def shown(image: np.ndarray, greyscale: Greyscale) -> np.ndarray:
     return _table(greyscale, np.iinfo(image.dtype).max)[image]
 
 
+def _integers(image: np.ndarray) -> np.ndarray:
+    return image if image.dtype == np.uint8 else np.rint(np.clip(image, 0, 1) * _DEEPEST).astype(np.uint16)
+
+
 def _table(greyscale: Greyscale, deepest: int) -> np.ndarray:
-    """Grey value shown for each of the stored ones, 0 to `deepest`."""
+    """Grey value shown for each of the stored ones, 0 to `deepest`; as in assets/viewer.js."""
     stored = np.linspace(0, 100, deepest + 1)
     share = (stored - greyscale.level) / greyscale.window + 0.5
     grey = np.rint(np.clip(share, 0, 1) * 255).astype(np.uint8)

@@ -8,7 +8,6 @@ import streamlit as st
 
 from detector import words
 from detector.answers.pretest import judge
-from detector.schema import BINARY
 
 if TYPE_CHECKING:
     from detector.answers.answer import Verdict
@@ -17,11 +16,13 @@ _FIRST = 10  # percent
 
 
 def render_judgement(verdict: Verdict) -> None:
-    """The pre-test probability and the post-test probability. Only the binary question has likelihood ratios."""
+    """The pre-test probability and what the answer makes of it; nothing where it can't change it."""
+    if judge(verdict, _FIRST / 100) is None:
+        return
     pre_test = st.slider(
         words.PRE_TEST, 1, 99, _FIRST, format="%d %%", help=words.PRE_TEST_HELP, key="pre_test",
-        persist_state="session", disabled=verdict.task is not BINARY,
+        persist_state="session",
     )  # fmt: skip
     judgement = judge(verdict, pre_test / 100)
-    st.markdown(judgement.headline)
-    st.caption(judgement.explanation)
+    if judgement is not None:
+        st.markdown(judgement.headline, help=judgement.explanation)

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import plotly.graph_objects as go
 import plotly.io
 
 from detector import words
-from detector.answers.pretest import EVALUATION, read_json, read_metrics
+from detector.answers.pretest import EVALUATION, read_json, read_metrics, read_ratios
+from detector.model.calibration import BALANCED
 from detector.report.map_audit import map_audit_sentences
 from detector.schema import BINARY, THREE_CLASS
+from detector.ui.forest import CHANCE, Line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+_LITTLE = 0.6  # AUROC: a network that does not do better is not to be used there
 _FIGURES = ("accuracy", "precision", "recall", "f1", "auc")
 #: Where our figure of the original's name stands when the evaluation has not written the original's form itself.
 _OURS = {
@@ -143,14 +146,108 @@ def training_rows(folder: Path = EVALUATION) -> list[dict[str, Any]]:
         return []
 
 
-def audit_sentences(folder: Path = EVALUATION) -> list[str]:
-    """The audit in plain words; empty where none has been made."""
-    audit = read_json(folder / "audit.json")
-    if audit is None:
+def headline_lines(folder: Path = EVALUATION) -> list[Line]:
+    """The same collections, hospitals that the network has not seen, chance; what was not measured is left out."""
+    test, audit = read_metrics("test", folder) or {}, read_json(folder / "audit.json") or {}
+    found = [_line(words.SAME_COLLECTIONS, test.get("overall", {}).get("binary_auroc"), "main")]
+    found += [
+        _line(words.UNSEEN_HOSPITAL.format(name=name), part.get("binary_auroc"), "main")
+        for name, part in (read_metrics("external_test", folder) or {}).get("by_hospital", {}).items()
+    ]
+    left_out = audit.get("leave_one_source_pair_out", {}).get("network")
+    if left_out:
+        ends = left_out["lowest_auroc"], left_out["highest_auroc"]
+        found.append(Line(words.UNSEEN_COLLECTIONS, left_out["mean_auroc"], *ends, tone="main"))
+    return [*filter(None, found), Line(words.CHANCE, CHANCE, CHANCE, CHANCE)]
+
+
+def source_lines(folder: Path = EVALUATION) -> list[Line]:
+    """The binary AUROC of every source and hospital of the test split, and of the external test."""
+    found = []
+    for split, kind in (("test", "source"), ("test", "hospital"), ("external_test", "hospital")):
+        parts = (read_metrics(split, folder) or {}).get(f"by_{kind}", {})
+        for name, part in parts.items():
+            label = words.COHORTS[split, kind].format(name=name)
+            found.append(_line(label, part.get("binary_auroc"), "main" if split != "test" else "quiet"))
+    return list(filter(None, found))
+
+
+def audit_lines(folder: Path = EVALUATION) -> list[Line]:
+    """The network beside networks that see no lung, on the test split; red where one comes too near."""
+    audit = read_json(folder / "audit.json") or {}
+    part = audit.get("splits", {}).get("test", {}).get("overall", {})
+    near = set(part.get("too_near", {}).get("binary_auroc", []))
+    found = [
+        _line(label, part.get("figures", {}).get(name, {}).get("binary_auroc"), _tone(name, near))
+        for name, label in words.AUDIT_NETWORKS.items()
+    ]
+    network = audit.get("leave_one_source_pair_out", {}).get("network", {})
+    for pair in network.get("pairs", []):
+        label = words.AUDIT_LEFT_OUT.format(**pair["pair"])
+        found.append(_line(label, pair["auroc"], "bad" if pair["auroc"]["value"] < _LITTLE else "quiet"))
+    return list(filter(None, found))
+
+
+def frequencies(folder: Path = EVALUATION) -> list[str]:
+    """How many of a hundred people are called what, as sentences; empty where nothing has been measured."""
+    overall = (read_metrics("test", folder) or {}).get("overall", {})
+    found = [overall.get(f"binary_balanced_{name}", {}).get("value") for name in ("sensitivity", "specificity")]
+    if None in found:
         return []
-    if isinstance(audit.get("sentences"), list):
-        return [str(sentence) for sentence in audit["sentences"]]
-    return [words.AUDIT_LINE.format(name=name, value=value) for name, value in _estimates("", audit)]
+    flagged, cleared = (round(100 * share) for share in found)
+    return [
+        words.FREQUENCY_ILL.format(flagged=flagged, missed=100 - flagged),
+        words.FREQUENCY_WELL.format(false=100 - cleared),
+    ]
+
+
+def worst_group(folder: Path = EVALUATION) -> str | None:
+    """The source with the lowest binary AUROC, as a sentence; None where nothing has been measured."""
+    worst = (read_metrics("test", folder) or {}).get("worst_source", {}).get("binary_auroc")
+    return (
+        None if worst is None else words.WORST_GROUP.format(source=worst["source"], figure=_figure(worst), n=worst["n"])
+    )
+
+
+def maps_trusted(folder: Path = EVALUATION) -> str | None:
+    """How far the maps can be trusted, in a sentence; None where that was not measured."""
+    found = (read_json(folder / "saliency.json") or {}).get("headline", {})
+    try:
+        inside, peak = found["covid19_in_lung_fraction"]["value"], found["covid19_peak_in_lung"]["value"]
+        margin = found["deletion_margin_over_lung_prior"]
+    except KeyError:
+        return None
+    better = margin["ci_low"] is not None and margin["ci_low"] > 0
+    said = words.MAPS_BETTER if better else words.MAPS_NO_BETTER
+    return words.MAPS_TRUSTED.format(inside=words.percent(inside), peak=words.percent(peak), said=said)
+
+
+def new_hospital(folder: Path = EVALUATION) -> str:
+    """What a positive answer is worth where the network has not been, in a sentence."""
+    ratios = read_ratios(BALANCED, folder)
+    if ratios is None or ratios.flatters:
+        return words.WORTH_NOT_MEASURED
+    ratio = ratios.positive
+    proven = not ratio.ci_low <= 1 <= ratio.ci_high
+    said = words.LEFT_OUT_WORTH if proven else words.LEFT_OUT_NO_WORTH
+    return said.format(value=f"{ratio.value:.2g}", low=f"{ratio.ci_low:.2g}", high=f"{ratio.ci_high:.2g}")
+
+
+def _line(label: str, estimate: Mapping[str, Any] | None, tone: str) -> Line | None:
+    if not estimate or estimate.get("value") is None:
+        return None
+    value = float(estimate["value"])
+    low, high = (value if estimate.get(end) is None else float(estimate[end]) for end in ("ci_low", "ci_high"))
+    return Line(label, value, low, high, estimate.get("n"), tone)
+
+
+def _tone(name: str, near: set[str]) -> str:
+    return "bad" if name in near else "main" if name.startswith("shipped_network") else "quiet"
+
+
+def _figure(estimate: Mapping[str, Any]) -> str:
+    line = _line("", estimate, "quiet")
+    return words.NOT_DEFINED if line is None else replace(line, n=None).text
 
 
 def saliency_sentences(folder: Path = EVALUATION) -> list[str]:
@@ -162,34 +259,37 @@ def saliency_sentences(folder: Path = EVALUATION) -> list[str]:
         return []
 
 
-def gate_table(gate: Mapping[str, Any]) -> dict[str, list[str]] | None:
-    """What the gate refuses, from the card's entry; None where no gate was fitted."""
+def rejection_table(gate: Mapping[str, Any]) -> dict[str, list[str]] | None:
+    """What the gate rejects, from the card's entry, in four rows; None where no gate was fitted."""
     measured = gate.get("measured")
     if not measured:
         return None
-    rows = [
-        (words.PASSING_GROUPS[group].format(name=name.replace("_", " ")), share)
-        for group in words.PASSING_GROUPS
-        for name, share in measured.get(group, {}).items()
-    ]
+    found = {
+        label: [
+            share
+            for group, names in groups.items()
+            for name, share in measured.get(group, {}).items()
+            if names is None or name in names
+        ]
+        for label, groups in words.REJECTION_ROWS.items()
+    }
+    rows = [(label, *_pooled(shares)) for label, shares in found.items() if shares]
     return {
-        words.PASSING_WHAT: [name for name, _ in rows],
-        words.COLUMN_IMAGES: [str(share["n"]) for _, share in rows],
-        words.PASSING_REFUSED: [f"{100 * share['refused']:.1f} %" for _, share in rows],
-        words.PASSING_WARNED: [f"{100 * share['refused_or_warned']:.1f} %" for _, share in rows],
+        words.REJECTED_WHAT: [label for label, *_ in rows],
+        words.COLUMN_IMAGES: [str(n) for _, n, *_ in rows],
+        words.REJECTED_SHARE: [words.percent(rejected) for *_, rejected, _ in rows],
+        words.REJECTED_OR_WARNED: [words.percent(warned) for *_, warned in rows],
     }
 
 
-def _estimates(prefix: str, part: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Every figure of a nested record, with the way that leads to it."""
-    found = []
-    for name, value in part.items():
-        way = f"{prefix}{name.replace('_', ' ')}"
-        if isinstance(value, dict) and "value" in value:
-            found.append((way, in_words(value)))
-        elif isinstance(value, dict):
-            found += _estimates(f"{way}, ", value)
-    return found
+def _pooled(shares: Sequence[Mapping[str, Any]]) -> tuple[int, float, float]:
+    """Images in all, and the shares of all of them that were rejected, and rejected or warned of."""
+    number = sum(share["n"] for share in shares)
+    return (
+        number,
+        sum(share["n"] * share["refused"] for share in shares) / number,
+        sum(share["n"] * share["refused_or_warned"] for share in shares) / number,
+    )
 
 
 def _ours(metrics: Mapping[str, Any], task: str, figure: str, way: str) -> Mapping[str, Any] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-_LONGEST_NAME = 60  # characters shown of a file's name
+_LONGEST_NAME = 60  # characters of a file's name where space is short
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+\-.!|<>~$:@&])")
 
 
@@ -21,10 +21,15 @@ def escaped(text: str) -> str:
     return _MARKDOWN.sub(r"\\\1", text)
 
 
+def visible(text: str) -> str:
+    """A file's name without what can't be seen, in full."""
+    return "".join(character if character.isprintable() else "�" for character in text)
+
+
 def shown_name(text: str) -> str:
     """A file's name without what can't be seen, shortened in the middle."""
-    visible = "".join(character if character.isprintable() else "�" for character in text)
-    if len(visible) <= _LONGEST_NAME:
-        return visible
+    name = visible(text)
+    if len(name) <= _LONGEST_NAME:
+        return name
     half = _LONGEST_NAME // 2
-    return f"{visible[:half]}…{visible[-half:]}"
+    return f"{name[:half]}…{name[-half:]}"

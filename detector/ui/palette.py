@@ -1,11 +1,13 @@
-"""Colours of the charts, chosen once for a dark reading room and for a light one."""
+"""Colours of the page, chosen once for a dark reading room and for a light one."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from detector.schema import BACTERIAL_PNEUMONIA, COVID19, NORMAL, NOT_COVID19
+import streamlit as st
+
+from detector.schema import BACTERIAL_PNEUMONIA, COVID19, INDETERMINATE, NORMAL, NOT_COVID19
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,15 +22,17 @@ class Palette:
         quiet_ink: axes and titles.
         line: grid lines.
         band: what lies behind the bars where the answer is indeterminate.
-        empty: what stands for no evidence in the colour bar.
-        classes: class name to colour, told apart by colour-blind readers too (after Okabe and Ito 2008).
+        warned: marks of warnings.
+        bad: figures that must not be overlooked.
+        classes: class name to colour, none of them orange or blue: those mean "for" and "against" on the map.
     """
 
     ink: str
     quiet_ink: str
     line: str
     band: str
-    empty: str
+    warned: str
+    bad: str
     classes: Mapping[str, str]
 
 
@@ -37,19 +41,38 @@ DARK = Palette(
     quiet_ink="#A7B0B8",
     line="#2C343B",
     band="rgba(167, 176, 184, 0.16)",
-    empty="rgb(40, 44, 48)",
-    classes={COVID19: "#E6803C", NOT_COVID19: "#7B8794", NORMAL: "#5BB5E8", BACTERIAL_PNEUMONIA: "#C9A6E8"},
+    warned="#E3C34B",
+    bad="#FF7B72",
+    classes={
+        COVID19: "#E0679B",
+        NOT_COVID19: "#8A96A3",
+        NORMAL: "#4FB286",
+        BACTERIAL_PNEUMONIA: "#A78BE8",
+        INDETERMINATE: "#E3C34B",
+    },
 )
 LIGHT = Palette(
     ink="#1B2126",
     quiet_ink="#4C5862",
     line="#DDE2E6",
     band="rgba(76, 88, 98, 0.14)",
-    empty="rgb(225, 228, 231)",
-    classes={COVID19: "#C2571A", NOT_COVID19: "#6B7680", NORMAL: "#1B7FB8", BACTERIAL_PNEUMONIA: "#8455B0"},
+    warned="#7D6200",
+    bad="#B3261E",
+    classes={
+        COVID19: "#B83A72",
+        NOT_COVID19: "#65717C",
+        NORMAL: "#1E7F5C",
+        BACTERIAL_PNEUMONIA: "#7049BD",
+        INDETERMINATE: "#8A6D00",
+    },
 )
 
 
 def palette_of(base: str | None) -> Palette:
     """The palette of a theme's base, as the configuration has it; dark where it has none."""
     return LIGHT if base and "light" in base else DARK
+
+
+def palette() -> Palette:
+    """The palette of the page that is being drawn."""
+    return palette_of(st.get_option("theme.base"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import plotly.graph_objects as go
 import streamlit as st
@@ -12,15 +12,20 @@ from detector.errors import ModelError
 from detector.paths import ASSETS
 from detector.ui import measured, resources
 from detector.ui.bars import dressed
+from detector.ui.forest import Line, forest_alt, forest_chart
 from detector.ui.names import escaped
-from detector.ui.palette import palette_of
+from detector.ui.palette import palette
 from detector.ui.room import render_head
+
+if TYPE_CHECKING:
+    from detector.model.card import ModelCard
 
 _ARCHITECTURE = ASSETS / "architecture.svg"
 _PLOT_HEIGHT = 420  # pixels
 _ROW_HEIGHT, _AROUND_ROWS = 26, 190  # pixels of a figure that has a name a row
 _WIDE = 3  # panels side by side that need the whole width
 _OF_THE_MAPS = "saliency"
+_CONFIG = {"displayModeBar": False}
 
 
 def render() -> None:
@@ -34,33 +39,65 @@ def render() -> None:
     with st.container(key="quality"):
         st.header(words.PAGE_QUALITY, anchor=False)
         st.markdown(words.QUALITY_LEAD)
+        _render_in_thirty_seconds(card)
+        by_source, curves, audit, rejections, methods = st.tabs(words.TABS)
+        with by_source:
+            _render_sources()
+        with curves:
+            _render_plots()
+        with audit:
+            _render_audit()
+            _render_saliency()
+        with rejections:
+            _render_rejections(card.gate)
+        with methods:
+            _render_architecture()
+            _render_candidates()
+            _render_terms()
+            st.caption(card.licence)
+
+
+def _render_in_thirty_seconds(card: ModelCard) -> None:
+    """What it is good for, in bars, people and sentences; beside it the original on its own mix."""
+    bars, said = st.columns([11, 9], gap="large")
+    with bars:
+        st.markdown(f"**{words.QUALITY_BARS}**")
+        _render_forest(measured.headline_lines(), "headline", bars=True)
+        st.markdown(f"**{words.FREQUENCIES_TITLE}**  \n" + "  \n".join(measured.frequencies()))
         _render_original()
-        _render_sources()
-        _render_limits(card.limits, card.licence)
-        _render_audit()
-        _render_saliency()
-        _render_gate(card.gate)
-        _render_candidates()
-        _render_plots()
-        _render_architecture()
-        _render_terms()
+    with said:
+        worst = measured.worst_group()
+        if worst is not None:
+            st.markdown(f"**{words.WORST_TITLE}**  \n:red[{escaped(worst)}]")
+        st.markdown(f"**{words.NEW_HOSPITAL_TITLE}**  \n{escaped(measured.new_hospital())}")
+        trusted = measured.maps_trusted()
+        if trusted is not None:
+            st.markdown(f"**{words.TRUST_TITLE}**  \n{escaped(trusted)}")
+        limits = "\n".join(f"- {escaped(limit)}" for limit in card.limits)
+        st.markdown(f"**{words.NEVER_SEEN_TITLE}**\n\n{limits}")
+
+
+def _render_forest(lines: list[Line], key: str, *, bars: bool = False) -> None:
+    if len(lines) > 1:
+        figure = forest_chart(lines, palette(), bars=bars)
+        st.plotly_chart(figure, config=_CONFIG, theme=None, key=f"forest_{key}", alt=forest_alt(lines))
 
 
 def _render_original() -> None:
     table = measured.original_table()
     if table is None:
         return
-    st.subheader(words.ORIGINAL_TITLE, anchor=False)
-    st.dataframe(table, hide_index=True, alt=words.ORIGINAL_TITLE)
-    st.caption(words.ORIGINAL_NOTE)
+    with st.expander(words.ORIGINAL_TITLE, expanded=True):
+        st.dataframe(table, hide_index=True, alt=words.ORIGINAL_TITLE)
+        st.caption(words.ORIGINAL_NOTE)
 
 
 def _render_sources() -> None:
-    st.subheader(words.SOURCES_TITLE, anchor=False)
     table = measured.source_table()
     if table is None:
         st.markdown(words.NOTHING_MEASURED)
         return
+    _render_forest(measured.source_lines(), "sources")
     # Wider than a phone: a table that scrolls must take the keyboard, which st.table does not.
     st.dataframe(table, hide_index=True, alt=words.SOURCES_TITLE)
     st.caption(" ".join([words.SOURCES_NOTE, *(f"{escaped(reason)}." for reason in measured.reasons())]))
@@ -78,8 +115,12 @@ def _render_candidates() -> None:
 def _render_audit() -> None:
     st.subheader(words.AUDIT_TITLE, anchor=False)
     st.markdown(words.AUDIT_LEAD)
-    sentences = measured.audit_sentences()
-    st.markdown("\n".join(f"- {escaped(sentence)}" for sentence in sentences) or words.AUDIT_NONE)
+    lines = measured.audit_lines()
+    if not lines:
+        st.markdown(words.AUDIT_NONE)
+        return
+    _render_forest(lines, "audit")
+    st.caption(words.AUDIT_NOTE)
 
 
 def _render_saliency() -> None:
@@ -94,19 +135,13 @@ def _render_saliency() -> None:
             _render_pairs(drawn)
 
 
-def _render_gate(gate: dict[str, Any]) -> None:
-    table = measured.gate_table(gate)
+def _render_rejections(gate: dict[str, Any]) -> None:
+    table = measured.rejection_table(gate)
     if table is None:
+        st.markdown(words.NOTHING_MEASURED)
         return
-    st.subheader(words.PASSING_TITLE, anchor=False)
-    st.table(table, hide_index=True, border="horizontal", alt=words.PASSING_TITLE)
-    st.caption(words.PASSING_NOTE)
-
-
-def _render_limits(limits: tuple[str, ...], licence: str) -> None:
-    st.subheader(words.LIMITS_TITLE, anchor=False)
-    st.markdown("\n".join(f"- {limit}" for limit in limits))
-    st.caption(licence)
+    st.table(table, hide_index=True, border="horizontal", alt=words.TABS[3])
+    st.caption(words.REJECTED_NOTE)
 
 
 def _render_plots() -> None:
@@ -115,8 +150,8 @@ def _render_plots() -> None:
     if rows and not any(plot.name.startswith("training") for plot in drawn):
         drawn.append(measured.Plot("training", words.TRAINING_TITLE, _training_figure(rows)))
     if not drawn:
+        st.markdown(words.NOTHING_MEASURED)
         return
-    st.subheader(words.PLOTS_TITLE, anchor=False)
     _render_pairs(drawn)
 
 
@@ -137,10 +172,10 @@ def _render_plot(plot: measured.Plot) -> None:
 
 def _fitted(figure: go.Figure) -> go.Figure:
     """A figure in the page's colours, with room for each of its names."""
-    palette = palette_of(st.get_option("theme.base"))
-    lines = {"gridcolor": palette.line, "zerolinecolor": palette.line, "linecolor": palette.line}
+    colours = palette()
+    lines = {"gridcolor": colours.line, "zerolinecolor": colours.line, "linecolor": colours.line}
     small = {"size": 12}
-    figure = dressed(figure, palette).update_xaxes(**lines, title_font=small).update_yaxes(**lines, title_font=small)
+    figure = dressed(figure, colours).update_xaxes(**lines, title_font=small).update_yaxes(**lines, title_font=small)
     figure.update_annotations(font=small)
     rows = _named_rows(figure)
     if rows:
@@ -157,16 +192,16 @@ def _named_rows(figure: go.Figure) -> int:
     return len({y for trace in figure.data for y in (trace.y if trace.y is not None else ()) if isinstance(y, str)})
 
 
-def _training_figure(rows: list[dict]) -> go.Figure:
+def _training_figure(rows: list[dict[str, Any]]) -> go.Figure:
     """Validation figures along the training."""
-    palette = palette_of(st.get_option("theme.base"))
+    colours = palette()
     figure = go.Figure(layout={"title": words.TRAINING_TITLE})
     steps = [row["step"] for row in rows]
     for name, label in words.TRAINING_CURVES.items():
         if all(name in row for row in rows):
             figure.add_trace(go.Scatter(x=steps, y=[row[name] for row in rows], name=label, mode="lines+markers"))
-    figure.update_xaxes(title=words.TRAINING_STEPS, gridcolor=palette.line)
-    figure.update_yaxes(title=words.TRAINING_VALUE, gridcolor=palette.line)
+    figure.update_xaxes(title=words.TRAINING_STEPS, gridcolor=colours.line)
+    figure.update_yaxes(title=words.TRAINING_VALUE, gridcolor=colours.line)
     return figure.update_layout(legend={"orientation": "h", "y": -0.25})
 
 

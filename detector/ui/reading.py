@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from functools import partial
 from typing import TYPE_CHECKING
 
 import streamlit as st
@@ -12,87 +11,83 @@ from detector import words
 from detector.answers.answer import Question
 from detector.errors import ModelError
 from detector.model.calibration import BALANCED
-from detector.schema import BINARY, TASKS, task_by_mode
-from detector.ui import arrow_keys, resources
+from detector.paths import ASSETS
+from detector.schema import BINARY, TASKS
+from detector.ui import resources
+from detector.ui.answer_view import render_answer
 from detector.ui.case_view import render_case
-from detector.ui.cases import Case, Failure
-from detector.ui.gate_view import render_refusal
-from detector.ui.names import literal
+from detector.ui.cases import Case
 from detector.ui.session import session
-from detector.ui.worklist import ARRIVAL, entries_of, neighbours, notes_of, render_progress, render_worklist
+from detector.ui.worklist import entries_of, render_progress, render_worklist
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from streamlit.delta_generator import DeltaGenerator
 
     from detector.model.card import ModelCard
     from detector.model.engine import Engine
     from detector.ui.sources import Source
-    from detector.ui.worklist import Entry
 
 _FIRST_WAIT = 4  # seconds that a run of the page waits for its first image; after that the page looks again by itself
 _POLL = 0.7  # seconds between two looks at a running analysis
-_CASE_HEIGHT = 900  # pixels kept free for the first image, so that nothing jumps when it comes
-_NAMED_FAILURES = 3
+
+_page = st.components.v2.component("page", js=(ASSETS / "page.js").read_text(encoding="utf-8"))
 
 
-def render(
-    sources: Sequence[Source], *, side: DeltaGenerator, list_place: DeltaGenerator, room: DeltaGenerator
-) -> None:
+def render(sources: Sequence[Source], places: Mapping[str, DeltaGenerator]) -> None:
     """Ask, analyse and answer.
 
     Args:
         sources: what to analyse.
-        side: place of the question.
-        list_place: place of the worklist.
-        room: place of the open image.
+        places: containers of the mode, the operating point, the list and the open image.
     """
     try:
         card = resources.load_card()
-        with side:
-            question = render_question(card)
-        with room:
+        asked = render_question(card, places)
+        with places["room"]:
             engine = _load_engine()
     except ModelError as error:
         st.error(words.MODEL_FAILED.format(cure=error.user_message), icon=":material/error:")
         return
     session().analyst.ask(sources, engine)
     _open_first(sources)
-    entries = entries_of(sources, session().analyst, question)
-    with list_place:
-        _render_list_live(sources, question, card)
-    with room:
-        _render_room(entries, question, card, engine)
-        arrow_keys.render()
+    with places["list"]:
+        _render_list_live(sources, asked, card)
+    with places["room"]:
+        _render_room(sources, asked, card, engine)
 
 
-def render_question(card: ModelCard) -> Question:
+def render_question(card: ModelCard, places: Mapping[str, DeltaGenerator]) -> Question:
     """The mode toggle, and the operating point of the binary mode."""
-    with st.container(horizontal=True, gap="medium"):
+    with places["mode"]:
         mode = st.segmented_control(
-            words.MODE, [t.mode for t in TASKS], default=BINARY.mode, required=True, format_func=words.MODES.get,
-            help=words.MODE_HELP, key="mode", persist_state="session",
+            words.MODE, [t.mode for t in TASKS], default=BINARY.mode, required=True,
+            format_func=words.MODES.__getitem__, help=words.MODE_HELP,
+            key="question", persist_state="session", width="stretch",
         )  # fmt: skip
-        task = task_by_mode(mode)
+    with places["point"]:
         chosen = st.segmented_control(
             words.OPERATING_POINT,
             list(words.OPERATING_POINTS),
             default=BALANCED,
             required=True,
-            format_func=words.OPERATING_POINTS.get,
+            format_func=words.OPERATING_POINTS.__getitem__,
             help=words.OPERATING_POINT_HELP + _measured(card),
-            disabled=task is not BINARY,
+            disabled=mode != BINARY.mode,
             key="operating_point",
             persist_state="session",
+            width="stretch",
         )
-    return Question(mode, chosen)
+    return Question(mode or BINARY.mode, chosen or BALANCED)
 
 
 def _measured(card: ModelCard) -> str:
     return "; ".join(
         words.OPERATING_POINT_MEASURED.format(
-            name=words.OPERATING_POINTS[p.name], sensitivity=p.sensitivity, specificity=p.specificity
+            name=words.OPERATING_POINTS[p.name],
+            sensitivity=words.percent(p.sensitivity),
+            specificity=words.percent(p.specificity),
         )
         for p in card.calibration.operating_points.values()
     )
@@ -103,7 +98,7 @@ def _load_engine() -> Engine:
     place = st.empty()
     if resources.is_loaded():
         return resources.load_engine()
-    with place.container(height=_CASE_HEIGHT, border=False):
+    with place.container(key="loading"):
         st.info(words.LOADING, icon=":material/hourglass_top:")
     engine = resources.load_engine()
     place.empty()
@@ -149,19 +144,18 @@ def _render_list(sources: Sequence[Source], question: Question, card: ModelCard,
         _open_first(sources)
         st.rerun()
     entries = entries_of(sources, analyst, question)
-    if len(sources) > 1:
-        with st.container():  # its own place, see `render`
-            render_progress(analyst)
-        _render_way(entries, st.session_state.get("order") or ARRIVAL, partial(_go, sources, question))
-        order = st.segmented_control(
-            words.ORDER, list(words.ORDERS), default=ARRIVAL, required=True, format_func=words.ORDERS.get,
-            help=words.ORDER_HELP, key="order", persist_state="session", on_change=st.rerun,
-        )  # fmt: skip
-        render_worklist(entries, order)
-        _render_failures(entries)
-        from detector.ui.exports import render_list_exports  # noqa: PLC0415 - with what writes PDF files
+    with st.container(key="progress"):
+        render_progress(analyst)
+    with st.container(key="worklist"):
+        render_worklist(entries, changed=st.rerun)
+    from detector.ui.exports import render_list_exports  # noqa: PLC0415 - with what writes PDF files
 
-        render_list_exports(entries, question, card)
+    render_list_exports(entries, question, card)
+    _page(key="page", data={"busy": running and any(not _is_example(source) for source in sources)})
+
+
+def _is_example(source: Source) -> bool:
+    return source.identifier.startswith("example:")
 
 
 def _has_something_to_open(sources: Sequence[Source]) -> bool:
@@ -171,51 +165,9 @@ def _has_something_to_open(sources: Sequence[Source]) -> bool:
     return _first_answered(sources) is not None
 
 
-def _render_failures(entries: Sequence[Entry]) -> None:
-    """A sentence for each of the first files that have no answer, in one note; the list has them all."""
-    failed = [e for e in entries if isinstance(e.result, Failure) and e.source.identifier != session().opened]
-    lines = [f"**{literal(entry.source.name)}**: {' '.join(notes_of(entry))}" for entry in failed[:_NAMED_FAILURES]]
-    if len(failed) > _NAMED_FAILURES:
-        lines.append(words.MORE_FAILURES.format(count=len(failed) - _NAMED_FAILURES))
-    if lines:
-        st.error("  \n".join(lines), icon=":material/block:")
-
-
-def _render_room(entries: Sequence[Entry], question: Question, card: ModelCard, engine: Engine) -> None:
-    """The open image, or why there is none."""
-    opened = session().opened
-    entry = next((entry for entry in entries if entry.source.identifier == opened), entries[0])
-    if isinstance(entry.result, Case):
-        render_case(entry, entry.result, question, card, engine)
-    elif isinstance(entry.result, Failure):
-        render_refusal(entry, entry.result, engine)
-    elif entry.left_out:
-        st.info(words.LEFT_OUT_HINT, icon=":material/pause_circle:")
-    else:
-        st.caption(words.ANALYSING_ONE.format(name=literal(entry.source.name)))
-        st.skeleton(_CASE_HEIGHT)
-
-
-def _render_way(entries: Sequence[Entry], order: str, go: partial) -> None:
-    """Previous and next, by button and by arrow key."""
-    before, place, after = neighbours(entries, session().opened, order)
-    with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
-        st.button(
-            words.PREVIOUS, icon=":material/chevron_left:", key="previous", shortcut="Left", disabled=before is None,
-            on_click=go, args=(-1,),
-        )  # fmt: skip
-        st.caption(words.PLACE.format(place=place, total=len(entries)), width="content")
-        st.button(
-            words.NEXT, icon=":material/chevron_right:", key="next", shortcut="Right", disabled=after is None,
-            on_click=go, args=(1,),
-        )  # fmt: skip
-
-
-def _go(sources: Sequence[Source], question: Question, step: int) -> None:
-    """Open the file before or after the open one, in the order that is shown now."""
-    now = session()
-    order = st.session_state.get("order") or ARRIVAL
-    entries = entries_of(sources, now.analyst, question)
-    before, _, after = neighbours(entries, now.opened, order)
-    now.opened = (before if step < 0 else after) or now.opened
-    st.rerun()
+def _render_room(sources: Sequence[Source], question: Question, card: ModelCard, engine: Engine) -> None:
+    """The open file: what is told of it, its pictures, what the map says."""
+    entries = entries_of(sources, session().analyst, question)
+    entry = next((entry for entry in entries if entry.source.identifier == session().opened), entries[0])
+    render_answer(entry, engine)
+    render_case(entry, question, card, engine)

@@ -26,12 +26,12 @@ _STYLE = ASSETS / "page.css"
 def render() -> None:
     """Draw the page from top to bottom; what needs the network comes last."""
     render_head()
-    # Three places that assets/page.css lays out: on a phone the answer stands above the list.
+    # Places that assets/page.css lays out: on a phone the answer stands above the list.
     with st.container(key="desk"):
-        side, list_place, room = (st.container(key=f"desk_{name}") for name in ("ask", "list", "room"))
-    with side, st.container():  # its own place: what moves up or down while the page waits is seen twice
+        places = {name: st.container(key=name) for name in ("mode", "point", "upload", "list", "room")}
+    with places["upload"]:
         sources = render_upload()
-    _reading().render(sources, side=side, list_place=list_place, room=room)
+    _reading().render(sources, places)
 
 
 @cache
@@ -44,25 +44,17 @@ def _reading() -> ModuleType:
 
 
 def render_head() -> None:
-    """Title and, in one line, what this is not; until it is accepted, at length."""
+    """Title and, in one line, what this is not; it is as high before it is accepted as after."""
     st.html(_STYLE)
     now = session()
-    with st.container():  # one place: an upload that moves up when the notice goes forgets files on their way
-        with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
-            st.title(words.TITLE, anchor=False, width="content")
-            st.caption(words.DISCLAIMER if now.accepted else words.SUBTITLE, width="content")
+    with st.container(key="head", horizontal=True, vertical_alignment="center", gap="medium"):
+        st.title(words.TITLE, anchor=False, width="content")
+        st.html(f'<p class="notice-line">{words.NOTICE_LINE}</p>')
+        with st.popover(words.ABOUT, icon=":material/info:"):
+            for paragraph in (words.WELCOME_IS, words.WELCOME_IS_NOT, words.WELCOME_PRIVACY):
+                st.markdown(paragraph)
         if not now.accepted:
-            _render_welcome()
-
-
-def _render_welcome() -> None:
-    with st.container(border=True, key="welcome"):
-        left, middle, right = st.columns([4, 4, 3], gap="medium", vertical_alignment="center")
-        left.markdown(words.WELCOME_IS)
-        middle.markdown(words.WELCOME_IS_NOT)
-        with right:
-            st.caption(words.WELCOME_PRIVACY)
-            st.button(words.ACCEPT, key="accept", on_click=_accept, width="stretch")
+            st.button(words.ACCEPT, key="accept", type="primary", on_click=_accept)
 
 
 def _accept() -> None:

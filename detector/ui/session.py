@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import streamlit as st
 
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
     from detector.schema import Stability
     from detector.ui.analyst import Analyst
+    from detector.ui.greyscale import Greyscale
+    from detector.ui.screen import Look
     from detector.ui.sources import Source
 
 
@@ -23,24 +25,39 @@ class Session:
     Attributes:
         kept: files that were uploaded before the reader went to another page, where the upload forgets them.
         uploaded: files that are in the upload now.
+        removed: identifiers of uploads that the reader has taken off the list; the upload itself still names them.
         upload_round: changes with "clear the list", which gives a new and empty upload.
         samples: fetched sample X-rays, name and bytes.
         sample_notes: why some samples could not be fetched.
-        targets: case and task to the class that the reader wants explained.
+        explained: image (`Case.screen_key`) and task to the class that the reader wants explained, and the one that it
+            is contrasted with.
+        greyscales: image to the window and level that the reader has set.
         opened: identifier of the file on the screen.
+        turn: how often the reader has opened another file; the list in the browser counts as well, and is not taken
+            back to what the server knew a moment before.
         stability: what the stability checks have measured, see `Case.stability_key`.
         accepted: whether the reader has read what this is not.
     """
 
     kept: list[Source] = field(default_factory=list)
     uploaded: list[Source] = field(default_factory=list)
+    removed: set[str] = field(default_factory=set)
     upload_round: int = 0
     samples: list[tuple[str, bytes]] = field(default_factory=list)
     sample_notes: tuple[str, ...] = ()
-    targets: dict[tuple[str, str], str] = field(default_factory=dict)
+    explained: dict[str, tuple[str, str | None]] = field(default_factory=dict)
+    greyscales: dict[str, Greyscale] = field(default_factory=dict)
     opened: str | None = None
+    turn: int = 0
     stability: dict[Hashable, Stability] = field(default_factory=dict)
     accepted: bool = False
+
+    @cached_property
+    def look(self) -> Look:
+        """How the map is drawn."""
+        from detector.ui.screen import Look  # noqa: PLC0415 - with what handles arrays, see `detector.ui.room`
+
+        return Look()
 
     @cached_property
     def analyst(self) -> Analyst:
@@ -53,10 +70,10 @@ class Session:
         """Let go of every picture and name: the session has ended."""
         self.analyst.forget()
         self.kept, self.uploaded, self.samples, self.sample_notes, self.opened = [], [], [], (), None
-        self.targets.clear()
-        self.stability.clear()
+        for remembered in (self.removed, self.explained, self.greyscales, self.stability):
+            remembered.clear()
 
 
 def session() -> Session:
     """The session of the browser that is being answered."""
-    return st.session_state.setdefault("session", Session())
+    return cast("Session", st.session_state.setdefault("session", Session()))

@@ -65,10 +65,12 @@ class Picture:
     Attributes:
         key: of the picture on its shelf.
         small: (H, W) uint8, at most 96 pixels on the longer side.
+        shape: rows and columns of the display copy.
     """
 
     key: Hashable
     small: np.ndarray
+    shape: tuple[int, int]
     _shelf: Shelf
     _decode: Callable[[], np.ndarray]
 
@@ -84,7 +86,7 @@ class Picture:
         """
         shelf.put(key, image)
         small = overlay.shrink(shown(image, Greyscale()), longer_side=SMALL_SIDE)
-        return cls(key, small, shelf, decode)
+        return cls(key, small, (image.shape[0], image.shape[1]), shelf, decode)
 
     @property
     def pixels(self) -> np.ndarray:

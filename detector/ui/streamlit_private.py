@@ -53,6 +53,9 @@ NAMES = {
 #: Marks in Streamlit's own HTML that assets/ lays out or listens to: what breaks without them.
 SELECTORS = {
     ".stMainBlockContainer": "the page keeps Streamlit's wide margins, and the pictures get narrower",
+    "[data-testid=stFileUploaderDropzone]": "files dropped beside the upload are opened by the browser",
+    "[data-testid=stFileUploaderDropzoneInstructions]": "the button for a folder is as large as an upload",
+    "[data-testid=stFileChips]": "once files are there the upload lists them above the worklist, a second time",
 }
 
 _RECORD_BYTES = 4096  # what an upload takes besides its bytes, generously: a million empty ones are not free
@@ -124,11 +127,13 @@ def before_streamlit(guard: Callable[..., Any]) -> list[Middleware]:
 
 def is_active(session: str) -> bool:
     """Whether a session has a browser."""
-    return runtime.get_instance().is_active_session(session)
+    return runtime.exists() and runtime.get_instance().is_active_session(session)
 
 
 def close_session(session: str, then: Callable[[], None]) -> None:
     """Close a session that has no browser and forget all that it holds; `then` is called when that is done."""
+    if not runtime.exists():  # the server has gone, and its sessions with it
+        return
     server = runtime.get_instance()
 
     def close() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, cast
 
 import streamlit as st
 
@@ -24,24 +24,25 @@ if TYPE_CHECKING:
 _COMPOSITES = ASSETS / "composites"
 _EXAMPLE_ORDER = (COVID19, BACTERIAL_PNEUMONIA, NORMAL)
 _LIMIT = 64  # MB a file, as the configuration has it; a DICOM radiograph has 30
+_COMPACT = ASSETS / "upload_compact.css"
 
 
 def render_upload() -> list[Source]:
-    """The uploads and the samples button; returns what to analyse, in order of arrival, or the examples."""
+    """The uploads and what can be done with the list; returns what to analyse, in order of arrival, or the examples."""
     streamlit_private.keep_upload_addresses()
     now = session()
-    files, folder = st.tabs([words.TAB_FILES, words.TAB_FOLDER])
     limit = guard.SESSION_BYTES // 2**30
     explanation = words.UPLOAD_HELP.format(gigabytes=limit)
-    with files:
-        uploads = _uploader(words.UPLOAD, explanation, f"uploads_{now.upload_round}", several=True)
-    with folder:
-        uploads += _uploader(words.UPLOAD_FOLDER, explanation, f"folder_{now.upload_round}", several="directory")
+    uploads = _uploader(words.UPLOAD, explanation, f"uploads_{now.upload_round}", several=True)
+    uploads += _uploader(words.UPLOAD_FOLDER, explanation, f"folder_{now.upload_round}", several="directory")
+    now.uploaded = [source for source in _sources(uploads) if source.identifier not in now.removed]
+    found = [*now.kept, *now.uploaded, *_fetched(now)]
+    _render_more(now, found)
+    st.html(_style(compact=bool(found)))
     if guard.BUDGET.has_refused(streamlit_private.session_id()):
         st.error(words.UPLOADS_FULL.format(gigabytes=limit), icon=":material/memory:")
-    now.uploaded = _sources(uploads)
-    found = [*now.kept, *now.uploaded, *_fetched(now)]
-    _render_below(now, found)
+    for sentence in now.sample_notes:
+        st.error(sentence, icon=":material/cloud_off:")
     return found or examples()
 
 
@@ -60,10 +61,16 @@ def examples() -> list[Source]:
     ]
 
 
-def _uploader(label: str, explanation: str, key: str, *, several: bool | str) -> list:
-    return list(
-        st.file_uploader(label, accept_multiple_files=several, help=explanation, key=key, max_upload_size=_LIMIT)
-    )
+def _uploader(label: str, explanation: str, key: str, *, several: Literal[True, "directory"]) -> list[UploadedFile]:
+    found = st.file_uploader(label, accept_multiple_files=several, help=explanation, key=key, max_upload_size=_LIMIT)
+    return list(cast("Sequence[UploadedFile]", found))
+
+
+def _style(*, compact: bool) -> str:
+    """Words for the buttons, which can't be given any; once files are there the upload is a button itself."""
+    more = _COMPACT.read_text(encoding="utf-8") if compact else ""
+    folder = words.FOLDER if compact else words.UPLOAD_FOLDER
+    return f'<style>:root {{ --word-add: "{words.ADD}"; --word-folder: "{folder}"; }} {more}</style>'
 
 
 def _sources(uploads: Sequence[UploadedFile]) -> list[Source]:
@@ -80,31 +87,28 @@ def _sources(uploads: Sequence[UploadedFile]) -> list[Source]:
 
 
 def _fetched(now: Session) -> list[Source]:
-    return [Source(f"sample:{name}", name, lambda data=data: data) for name, data in now.samples]
+    return [Source(f"sample:{name}", name, partial(bytes, data)) for name, data in now.samples]
 
 
-def _render_below(now: Session, found: Sequence[Source]) -> None:
-    """The buttons below the upload, and whose pictures are shown."""
-    with st.container(horizontal=True, gap="small"):
-        if now.samples:
-            st.button(words.SAMPLES_REMOVE, icon=":material/close:", key="remove_samples", on_click=_remove_samples)
-        else:
-            wanted = st.button(words.SAMPLES, help=words.SAMPLES_HELP, icon=":material/download:", key="samples")
-            if wanted:
-                _fetch_samples(now)
-                st.rerun()
-        if now.opened in {source.identifier for source in now.kept}:  # the upload shows it no more, and can't remove it
-            st.button(words.REMOVE, icon=":material/delete:", key="remove", on_click=_remove_opened)
+def _render_more(now: Session, found: Sequence[Source]) -> None:
+    """What else can be done with the list."""
+    with st.popover(words.MORE, icon=":material/more_horiz:", key="more"):
+        if now.opened in {source.identifier for source in found}:
+            st.button(
+                words.REMOVE, help=words.REMOVE_HELP, icon=":material/delete:", key="remove", on_click=_remove_opened
+            )
         if found:
             st.button(words.CLEAR, icon=":material/delete_sweep:", key="clear", on_click=_clear)
-    for sentence in now.sample_notes:
-        st.error(sentence, icon=":material/cloud_off:")
-    if now.samples:
-        names = {name for name, _ in now.samples}
-        credited = [escaped(_credit(s)) for s in samples.listed_samples() if s.file in names]
-        st.caption(f"{words.SAMPLES_SHOWN}: {'; '.join(credited)}")
-    if not found:
-        st.caption(words.EXAMPLES)
+        if now.samples:
+            st.button(words.SAMPLES_REMOVE, icon=":material/close:", key="remove_samples", on_click=_remove_samples)
+            names = {name for name, _ in now.samples}
+            credited = [escaped(_credit(s)) for s in samples.listed_samples() if s.file in names]
+            st.caption(f"{words.SAMPLES_SHOWN}: {'; '.join(credited)}")
+        elif st.button(words.SAMPLES, help=words.SAMPLES_HELP, icon=":material/download:", key="samples"):
+            _fetch_samples(now)
+            st.rerun()
+        if not found:
+            st.caption(words.EXAMPLES)
 
 
 def _remove_samples() -> None:
@@ -113,21 +117,30 @@ def _remove_samples() -> None:
 
 
 def _remove_opened() -> None:
+    """Take the open file off the list and out of memory."""
     now = session()
-    now.kept, now.opened = [source for source in now.kept if source.identifier != now.opened], None
+    opened, now.opened = now.opened, None
+    if opened is None:
+        return
+    now.kept = [source for source in now.kept if source.identifier != opened]
+    now.samples = [(name, data) for name, data in now.samples if f"sample:{name}" != opened]
+    now.removed.add(opened)
+    streamlit_private.forget_upload(opened)
 
 
 def _clear() -> None:
     """Empty the list; a new round gives new uploads, because an upload cannot be emptied from here."""
     now = session()
     now.kept, now.uploaded, now.opened = [], [], None
+    now.removed.clear()
     now.upload_round += 1
     _remove_samples()
 
 
 def _fetch_samples(now: Session) -> None:
     """Fetch what can be fetched, and note what can't."""
-    fetched, notes = [], {}
+    fetched: list[tuple[str, bytes]] = []
+    notes: dict[str, None] = {}
     with st.spinner(words.SAMPLES_FETCHING):
         for sample in samples.listed_samples():
             try:

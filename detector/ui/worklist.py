@@ -1,28 +1,43 @@
-"""The worklist: every file that was dragged in, its answer as it comes, and the one that is open."""
+"""The worklist: every file that was dragged in, its answer as it comes, and the one that is open.
+
+Order, filter and the open line are the browser's (assets/worklist.*): arrow keys that come faster than the server
+answers lose nothing. `st.dataframe` has rows of one line, does not tell its order, and can't be scrolled from here.
+"""
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
 from detector import words
+from detector.paths import ASSETS
 from detector.schema import BACTERIAL_PNEUMONIA, COVID19, INDETERMINATE
 from detector.ui.cases import Case, Failure
-from detector.ui.names import shown_name
+from detector.ui.names import visible
+from detector.ui.palette import Palette, palette
 from detector.ui.session import session
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from detector.answers.answer import Answer, Question
     from detector.ui.analyst import Analyst
     from detector.ui.sources import Source
 
-ARRIVAL, URGENCY = "arrival", "urgency"
-_ROW_HEIGHT, _HEADER_HEIGHT, _SHOWN_ROWS = 52, 37, 8
+_STATE = "worklist_parts"  # key of the component, and of what the browser tells
+_SHEET = 25  # thumbnails a message: one that has not changed is sent as its hash
+
+
+def _read(name: str) -> str:
+    return (ASSETS / name).read_text(encoding="utf-8")
+
+
+_list = st.components.v2.component(
+    "worklist", html=_read("worklist.html"), css=_read("worklist.css"), js=_read("worklist.js")
+)
+_thumbnails = st.components.v2.component("thumbnails", js=_read("thumbnails.js"))
 
 
 @dataclass(frozen=True)
@@ -68,19 +83,12 @@ def entries_of(sources: Sequence[Source], analyst: Analyst, question: Question) 
     return found
 
 
-def in_order(entries: Sequence[Entry], order: str) -> list[Entry]:
-    """Sort the lines: by arrival, or by what needs a reader's eyes first."""
-    if order == ARRIVAL:
-        return list(entries)
-    return sorted(entries, key=lambda entry: (_urgency(entry), -_finding(entry), entry.number))
-
-
 def render_progress(analyst: Analyst) -> None:
     """How far the analysis is, with a cancel that keeps what is done."""
     progress = analyst.progress()
     if progress is not None and progress.total > 1:
         left = words.time_left(progress.seconds_left)
-        bar, stop = st.columns([4, 1], vertical_alignment="center")
+        bar, stop = st.columns([3, 1], vertical_alignment="center")
         text = words.ANALYSING.format(done=progress.done, total=progress.total, left=left)
         bar.progress(progress.done / progress.total, text)
         stop.button(words.CANCEL, key="cancel", on_click=analyst.cancel, width="stretch")
@@ -88,49 +96,76 @@ def render_progress(analyst: Analyst) -> None:
         st.button(words.RESUME, key="resume", icon=":material/play_arrow:", on_click=_resume, args=(analyst,))
 
 
-def render_worklist(entries: Sequence[Entry], order: str) -> None:
-    """The table. Selecting a line opens its file."""
-    shown = in_order(entries, order)
-    identifiers = [entry.source.identifier for entry in shown]
-    # Another order is another widget: a row number kept over a new list would open another patient's image.
-    key = "worklist_" + hashlib.sha256("\n".join(identifiers).encode()).hexdigest()[:16]
-    opened = session().opened
-    row = identifiers.index(opened) if opened in identifiers else 0
-    if _selected(key) != row:
-        st.session_state[key] = {"selection": {"rows": [row], "columns": [], "cells": []}}
-    st.dataframe(
-        _table(shown),
-        column_config=_COLUMNS,
-        hide_index=True,
-        row_height=_ROW_HEIGHT,
-        height=_HEADER_HEIGHT + _ROW_HEIGHT * min(len(shown), _SHOWN_ROWS),
-        on_select=lambda: _open(key, identifiers),
-        selection_mode=["single-row-required", "single-cell"],  # a click anywhere in a line opens it
-        key=key,
-        alt=words.WORKLIST,
-        placeholder="",
+def render_worklist(entries: Sequence[Entry], changed: Callable[[], None]) -> None:
+    """The list. Choosing a line opens its file; `changed` draws it."""
+    now, colours = session(), palette()
+    with st.container(key="thumbnails"):
+        for start in range(0, len(entries), _SHEET):
+            sheet = {e.source.identifier: e.result.thumbnail for e in entries[start : start + _SHEET] if e.result}
+            pictures = {identifier: address for identifier, address in sheet.items() if address}
+            _thumbnails(key=f"thumbnails_{start}", data={"pictures": pictures})
+    labels = {
+        "worklist": words.WORKLIST,
+        "previous": words.PREVIOUS,
+        "next": words.NEXT,
+        "place": words.PLACE,
+        "totals": words.TOTALS,
+        "order": words.ORDER,
+        "warned": words.ROW_WARNED,
+        "heads": [(name, *label) for name, label in words.HEADS.items()],
+    }
+    _list(
+        key=_STATE,
+        data={
+            "rows": [row_of(entry, colours) for entry in entries],
+            "opened": now.opened,
+            "turn": now.turn,
+            "kinds": list(words.KINDS.items()),
+            "warned": colours.warned,
+            "words": labels,
+        },
+        on_opened_change=lambda: _open(changed),
     )
 
 
-def neighbours(entries: Sequence[Entry], opened: str | None, order: str) -> tuple[str | None, int, str | None]:
-    """The files before and after the open one in the order shown, and its place, from 1."""
-    identifiers = [entry.source.identifier for entry in in_order(entries, order)]
-    place = identifiers.index(opened) if opened in identifiers else 0
-    before = identifiers[place - 1] if place > 0 else None
-    return before, place + 1, identifiers[place + 1] if place + 1 < len(identifiers) else None
+def row_of(entry: Entry, colours: Palette) -> dict[str, Any]:
+    """A line as the component draws, sorts and filters it."""
+    answer, notes = entry.answer, notes_of(entry)
+    return {
+        "id": entry.source.identifier,
+        "number": entry.number,
+        "name": visible(entry.source.name),
+        "kind": kind_of(entry),
+        "said": decision_label(entry),
+        "tone": colours.classes[answer.decision] if answer else None,
+        "covid19": answer.probabilities[COVID19] if answer else None,
+        "urgency": _urgency(entry),
+        "finding": _finding(entry),
+        "warnings": len(answer.warnings) if answer else 0,
+        "notes": notes,
+    }
+
+
+def kind_of(entry: Entry) -> str:
+    """What a line counts as in the totals: a decision, or how it stands without one; see `words.KINDS`."""
+    if entry.answer is not None:
+        return entry.answer.decision
+    if isinstance(entry.result, Failure):
+        return "rejected" if entry.result.told.status == "rejected" else "failed"
+    return "left_out" if entry.left_out else "waiting"
 
 
 def decision_label(entry: Entry) -> str:
-    """A line's decision in a word or two."""
+    """A line's decision in a word or two, with its own probability."""
     if entry.answer is not None:
-        return words.DECISION_LABELS[entry.answer.decision]
+        return words.decision_line(entry.answer.decision, entry.answer.probabilities)
     if isinstance(entry.result, Failure):
-        return words.REFUSED if entry.result.told.status == "rejected" else words.FAILED
+        return words.REJECTED if entry.result.told.status == "rejected" else words.FAILED
     return words.LEFT_OUT if entry.left_out else words.WAITING
 
 
 def notes_of(entry: Entry) -> list[str]:
-    """What is said of a line besides its decision, as sentences."""
+    """What else is to be said of a line: reasons, marks and warnings, as sentences."""
     twin = [words.TWIN.format(number=entry.twin)] if entry.twin else []
     if isinstance(entry.result, Failure):
         return [*twin, entry.result.told.reason]
@@ -139,29 +174,8 @@ def notes_of(entry: Entry) -> list[str]:
     return [*twin, *(f"{mark.capitalize()}." for mark in entry.answer.marks), *entry.answer.warnings]
 
 
-_COLUMNS: dict[str, Any] = {
-    words.COLUMN_IMAGE: st.column_config.ImageColumn(width=52),
-    words.COLUMN_DECISION: st.column_config.TextColumn(width=140),
-    words.COLUMN_PROBABILITY: st.column_config.ProgressColumn(format="%.1f %%", min_value=0, max_value=100, width=108),
-    words.COLUMN_NOTES: st.column_config.NumberColumn(width=34, help=words.COLUMN_NOTES_HELP),
-    words.COLUMN_NAME: st.column_config.TextColumn(width=150),
-    words.COLUMN_WARNINGS: st.column_config.TextColumn(width=360),
-}
-
-
-def _table(entries: Sequence[Entry]) -> dict[str, list]:
-    return {
-        words.COLUMN_IMAGE: [e.result.thumbnail if e.result else None for e in entries],
-        words.COLUMN_DECISION: [decision_label(entry) for entry in entries],
-        words.COLUMN_PROBABILITY: [100 * e.answer.probabilities[COVID19] if e.answer else None for e in entries],
-        words.COLUMN_NOTES: [len(notes_of(entry)) or None for entry in entries],
-        words.COLUMN_NAME: [shown_name(entry.source.name) for entry in entries],
-        words.COLUMN_WARNINGS: [" ".join(notes_of(entry)) for entry in entries],
-    }
-
-
 def _urgency(entry: Entry) -> int:
-    """Findings, then what the network can't tell, then what it refused, then doubtful all-clears, then the rest."""
+    """Findings, then what the network can't tell, then what was rejected, then doubtful all-clears, then the rest."""
     if entry.answer is None:
         return 2 if isinstance(entry.result, Failure) else 5
     if entry.answer.decision in {COVID19, BACTERIAL_PNEUMONIA}:
@@ -185,17 +199,10 @@ def _resume(analyst: Analyst) -> None:
     st.rerun()
 
 
-def _selected(key: str) -> int | None:
-    state = st.session_state.get(key)
-    rows = state["selection"]["rows"] if state else []
-    return rows[0] if rows else None
-
-
-def _open(key: str, identifiers: Sequence[str]) -> None:
-    """Open the line that was ticked or clicked: the one of the two that is not open yet."""
-    selection = st.session_state[key]["selection"]
-    rows = [*selection["rows"], *(row for row, _ in selection["cells"])]
-    chosen = [identifiers[row] for row in rows if row < len(identifiers) and identifiers[row] != session().opened]
-    if chosen:
-        session().opened = chosen[0]
-        st.rerun()
+def _open(changed: Callable[[], None]) -> None:
+    """Open the file that the browser names."""
+    told = dict(st.session_state.get(_STATE) or {}).get("opened")
+    if isinstance(told, dict) and isinstance(told.get("id"), str) and isinstance(told.get("turn"), int):
+        now = session()
+        now.opened, now.turn = told["id"], told["turn"]
+        changed()

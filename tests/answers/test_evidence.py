@@ -7,6 +7,7 @@ import pytest
 
 from detector import words
 from detector.answers.evidence import (
+    describe,
     peak_in_lung,
     sentence,
     split_lungs,
@@ -68,7 +69,7 @@ def test_where_no_lung_was_found_nothing_is_measured():
     assert (share.in_lung_fraction, share.ratio, share.peak_in_lung) == (None, None, None)
     assert share.lung_area_fraction == 0
     assert set(share.zones.values()) == {0}
-    assert sentence(share) == words.NOT_MEASURED
+    assert sentence(share, "covid19") == words.NOT_MEASURED
     assert warning(share) is None
 
 
@@ -178,34 +179,34 @@ def summary(inside, *, faint=False, **zones):
     [
         pytest.param(
             summary(0.72, right_lower=0.5, left_lower=0.22),
-            "72% of the evidence lies in the lungs (30% of the picture), mostly right lower zone.",
+            "Mostly for COVID-19: right lower zone. 72 % of that evidence lies in the lungs (30 % of the picture).",
             id="one zone",
         ),
         pytest.param(
             summary(0.8, right_lower=0.3, left_lower=0.3, left_upper=0.2),
-            "80% of the evidence lies in the lungs (30% of the picture), "
-            "mostly right lower zone and left lower zone.",
+            "Mostly for COVID-19: both lower zones. 80 % of that evidence lies in the lungs (30 % of the picture).",
             id="two zones",
         ),
         pytest.param(
             summary(0.6, right_upper=0.12, right_middle=0.12, right_lower=0.12, left_upper=0.12, left_middle=0.12),
-            "60% of the evidence lies in the lungs (30% of the picture), "
-            "mostly right upper zone, right middle zone and right lower zone.",
+            "Mostly for COVID-19: right upper zone, right middle zone and right lower zone. "
+            "60 % of that evidence lies in the lungs (30 % of the picture).",
             id="three of five equal zones",
         ),
         pytest.param(
             replace(summary(0.6), zones=dict.fromkeys(ZONES, 0.1) | {"left lower zone": 0.099}),
-            "60% of the evidence lies in the lungs (30% of the picture), "
-            "mostly right upper zone, right middle zone and right lower zone.",
+            "Mostly for COVID-19: right upper zone, right middle zone and right lower zone. "
+            "60 % of that evidence lies in the lungs (30 % of the picture).",
             id="three that just hold half",
         ),
-        pytest.param(summary(0.0), "0% of the evidence lies in the lungs (30% of the picture).", id="none inside"),
-        pytest.param(summary(0.9, faint=True, right_lower=0.9), words.FAINT, id="faint"),
+        pytest.param(summary(0.0),
+            "Mostly for COVID-19. 0 % of that evidence lies in the lungs (30 % of the picture).", id="none inside"),
+        pytest.param(summary(0.9, faint=True, right_lower=0.9), words.FAINT.format(name="COVID-19"), id="faint"),
         pytest.param(summary(None), words.NOT_MEASURED, id="not measured"),
     ],
 )  # fmt: skip
 def test_sentence_names_the_fewest_zones_that_hold_half(given, expected):
-    assert sentence(given) == expected
+    assert sentence(given, "covid19") == expected
 
 
 @pytest.mark.parametrize(
@@ -220,13 +221,24 @@ def test_sentence_names_the_fewest_zones_that_hold_half(given, expected):
 )
 def test_evidence_mostly_outside_the_lungs_is_a_warning(given, expected):
     assert warning(given) == expected
-    assert warning(given, answered=False) == (words.OUTSIDE_NOTE if expected else None)
 
 
-def test_map_that_speaks_against_the_class_alone_is_not_called_clear():
-    against = np.array([[0.0, -9], [0, 0]], np.float32)
-    assert sentence(summarise(against, LEFT, WHOLE, full_scale=10)) == words.OPPOSED
-    assert sentence(summarise(against, LEFT, WHOLE, full_scale=1000)) == words.FAINT
+AGAINST = np.array([[-9, 0], [-9, 1]], np.float32)  # against the class in the left half, where the lungs are
+
+
+def test_map_that_is_mostly_against_says_so_and_where():
+    said = describe(AGAINST, LEFT, WHOLE, full_scale=10, target="covid19")
+    assert said.startswith("Mostly against COVID-19: ")
+    assert "zone" in said
+    assert describe(-AGAINST, LEFT, WHOLE, full_scale=10, target="covid19").startswith("Mostly for COVID-19: ")
+    assert describe(AGAINST, LEFT, WHOLE, full_scale=1000, target="normal") == words.FAINT.format(name="normal")
+
+
+def test_contrast_has_a_sentence_of_its_own():
+    said = describe(AGAINST, LEFT, WHOLE, full_scale=10, target="covid19", against="normal")
+    assert said.startswith("For normal rather than COVID-19: ")
+    said = describe(-AGAINST, LEFT, WHOLE, full_scale=10, target="covid19", against="normal")
+    assert said.startswith("For COVID-19 rather than normal: ")
 
 
 @pytest.mark.parametrize(("full_scale", "faint"), [(0.0, False), (19.9, False), (20.1, True)])
@@ -235,9 +247,7 @@ def test_faint_is_less_than_a_twentieth_of_full_colour(full_scale, faint):
 
 
 def test_evidence_against_alone_is_faint_however_strong():
-    share = summarise(np.full((4, 4), -50, np.float32), LEFT, WHOLE, full_scale=1)
-    assert share.faint
-    assert sentence(share) == words.OPPOSED
+    assert summarise(np.full((4, 4), -50, np.float32), LEFT, WHOLE, full_scale=1).faint
 
 
 def test_a_summary_is_frozen():

@@ -241,11 +241,11 @@ class TestCorrection:
         ("correction", "change", "said"),
         [
             (Correction(), lambda p: p, []),
-            (Correction(1), lambda p: np.rot90(p, 1), ["turned"]),
-            (Correction(2), lambda p: p[::-1, ::-1], ["turned"]),
-            (Correction(3), lambda p: np.rot90(p, 3), ["turned"]),
+            (Correction(1), lambda p: np.rot90(p, 1), ["rotated"]),
+            (Correction(2), lambda p: p[::-1, ::-1], ["rotated"]),
+            (Correction(3), lambda p: np.rot90(p, 3), ["rotated"]),
             (Correction(inverted=True), lambda p: 1 - p, ["exchanged"]),
-            (Correction(1, inverted=True), lambda p: 1 - np.rot90(p, 1), ["turned", "exchanged"]),
+            (Correction(1, inverted=True), lambda p: 1 - np.rot90(p, 1), ["rotated", "exchanged"]),
         ],
         ids=["nothing", "quarter", "half", "three quarters", "inverted", "both"],
     )

@@ -117,7 +117,7 @@ def page(tab, server):
 def opened(tab, address):
     """Go to the page and wait until its example is analysed."""
     tab.goto(address)
-    tab.get_by_role("heading", name="COVID-19 likely").wait_for()
+    tab.get_by_role("heading", name="COVID-19 pattern").wait_for()
     settle(tab)
     return tab
 

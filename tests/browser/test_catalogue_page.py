@@ -61,7 +61,7 @@ def test_whole_catalogue_among_ten_good_files_gives_ten_answers_and_reasons_for_
     environment = {"DETECTOR_CACHE": str(tmp_path / "cache"), "STREAMLIT_SERVER_DISCONNECTED_SESSION_TTL": "3"}
     with started(log, **environment) as (address, pid):
         tab.goto(address)
-        tab.get_by_role("heading", name="COVID-19 likely").wait_for(timeout=_PATIENCE)
+        tab.get_by_role("heading", name="COVID-19 pattern").wait_for(timeout=_PATIENCE)
         analyse_all(tab, tmp_path, GOOD)  # whatever the page needs once for a list has now been loaded
         empty(tab)
         before = resident(pid)

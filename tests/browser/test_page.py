@@ -166,7 +166,7 @@ def test_bad_files_get_a_sentence_and_the_others_an_answer(page, three_formats):
 
 
 def test_arrow_keys_walk_through_the_list(page):
-    page.get_by_role("heading", name="COVID-19 likely").click()  # the page, not a control, has the keys
+    page.get_by_role("heading", name="COVID-19 pattern").click()  # the page, not a control, has the keys
     page.keyboard.press("ArrowRight")
     expect(page.get_by_text("2 of 3")).to_be_visible()
     expect(page.get_by_text("Composite: bacterial pneumonia (children) · Research")).to_be_visible()
@@ -210,7 +210,7 @@ def test_clicking_a_line_opens_it_and_the_open_one_is_marked(page):
 
 def test_what_needs_eyes_first_is_one_click_away(page):
     choose(page, "Order", "What needs eyes first")
-    page.get_by_role("heading", name="COVID-19 likely").click()
+    page.get_by_role("heading", name="COVID-19 pattern").click()
     page.keyboard.press("ArrowRight")
     expect(page.get_by_role("heading", name=re.compile("Indeterminate"))).to_be_visible()
 
@@ -268,7 +268,7 @@ def test_nothing_is_asked_of_any_other_machine(tab, server):
     asked = []
     tab.on("request", lambda request: asked.append(request.url))
     tab.goto(server)
-    tab.get_by_role("heading", name="COVID-19 likely").wait_for()
+    tab.get_by_role("heading", name="COVID-19 pattern").wait_for()
     settle(tab)
     tab.get_by_role("link", name="How good is it?").click()
     expect(tab.get_by_role("heading", name="The words")).to_be_visible()

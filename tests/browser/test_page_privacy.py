@@ -110,7 +110,7 @@ def test_whole_session_leaves_nothing_behind_and_speaks_to_nobody(tab, watched, 
     tab.on("websocket", lambda socket: asked.append(socket.url))
     tab.on("console", lambda message: said.append(message.text))
     tab.goto(address)
-    tab.get_by_role("heading", name="COVID-19 likely").wait_for(timeout=300_000)
+    tab.get_by_role("heading", name="COVID-19 pattern").wait_for(timeout=300_000)
     settle(tab)
     before = len(events())
     broken = canary[: len(canary) // 2]

@@ -216,6 +216,14 @@ class TestCheckFeatures:
         assert finding.warnings[0].endswith(".")
         assert finding.suggested_correction == CORRECTIONS.get(view)
 
+    @pytest.mark.parametrize("view", CORRECTIONS)
+    @pytest.mark.parametrize(("log_odds", "named"), [(2.1, True), (2.3, False)])
+    def test_rotation_is_not_named_where_nine_in_ten_such_pictures_are_upright(self, view, log_odds, named):
+        finding = check_features(NOTHING, replace(seeing(view, log_odds), warn_below=5.0))
+        assert (finding.suggested_correction is not None) == named
+        assert len(finding.warnings) == 1
+        assert ("differs from" not in finding.warnings[0]) == named
+
     @pytest.mark.parametrize(
         ("log_odds", "outcome"),
         [(-1.001, "refused"), (-1.0, "warned"), (0.999, "warned"), (1.0, "passed"), (1.001, "passed")],
@@ -364,7 +372,7 @@ class TestCorrect:
         image = Radiograph(np.eye(2, dtype=np.float32), "DICOM", "file", "pixels", "PA", ("Said before.",))
         changed = correct(image, Correction(2))
         assert replace(changed, grey=image.grey, warnings=()).__dict__ == replace(image, warnings=()).__dict__
-        assert changed.warnings == ("Said before.", "The picture was turned on request.")
+        assert changed.warnings == ("Said before.", "The picture was rotated on request.")
 
     @pytest.mark.parametrize("view", CORRECTIONS)
     def test_corrections_are_of_a_picture_that_is_turned_or_inverted(self, view):

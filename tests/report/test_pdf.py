@@ -31,11 +31,17 @@ def pages(pdf):
 
 def page(**changes):
     values = {
-        "title": "COVID-19 likely",
+        "title": "COVID-19 pattern 90 %",
+        "lines": ["Three-class: COVID-19 93 %", "not measured"],
         "subject": "X-ray 1",
+        "asked": "Question: Binary.",
         "image": np.full((60, 40), 90, np.uint8),
         "overlay": np.full((60, 40, 3), 120, np.uint8),
         "captions": ("X-ray", "Evidence for COVID-19"),
+        "badges": ("ROTATED",),
+        "full_scale": 95.0,
+        "scale": "against to for",
+        "limits": ["Looks for nothing else."],
         "bars": [Bar("COVID-19", 0.9, "#E6803C", 0.8, 0.95), Bar("Not COVID-19", 0.1, "#7B8794")],
         "threshold": 0.3,
         "band": (0.1, 0.5),
@@ -52,9 +58,12 @@ def test_page_holds_decision_probabilities_warning_provenance_and_notice():
     assert pdf.startswith(b"%PDF")
     text = text_of(pdf)
     for words in (
-        "COVID-19 likely",
-        "90.0%",
-        "10.0%",
+        "COVID-19 pattern",
+        "Three-class",
+        "90 %",
+        "10 %",
+        "ROTATED",
+        "nothing else",
         "very little contrast",
         "right lung",
         "60 × 40",

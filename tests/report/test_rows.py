@@ -75,7 +75,7 @@ def summary_of(inside):
 
 def explained(told, inside):
     given = summary_of(inside)
-    summarised = replace(told["binary"], evidence=given, evidence_sentence=sentence(given))
+    summarised = replace(told["binary"], evidence=given, evidence_sentence=sentence(given, "covid19"))
     return answer_row("a.png", summarised, explained=True, overlay="out/a.overlay.png")
 
 
@@ -87,7 +87,7 @@ def test_saliency_names_the_share_of_the_lungs(told):
         "lung_area_fraction": 0.3,
         "peak_in_lung": True,
         "zones": summary_of(0.75).zones,
-        "sentence": "75% of the evidence lies in the lungs (30% of the picture), mostly right lower zone.",
+        "sentence": "Mostly for COVID-19: right lower zone. 75 % of that evidence lies in the lungs (30 % of the picture).",
         "overlay": "out/a.overlay.png",
     }
     assert json.loads(json.dumps(row)) == row

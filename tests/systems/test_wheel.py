@@ -94,7 +94,7 @@ def test_the_page_is_on_loopback_silent_and_dark_in_a_folder_that_says_otherwise
     with page_of(installed, tmp_path) as (address, port):
         assert listening(port) == {"127.0.0.1"}
         tab.goto(address)
-        tab.get_by_role("heading", name="COVID-19 likely").wait_for()
+        tab.get_by_role("heading", name="COVID-19 pattern").wait_for()
         settle(tab)
         colour = tab.evaluate("getComputedStyle(document.querySelector('.stApp')).backgroundColor")
         icon = tab.evaluate("document.querySelector('link[rel~=icon]').href")

@@ -9,7 +9,7 @@ from detector.answers.answer import NoAnswer
 from detector.errors import NotAChestXrayError
 from detector.schema import Correction
 from detector.ui import analyst as module
-from detector.ui.analyst import Analyst
+from detector.ui.analyst import Analyst, suggestion
 from detector.ui.cases import Failure
 from detector.ui.sources import Source
 
@@ -173,17 +173,54 @@ def test_refused_correction_leaves_the_answer_as_it_was(make_case, monkeypatch):
     analyst = Analyst()
     analyst.ask([source("a", b"1")], None)
     finish(analyst, "a")
-    analyst.again(source("a", b"1"), None, {"correction": Correction(quarter_turns=2)})
+    analyst.correct(source("a", b"1"), None, Correction(quarter_turns=2))
     kept = analyst.result("a")
     assert kept.analysis.logits is case.analysis.logits
     assert kept.analysis.suggested_correction is None
     assert kept.analysis.warnings == ("The picture may be upside down.", words.CORRECTION_REFUSED)
 
 
-def test_again_replaces_the_answer_and_passes_the_options(calls):
+def test_picture_both_rotated_and_inverted_is_put_right_at_once_and_offered_nothing_more(make_case, monkeypatch):
+    wanted, asked = Correction(quarter_turns=2, inverted=True), []
+
+    def stand_in(_key, _data, _engine, options=None, **_):
+        done = (options or {}).get("correction", Correction())
+        asked.append(done)
+        if done == wanted:
+            return make_case(correction=done)
+        left = Correction(inverted=True) if not done.inverted else Correction(quarter_turns=2)
+        return Failure("k", NoAnswer.of(NotAChestXrayError(suggested_correction=left)))
+
+    monkeypatch.setattr(module, "analysed", stand_in)
     analyst = Analyst()
     analyst.ask([source("a", b"1")], None)
     finish(analyst, "a")
-    analyst.again(source("a", b"1"), None, {"force": True})
+    analyst.correct(source("a", b"1"), None, Correction(inverted=True))
+    assert asked == [Correction(), Correction(inverted=True), wanted]
+    assert analyst.result("a").analysis.correction == wanted
+    assert suggestion(analyst.result("a")) is None
+
+
+def test_correction_that_leads_in_a_circle_ends(monkeypatch):
+    turned = []
+
+    def stand_in(_key, _data, _engine, options=None, **_):
+        turned.append(options)
+        return Failure("k", NoAnswer.of(NotAChestXrayError(suggested_correction=Correction(quarter_turns=2))))
+
+    monkeypatch.setattr(module, "analysed", stand_in)
+    analyst = Analyst()
+    analyst.ask([source("a", b"1")], None)
+    finish(analyst, "a")
+    analyst.correct(source("a", b"1"), None, Correction(quarter_turns=2))
+    assert len(turned) == 2  # as it came, and rotated; to rotate it back leads nowhere
+    assert suggestion(analyst.result("a")) is None
+
+
+def test_forced_file_replaces_its_rejection_and_says_so_to_the_pipeline(calls):
+    analyst = Analyst()
+    analyst.ask([source("a", b"1")], None)
+    finish(analyst, "a")
+    analyst.force(source("a", b"1"), None)
     assert calls.found[-1] == (b"1", {"force": True})
     assert len(calls.found) == 2

@@ -1,5 +1,6 @@
 """The page's script, run without a browser: what needs the network, and what must not."""
 
+import json
 import subprocess
 import sys
 
@@ -8,9 +9,8 @@ from streamlit.testing.v1 import AppTest
 
 from detector import words
 from detector.errors import DecodingLimitError, ModelError, NotAChestXrayError, SampleNetworkError
-from detector.schema import ClassStability, Stability
+from detector.schema import ClassStability, Correction, Stability
 from detector.ui import cases, resources, samples
-from detector.ui.names import literal
 from tests.conftest import ROOT, encode, make_dicom
 
 APP = str(ROOT / "streamlit_app.py")
@@ -51,17 +51,26 @@ def settled(app):
     raise RuntimeError("the analysis does not end")
 
 
-def explain(app):
-    (control,) = (control for control in app.segmented_control if control.label == words.EXPLAIN)
-    return control
-
-
-def headings(app):
-    return [element.value for element in app.header]
+def told(app):
+    """What the answer says, as text."""
+    return " ".join(element.proto.body for element in app.get("html") if "told-" in element.proto.body)
 
 
 def said(app):
     return " ".join(element.value for element in (*app.markdown, *app.caption))
+
+
+def data_of(app, name):
+    """What a component of ours was given last."""
+    (found,) = (e.proto for e in app.get("bidi_component") if e.proto.component_name.endswith(name) and e.proto.json)
+    return json.loads(found.json)
+
+
+def open_file(app, place):
+    """Open a file of the list, as a click on its line does."""
+    rows = data_of(app, "worklist")["rows"]
+    app.session_state["session"].opened = rows[place]["id"]
+    return app.run()
 
 
 def test_page_up_to_a_usable_upload_imports_nothing_that_runs_networks():
@@ -74,40 +83,38 @@ def test_page_up_to_a_usable_upload_imports_nothing_that_runs_networks():
 def test_example_is_analysed_without_a_click(app):
     app.run()
     assert not app.exception
-    assert headings(app) == ["COVID-19 likely"]
+    assert "COVID-19 pattern" in told(app)
     assert any(caption.value == words.EXAMPLES for caption in app.caption)
 
 
 def test_first_run_says_what_this_is_until_it_is_accepted(app):
     app.run()
+    notice = [element.proto.body for element in app.get("html") if words.NOTICE_LINE in element.proto.body]
+    assert notice
     assert words.WELCOME_IS_NOT in said(app)
     app.button(key="accept").click().run()
-    assert words.WELCOME_IS_NOT not in said(app)
-    assert words.DISCLAIMER in said(app)
+    assert not [button for button in app.button if button.key == "accept"]
 
 
 def test_nothing_but_a_new_image_runs_the_network(app, engine):
     settled(app)
     passes = engine.forward_passes
     app.segmented_control(key="operating_point").set_value("specific").run()
-    app.slider(key="pre_test").set_value(40).run()
-    app.segmented_control(key="mode").set_value("three-class").run()
-    explain(app).set_value("normal").run()
-    app.selectbox(key="against_normal").set_value("covid19").run()
-    app.slider(key="opacity").set_value(20).run()
-    app.segmented_control(key="style").set_value("lines").run()
-    for slider in app.slider:
-        if slider.label in {words.LEVEL, words.WINDOW}:
-            slider.set_value(60)
+    app.segmented_control(key="question").set_value("three-class").run()
+    viewer = data_of(app, "viewer")
+    assert viewer["target"] == "covid19"
+    app.session_state["session"].explained[viewer["subject"]] = ("normal", "covid19")
     app.run()
-    app.button(key="next").click().run()
-    app.segmented_control(key="mode").set_value("binary").run()
+    contrast = data_of(app, "viewer")
+    assert (contrast["target"], contrast["against"]) == ("normal", "covid19")
+    assert contrast["layer"] != viewer["layer"]
+    open_file(app, 1)
+    app.segmented_control(key="question").set_value("binary").run()
     assert not app.exception
     assert app.segmented_control(key="operating_point").value == "specific"
-    app.button(key="previous").click().run()
-    app.segmented_control(key="mode").set_value("three-class").run()
-    assert explain(app).value == "normal"
-    app.segmented_control(key="order").set_value("urgency").run()
+    open_file(app, 0)
+    app.segmented_control(key="question").set_value("three-class").run()
+    assert data_of(app, "viewer")["target"] == "normal"
     assert not app.exception
     assert engine.forward_passes == passes
 
@@ -120,21 +127,28 @@ def test_picture_that_cannot_be_decoded_again_keeps_its_answer(app, monkeypatch)
 
     monkeypatch.setattr(cases, "read_radiograph", no_time)
     app.session_state["session"].analyst._shelf.keep(lambda _key: False)
-    app.segmented_control(key="mode").set_value("three-class").run()
+    app.segmented_control(key="question").set_value("three-class").run()
     assert not app.exception
-    assert [error.value for error in app.error] == [words.PICTURE_GONE]
-    assert headings(app) == ["COVID-19 likely"]
+    assert data_of(app, "viewer")["empty"][0] == words.PICTURE_GONE
+    assert "COVID-19 pattern" in told(app)
     monkeypatch.undo()
 
 
-def test_next_and_previous_walk_through_the_list(app):
+def test_open_file_is_told_with_its_name_in_full(app):
     settled(app)
-    assert app.button(key="previous").disabled
-    app.button(key="next").click().run()
-    app.button(key="next").click().run()
-    assert app.button(key="next").disabled
-    assert words.PLACE.format(place=3, total=3) in said(app)
-    assert any(literal("Composite: normal") in caption.value for caption in app.caption)
+    open_file(app, 2)
+    assert "Composite: normal" in told(app)
+    assert data_of(app, "worklist")["opened"] == "example:normal"
+
+
+def test_removed_upload_leaves_the_list_alone(app, composite, composite_pixels):
+    app.run()
+    for name, content in (("a.png", composite), ("b.png", encode(composite_pixels[4:-4]))):
+        app.get("file_uploader")[0].upload(name, content, "image/png")
+    settled(app)
+    app.button(key="remove").click()
+    settled(app)
+    assert [row["name"] for row in data_of(app, "worklist")["rows"]] == ["b.png"]
 
 
 def test_uploads_of_three_formats_and_a_bad_one(app, composite, composite_pixels):
@@ -150,21 +164,20 @@ def test_uploads_of_three_formats_and_a_bad_one(app, composite, composite_pixels
         app.get("file_uploader")[0].upload(name, content, kind)
     settled(app)
     assert not app.exception
-    assert [error.value for error in app.error] == [
-        "**bad\\.png**: This is not a PNG, JPEG or DICOM file. Export the X-ray in one of these formats."
-    ]
-    table = app.dataframe[0].value
-    assert list(table[words.COLUMN_NAME]) == [name for name, *_ in files]
-    assert list(table[words.COLUMN_DECISION])[3] == words.REFUSED
-    assert list(table[words.COLUMN_WARNINGS])[4].startswith(words.TWIN.format(number=1))
+    rows = data_of(app, "worklist")["rows"]
+    assert [row["name"] for row in rows] == [name for name, *_ in files]
+    assert rows[3]["said"] == words.REJECTED
+    assert rows[3]["notes"] == ["This is not a PNG, JPEG or DICOM file. Export the X-ray in one of these formats."]
+    assert rows[4]["notes"][0] == words.TWIN.format(number=1)
 
 
 def test_single_bad_file_is_refused_with_its_cure(app):
     app.run()
     app.get("file_uploader")[0].upload("bad.png", b"text", "image/png")
     settled(app)
-    assert headings(app) == ["No answer"]
-    assert "Export the X-ray" in app.error[0].value
+    assert words.REJECTED_TITLE in told(app)
+    assert "Export the X-ray" in told(app)
+    assert data_of(app, "viewer")["pixels"] is None
     assert not [button for button in app.button if button.label == words.FORCE]
 
 
@@ -186,7 +199,7 @@ class RefusalError(NotAChestXrayError):
 @pytest.fixture
 def gated(app, monkeypatch):
     """The page with a gate that refuses what is neither turned nor forced; returns it and the options asked for."""
-    correction = type("Correction", (), {"quarter_turns": 2, "inverted": False})()
+    correction = Correction(quarter_turns=2)
     asked, real = [], cases.analyse
 
     def gate(data, engine, **options):
@@ -207,12 +220,12 @@ def test_gate_can_be_overridden_and_the_picture_turned(gated, composite, label):
     app.run()
     app.get("file_uploader")[0].upload("a.png", composite, "image/png")
     settled(app)
-    assert "upside down" in app.error[0].value
+    assert "upside down" in told(app)
     (button,) = (button for button in app.button if button.label == label)
     button.click().run()
     assert not app.exception
     assert asked[-1] == ({"force": True} if label == words.FORCE else {"correction": correction})
-    assert headings(app) == ["COVID-19 likely"]
+    assert "COVID-19 pattern" in told(app)
 
 
 def test_stability_check_draws_whiskers_on_demand(app, monkeypatch):
@@ -222,8 +235,8 @@ def test_stability_check_draws_whiskers_on_demand(app, monkeypatch):
     settled(app)
     app.button(key="stability").click().run()
     assert not app.exception
-    assert "2 mild changes" in said(app)
-    assert "29.0 percentage points" in said(app)
+    assert "2 mild changes" in told(app)
+    assert "29 percentage points" in told(app)
 
 
 def test_missing_network_is_said_with_its_cure(monkeypatch):
@@ -244,7 +257,7 @@ def test_samples_button_without_a_network_says_so_and_keeps_the_examples(app, mo
     app.run()
     app.button(key="samples").click().run()
     assert [error.value for error in app.error] == [SampleNetworkError.user_message]
-    assert headings(app) == ["COVID-19 likely"]
+    assert "COVID-19 pattern" in told(app)
 
 
 def test_samples_button_shows_what_it_fetched_with_its_licence(app, monkeypatch, composite):
@@ -268,6 +281,6 @@ def test_second_page_shows_what_the_files_hold_and_needs_no_network():
 
     app = AppTest.from_function(second_page, default_timeout=60).run()
     assert not app.exception
-    assert words.ORIGINAL_TITLE in [element.value for element in app.subheader]
-    assert len(app.table) == 1  # what the gate refuses
+    assert [tab.label for tab in app.tabs] == list(words.TABS)
+    assert len(app.table) == 1  # what the gate rejects
     assert len(app.dataframe) == 3  # the original beside ours, the sources, the candidates

@@ -15,11 +15,11 @@ from detector.run.predict import predict_files
 from detector.run.results import Request
 from detector.schema import NOTICE, ClassStability, Stability
 from detector.ui.cases import Failure, analysed
-from detector.ui.exports import as_csv, as_json, case_page, case_png, list_pages, row_of
+from detector.ui.exports import Seen, as_csv, as_json, case_page, case_png, list_pages, local_time, row_of
 from detector.ui.greyscale import Greyscale
+from detector.ui.screen import Look
 from detector.ui.shelf import Shelf
 from detector.ui.sources import Source
-from detector.ui.viewer import Controls, MapLook
 from detector.ui.worklist import Entry
 from tests.conftest import make_dicom
 
@@ -40,9 +40,8 @@ def entry(engine, composite_pixels):
 
 
 @pytest.fixture
-def controls(card):
-    look = MapLook("Evidence for COVID-19", card.saliency_scale["binary"])
-    return Controls(look, Greyscale())
+def seen():
+    return Seen(Greyscale(), Look())
 
 
 def test_row_is_the_command_line_s_and_numbered(entry, card):
@@ -78,19 +77,29 @@ def test_unexpected_failure_has_the_code_and_the_sentence_of_the_command_line(
     assert (exported["status"], exported["code"]) == ("error", "unexpected")
 
 
-def every_export(entry, controls, card, *, named):
+def every_export(entry, seen, card, *, named):
     row = row_of(entry, Question(), card.info, named=named)
-    page = case_page(entry, entry.result, entry.answer, controls, named=named)
+    page = case_page(entry, entry.result, entry.answer, seen, named=named)
     pages = list_pages([entry], card, named=named)
-    words = [page.title, page.subject, *page.captions, *page.findings, *page.warnings, *page.provenance]
+    words = [
+        page.title,
+        page.subject,
+        page.asked,
+        *page.lines,
+        *page.limits,
+        *page.captions,
+        *page.findings,
+        *page.warnings,
+        *page.provenance,
+    ]
     words += [cell for line in pages.rows for cell in line]
     return as_csv([row]).decode() + as_json(row).decode() + " ".join(words)
 
 
-def test_page_has_the_whiskers_of_the_stability_check_and_the_band(entry, controls):
+def test_page_has_the_whiskers_of_the_stability_check_and_the_band(entry, seen):
     classes = {"covid19": ClassStability(0.7, 0.99, 0.9), "not_covid19": ClassStability(0.01, 0.3, 0.9)}
     stability = Stability({"binary": classes}, ("a little brighter",))
-    page = case_page(entry, entry.result, entry.answer, controls, named=False, stability=stability)
+    page = case_page(entry, entry.result, entry.answer, seen, named=False, stability=stability)
     assert [(bar.low, bar.high) for bar in page.bars] == [(0.7, 0.99), (0.01, 0.3)]
     low, high = page.band
     assert low < page.threshold < high
@@ -100,17 +109,17 @@ def test_printed_list_says_what_was_asked_and_when(entry, card):
     subject = list_pages([entry], card, named=False).subject
     assert "Binary" in subject
     assert "Balanced" in subject
-    assert entry.answer.analysis.analysed_at in subject
+    assert local_time(entry.answer.analysis.analysed_at) in subject
 
 
-def test_no_export_names_the_patient_or_the_file(entry, controls, card):
-    written = every_export(entry, controls, card, named=False)
+def test_no_export_names_the_patient_or_the_file(entry, seen, card):
+    written = every_export(entry, seen, card, named=False)
     for secret in (PATIENT, "4711", "Doe", ".dcm"):
         assert secret not in written
 
 
-def test_name_of_the_file_is_written_when_it_is_asked_for(entry, controls, card):
-    assert f"{PATIENT}.dcm" in every_export(entry, controls, card, named=True)
+def test_name_of_the_file_is_written_when_it_is_asked_for(entry, seen, card):
+    assert f"{PATIENT}.dcm" in every_export(entry, seen, card, named=True)
 
 
 def test_csv_has_one_header_and_neutral_formulas(entry, card):
@@ -126,12 +135,24 @@ def test_json_is_read_back_as_it_was(entry, card):
     assert json.loads(as_json(row)) == json.loads(json.dumps(row))
 
 
-def test_png_holds_x_ray_and_map_side_by_side_as_they_are_shown(entry, controls):
-    picture = np.asarray(Image.open(io.BytesIO(case_png(entry.result, entry.answer, controls))))
-    left, right = picture[:512, :512], picture[:512, 512:]
-    assert picture.shape[1] == 1024
-    assert np.ptp(left, axis=-1).max() == 0  # grey
-    assert np.ptp(right, axis=-1).max() > 30  # coloured
-    inverted = Controls(controls.look, Greyscale(inverted=True))
+def test_png_holds_x_ray_and_map_side_by_side_as_they_are_shown_and_readable(entry, seen):
+    sheet = np.asarray(Image.open(io.BytesIO(case_png(entry.result, entry.answer, seen))))
+    rows, columns = sheet.shape[:2]
+    assert columns > 2 * 900  # two pictures and their margins, whatever the file's size
+    middle, left, right = rows // 2, slice(40, columns // 2 - 40), slice(columns // 2 + 40, columns - 40)
+    assert np.ptp(sheet[middle, left], axis=-1).max() == 0  # grey
+    assert np.ptp(sheet[middle - 200 : middle + 200, right], axis=-1).max() > 30  # coloured
+    inverted = Seen(Greyscale(inverted=True), Look())
     negative = np.asarray(Image.open(io.BytesIO(case_png(entry.result, entry.answer, inverted))))
-    np.testing.assert_array_equal(negative[:512, :512], 255 - left)
+    assert np.abs(negative[middle, left].astype(int) - (255 - sheet[middle, left].astype(int))).max() <= 3
+    red = (negative[:, :, 0].astype(int) - negative[:, :, 1] > 150).sum()
+    assert red > 500 > (sheet[:, :, 0].astype(int) - sheet[:, :, 1] > 150).sum()  # SHOWN INVERTED
+
+
+def test_page_tells_both_answers_the_worth_and_the_limits(entry, seen):
+    page = case_page(entry, entry.result, entry.answer, seen, named=False)
+    assert page.title.startswith("COVID-19 pattern")
+    assert page.lines[0].startswith("Three-class: ")
+    assert page.lines[1]
+    assert page.limits[0].startswith("Looks for nothing else")
+    assert "Question: Binary." in page.asked

@@ -6,7 +6,10 @@ import plotly.graph_objects as go
 import pytest
 
 from detector import words
+from detector.model.card import DEFAULT_MODEL, MODELS, read_card
 from detector.ui import measured
+from detector.ui.forest import Line, forest_alt, forest_chart
+from detector.ui.palette import DARK
 
 
 def estimate(value, n=50, reason=None):
@@ -69,16 +72,59 @@ def test_plots_are_read_with_their_titles_and_broken_ones_left_out(folder):
     assert (plot.name, plot.title) == ("roc", "ROC")
 
 
-@pytest.mark.parametrize(
-    ("audit", "words"),
-    [
-        ({"sentences": ["Borders alone reach 0.97."]}, "Borders alone reach 0.97."),
-        ({"test": {"border_only": {"auroc": estimate(0.9)}}}, "test, border only, auroc: 0.900 (0.800 to 1.000)"),
-    ],
-)
-def test_audit_is_told_in_words(folder, audit, words):
+def test_audit_has_a_line_for_each_network_and_the_near_ones_are_red(folder):
+    figures = {"shipped_network": 0.97, "border": 0.95, "source_and_age": 0.8}
+    part = {
+        "figures": {name: {"binary_auroc": estimate(value)} for name, value in figures.items()},
+        "too_near": {"binary_auroc": ["border"]},
+    }
+    pair = {"pair": {"positive": "a", "negative": "b"}, "auroc": estimate(0.55)}
+    network = {"mean_auroc": 0.6, "lowest_auroc": 0.5, "highest_auroc": 0.7, "pairs": [pair]}
+    audit = {"splits": {"test": {"overall": part}}, "leave_one_source_pair_out": {"network": network}}
     (folder / "audit.json").write_text(json.dumps(audit))
-    assert measured.audit_sentences(folder) == [words]
+    lines = {line.label: line for line in measured.audit_lines(folder)}
+    assert lines[words.AUDIT_NETWORKS["border"]].tone == "bad"
+    assert lines[words.AUDIT_NETWORKS["source_and_age"]].tone == "quiet"
+    assert lines["Left out: a against b"].tone == "bad"
+    headline = measured.headline_lines(folder)
+    assert [line.value for line in headline] == [0.9, 0.6, 0.5]
+    assert (headline[1].low, headline[1].high) == (0.5, 0.7)
+
+
+def test_people_are_counted_by_the_hundred(folder):
+    metrics = json.loads((folder / "test.json").read_text())
+    metrics["overall"] |= {
+        "binary_balanced_sensitivity": estimate(0.934),
+        "binary_balanced_specificity": estimate(0.924),
+    }
+    metrics["worst_source"] = {"binary_auroc": {"source": "nih", **estimate(0.81, n=65)}}
+    (folder / "test.json").write_text(json.dumps(metrics))
+    assert measured.frequencies(folder) == [
+        "Of 100 people with COVID-19: 93 flagged, 7 missed.", "Of 100 people without: 8 falsely flagged.",
+    ]  # fmt: skip
+    assert measured.worst_group(folder) == "nih: AUROC 0.81 (0.71 to 0.91), 65 images."
+
+
+def test_hospitals_of_the_external_test_have_lines_of_their_own(folder):
+    (folder / "external_test.json").write_text(json.dumps({"by_hospital": {"far": {"binary_auroc": estimate(0.7)}}}))
+    assert words.UNSEEN_HOSPITAL.format(name="far") in [line.label for line in measured.headline_lines(folder)]
+    assert "far (never seen)" in [line.label for line in measured.source_lines(folder)]
+
+
+def test_rejections_stand_in_four_rows():
+    gate = read_card(MODELS / f"{DEFAULT_MODEL}.json").gate
+    table = measured.rejection_table(gate)
+    assert len(table[words.REJECTED_WHAT]) == 4
+    assert measured.rejection_table({}) is None
+
+
+def test_forest_draws_each_line_with_its_interval():
+    lines = [Line("a", 0.9, 0.8, 0.95, 10, "main"), Line("b", 0.5, 0.5, 0.5)]
+    figure = forest_chart(lines, DARK)
+    (points,) = figure.data
+    assert list(points.x) == [0.9, 0.5]
+    assert points.error_x.array[0] == pytest.approx(0.05)
+    assert forest_alt(lines) == "a: 0.90 (0.80 to 0.95), n = 10; b: 0.50"
 
 
 def test_candidates_have_a_row_each_and_every_pair_a_column(folder):
@@ -107,7 +153,12 @@ def test_empty_folder_has_nothing_to_show(tmp_path):
     assert measured.original_table(tmp_path) is None
     assert measured.source_table(tmp_path) is None
     assert measured.plots(tmp_path) == []
-    assert measured.audit_sentences(tmp_path) == []
+    assert measured.audit_lines(tmp_path) == []
+    assert measured.frequencies(tmp_path) == []
+    assert measured.worst_group(tmp_path) is None
+    assert measured.maps_trusted(tmp_path) is None
+    assert measured.new_hospital(tmp_path) == words.WORTH_NOT_MEASURED
+    assert [line.label for line in measured.headline_lines(tmp_path)] == [words.CHANCE]
     assert measured.training_rows(tmp_path) == []
 
 

@@ -7,8 +7,9 @@ from detector.answers.answer import NoAnswer, Question
 from detector.errors import EmptyFileError
 from detector.model.card import DEFAULT_MODEL, MODELS, read_card
 from detector.ui.cases import Failure
+from detector.ui.palette import DARK
 from detector.ui.sources import Source
-from detector.ui.worklist import ARRIVAL, URGENCY, _table, decision_label, entries_of, in_order, neighbours
+from detector.ui.worklist import decision_label, entries_of, kind_of, notes_of, row_of
 
 QUESTION = Question()
 INSIDE = ((400, 0), (400, 0))  # evidence in the lungs: no warning
@@ -55,40 +56,38 @@ def entries(make_case, card):
     return entries_of(sources, Answered(answers), QUESTION)
 
 
-def identifiers(entries):
-    return [entry.source.identifier for entry in entries]
+def rows(entries):
+    return {row["id"]: row for row in (row_of(entry, DARK) for entry in entries)}
 
 
-def test_order_of_arrival_is_kept(entries):
-    assert identifiers(in_order(entries, ARRIVAL)) == identifiers(entries)
+def test_lines_stand_in_order_of_arrival(entries):
+    assert [row["number"] for row in rows(entries).values()] == [1, 2, 3, 4, 5, 6, 7]
 
 
 def test_what_needs_eyes_comes_first(entries):
-    assert identifiers(in_order(entries, URGENCY)) == [
-        "sure", "likely", "unsure", "refused", "doubtful", "clear", "waiting",
-    ]  # fmt: skip
+    ordered = sorted(rows(entries).values(), key=lambda row: (row["urgency"], -row["finding"], row["number"]))
+    assert [row["id"] for row in ordered] == ["sure", "likely", "unsure", "refused", "doubtful", "clear", "waiting"]
 
 
-def test_neighbours_follow_the_order_that_is_shown(entries):
-    assert neighbours(entries, "likely", ARRIVAL) == ("unsure", 4, "doubtful")
-    assert neighbours(entries, "likely", URGENCY) == ("sure", 2, "unsure")
-    assert neighbours(entries, "sure", URGENCY)[0] is None
-    assert neighbours(entries, "waiting", URGENCY)[2] is None
+def test_every_file_has_a_line_that_says_how_it_stands_with_its_own_probability(entries):
+    said = [decision_label(entry) for entry in entries]
+    assert said[:3] == ["Not COVID-19 > 99 %", "Rejected", "Can't tell · COVID-19 " + said[2].split("19 ")[1]]
+    assert said[4:] == ["Not COVID-19 > 99 %", "Waiting", "COVID-19 > 99 %"]
 
 
-def test_every_file_has_a_line_that_says_how_it_stands(entries):
-    assert [decision_label(entry) for entry in entries] == [
-        "Not COVID-19", "Refused", "Indeterminate", "COVID-19", "Not COVID-19", "Waiting", "COVID-19",
-    ]  # fmt: skip
+def test_totals_count_what_lines_are(entries):
+    kinds = [kind_of(entry) for entry in entries]
+    assert kinds == ["not_covid19", "rejected", "indeterminate", "covid19", "not_covid19", "waiting", "covid19"]
+    assert set(kinds) <= set(words.KINDS)
 
 
-def test_table_holds_reasons_and_warnings(entries):
-    table = _table(entries)
-    assert table[words.COLUMN_WARNINGS][1] == EmptyFileError.user_message
-    assert table[words.COLUMN_WARNINGS][4] == "dark"
-    assert table[words.COLUMN_PROBABILITY][5] is None
-    assert table[words.COLUMN_PROBABILITY][6] > 99
-    assert table[words.COLUMN_IMAGE][0].startswith("data:image/jpeg")
+def test_lines_hold_reasons_and_warnings(entries):
+    found = rows(entries)
+    assert found["refused"]["notes"] == [EmptyFileError.user_message]
+    assert (found["doubtful"]["notes"], found["doubtful"]["warnings"]) == (["dark"], 1)
+    assert found["waiting"]["covid19"] is None
+    assert found["sure"]["covid19"] > 0.99
+    assert found["sure"]["tone"] == DARK.classes["covid19"]
 
 
 def test_same_file_twice_is_recognised(make_case):
@@ -96,7 +95,8 @@ def test_same_file_twice_is_recognised(make_case):
     sources = [Source(name, name, bytes) for name in ("a", "b")]
     first, second = entries_of(sources, Answered({"a": case, "b": case}), QUESTION)
     assert (first.twin, second.twin) == (None, 1)
-    assert _table([first, second])[words.COLUMN_WARNINGS] == ["", "The same picture as number 1."]
+    assert notes_of(first) == []
+    assert notes_of(second) == ["The same picture as number 1."]
 
 
 def test_cancelled_file_says_so():
