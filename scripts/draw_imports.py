@@ -28,17 +28,17 @@ class Imports:
     """What the files of a package import of each other.
 
     Attributes:
-        lines: a file's lines, by module name.
+        files: module names.
         edges: importing module and imported module.
     """
 
-    lines: dict[str, int]
+    files: tuple[str, ...]
     edges: frozenset[tuple[str, str]]
 
     @property
     def circular(self) -> frozenset[tuple[str, str]]:
         """The imports by which a file imports itself through others."""
-        reached = {name: self._reached(name) for name in self.lines}
+        reached = {name: self._reached(name) for name in self.files}
         return frozenset((a, b) for a, b in self.edges if a in reached[b])
 
     def _reached(self, name: str) -> set[str]:
@@ -54,15 +54,13 @@ class Imports:
 
 def read_imports(package: Path) -> Imports:
     """Parse a package's files; imports inside functions and for type checking count as well."""
-    trees, lines = {}, {}
+    trees = {}
     for path in sorted(package.rglob("*.py")):
         parts = path.relative_to(package.parent).with_suffix("").parts
-        text = path.read_text(encoding="utf-8")
         if parts[-1] not in {"__init__", "__main__"}:
-            trees[".".join(parts)] = ast.parse(text)
-            lines[".".join(parts)] = len(text.splitlines())
+            trees[".".join(parts)] = ast.parse(path.read_text(encoding="utf-8"))
     edges = {(name, imported) for name, tree in trees.items() for imported in _imported(tree) & trees.keys() - {name}}
-    return Imports(lines, frozenset(edges))
+    return Imports(tuple(trees), frozenset(edges))
 
 
 def _imported(tree: ast.AST) -> set[str]:
@@ -77,17 +75,16 @@ def _imported(tree: ast.AST) -> set[str]:
 
 def draw(imports: Imports) -> str:
     """The picture as SVG: a band for each room that has files, in the order in which data passes them."""
-    rooms = {room: [name for name in imports.lines if _room(name) == room] for room in ROOMS}
+    rooms = {room: [name for name in imports.files if _room(name) == room] for room in ROOMS}
     rooms = {room: names for room, names in rooms.items() if names}
     place = {}
     parts = []
     for row, (room, names) in enumerate(rooms.items()):
         top = row * _BAND
-        lines = sum(imports.lines[name] for name in names)
         if row % 2:
             parts.append(f'<rect y="{top}" width="{_WIDTH}" height="{_BAND}"/>')
         parts.append(f'<text x="14" y="{top + 28}">{escape(room or "ground")}</text>')
-        parts.append(f'<text class="s" x="14" y="{top + 45}">{len(names)} files, {lines:,} lines</text>')
+        parts.append(f'<text class="s" x="14" y="{top + 45}">{len(names)} files</text>')
         step = (_WIDTH - _LEFT - _RIGHT) / len(names)
         for column, name in enumerate(names):
             place[name] = (round(_LEFT + step * (column + 0.5)), top + _BAND // 2)
@@ -101,7 +98,7 @@ def draw(imports: Imports) -> str:
         f'<circle cx="{x}" cy="{y}" r="4"><title>{escape(name)}</title></circle>' for name, (x, y) in place.items()
     ]
     height = len(rooms) * _BAND + 30
-    said = f"{len(imports.lines)} files, {len(imports.edges)} imports, {len(circular)} of them in circles"
+    said = f"{len(imports.files)} files, {len(imports.edges)} imports, {len(circular)} of them in circles"
     parts.append(f'<text class="s" x="14" y="{height - 10}">{said}</text>')
     head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" role="img">'
     return "\n".join([head, f"<title>{said}</title><style>{_STYLE}</style>", *parts, "</svg>\n"])

@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         2 usage, 3 the model or the site file is missing or fails its check, 4 the output cannot be written, 5 no task
         could be calibrated, 143 after SIGTERM.
     """
-    options = _parser().parse_args(arguments)
+    options = make_parser().parse_args(arguments)
     logging.basicConfig(
         stream=sys.stderr, level=logging.INFO if options.verbose else logging.WARNING, format="%(message)s"
     )
@@ -77,7 +77,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return status
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
+    """The parser of all commands."""
     program = "cxr-detector" if Path(sys.argv[0]).stem == "cxr-detector" else "python -m detector"
     parser = argparse.ArgumentParser(prog=program, description=(__doc__ or "").partition("\n\n")[2], epilog=NOTICE)
     parser.add_argument("--version", action="version", version=__version__)
