@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from detector.cli.main import main
-from tests.browser.conftest import free_port, settle, wait_for
+from tests.browser.conftest import free_port, opened, wait_for
 from tests.conftest import COMPOSITES, ROOT
 from tests.systems.conftest import run
 
@@ -93,9 +93,7 @@ def test_the_page_is_on_loopback_silent_and_dark_in_a_folder_that_says_otherwise
     tab.on("request", lambda request: asked.append(request.url))
     with page_of(installed, tmp_path) as (address, port):
         assert listening(port) == {"127.0.0.1"}
-        tab.goto(address)
-        tab.get_by_role("heading", name="COVID-19 pattern").wait_for()
-        settle(tab)
+        opened(tab, address)
         colour = tab.evaluate("getComputedStyle(document.querySelector('.stApp')).backgroundColor")
         icon = tab.evaluate("document.querySelector('link[rel~=icon]').href")
         assert urllib.request.urlopen(icon).status == 200  # noqa: S310 - our own address
