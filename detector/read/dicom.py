@@ -29,6 +29,9 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
     JPEG2000Lossless,
     JPEGBaseline8Bit,
+    JPEGExtended12Bit,
+    JPEGLossless,
+    JPEGLosslessSV1,
     JPEGLSLossless,
     JPEGLSNearLossless,
     RLELossless,
@@ -64,20 +67,25 @@ _LARGEST_SPACING = 10.0  # mm; a pixel of a centimetre shows no rib
 _BLOCK = 256  # rows worked on at a time
 _FAR_OUTSIDE = 1e9  # beyond every 16-bit value after any sensible rescale
 
-#: What is decoded. JPEG Lossless (…4.57, …4.70) is left out: its decoders are GPL-3 or a large native library.
-DECODED_SYNTAXES = frozenset({
-    ImplicitVRLittleEndian,
-    ExplicitVRLittleEndian,
-    ExplicitVRBigEndian,
-    RLELossless,
-    JPEGBaseline8Bit,
-    JPEGLSLossless,
-    JPEGLSNearLossless,
-    JPEG2000Lossless,
-    JPEG2000,
-})  # fmt: skip
+#: What is decoded, and by which of pydicom's plugins: left to itself it tries one after the other, GDCM on all of them.
+_PLUGINS: dict[UID, str] = {
+    ImplicitVRLittleEndian: "",
+    ExplicitVRLittleEndian: "",
+    ExplicitVRBigEndian: "",
+    RLELossless: "pydicom",
+    JPEGBaseline8Bit: "pillow",
+    JPEGExtended12Bit: "gdcm",  # with 8 bits
+    JPEGLossless: "gdcm",
+    JPEGLosslessSV1: "gdcm",
+    JPEGLSLossless: "pyjpegls",
+    JPEGLSNearLossless: "pyjpegls",
+    JPEG2000Lossless: "pylibjpeg",
+    JPEG2000: "pylibjpeg",
+}
+DECODED_SYNTAXES = frozenset(_PLUGINS)
 _JPEG_2000_SYNTAXES = frozenset({JPEG2000Lossless, JPEG2000})
-_JPEG_SYNTAXES = frozenset({JPEGBaseline8Bit, JPEGLSLossless, JPEGLSNearLossless})
+_GDCM_SYNTAXES = frozenset(syntax for syntax, plugin in _PLUGINS.items() if plugin == "gdcm")
+_JPEG_SYNTAXES = _GDCM_SYNTAXES | {JPEGBaseline8Bit, JPEGLSLossless, JPEGLSNearLossless}
 _COMPRESSED_SYNTAXES = _JPEG_2000_SYNTAXES | _JPEG_SYNTAXES | {RLELossless}
 _JPEG_END = b"\xff\xd9"
 _RLE_HEADER_BYTES = 64
@@ -86,7 +94,7 @@ _MOST_PIXELS_A_BYTE = 2000  # radiographs are compressed to some 20 pixels a byt
 _PADDING_BYTES = 1024  # behind the pixels; PS3.5 8.1.1 asks for an even number, some devices fill a sector
 _JPEG_2000_START = b"\xff\x4f\xff\x51"  # SOC, then SIZ with the image's size (ITU-T T.800 A.5.1)
 _RLE_EXCESS = re.compile(r"RLE segment contains non-conformant padding - (\d+) vs\. (\d+) bytes")
-_JPEG_FRAME_MARKERS = frozenset({0xC0, 0xC1, 0xC2, 0xF7})  # ITU-T T.81 B.2.2, T.87 C.2.2
+_JPEG_FRAME_MARKERS = frozenset({0xC0, 0xC1, 0xC2, 0xC3, 0xF7})  # ITU-T T.81 B.2.2, T.87 C.2.2
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,6 +134,7 @@ def read_header(data: bytes) -> DicomHeader:
     _check_transfer_syntax(data)
     with _reading():
         dataset = pydicom.dcmread(BytesIO(data))
+        _lift_functional_groups(dataset)
     _check_kind(dataset)
     rows, columns = _integer(dataset, "Rows"), _integer(dataset, "Columns")
     _check_pixel_description(dataset)
@@ -218,6 +227,15 @@ def _reading() -> Iterator[None]:
         raise UnreadableError(f"The DICOM file cannot be read ({type(error).__name__}).") from error
 
 
+def _lift_functional_groups(dataset: FileDataset) -> None:
+    """Place an enhanced object's grey scale where that of a plain one stands (PS3.3 C.7.6.16.2.9 and .10)."""
+    for groups in ("PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence"):
+        for group in dataset.get(groups) or ():
+            for macro in ("FrameVOILUTSequence", "PixelValueTransformationSequence"):
+                for element in (element for item in group.get(macro) or () for element in item):
+                    dataset.setdefault(element.tag, element)
+
+
 def _check_kind(dataset: FileDataset) -> None:
     modality = _text(dataset, "Modality")
     if modality not in _RADIOGRAPHY:
@@ -254,9 +272,18 @@ def _check_compressed_size(dataset: FileDataset, rows: int, columns: int) -> Non
     if syntax not in _JPEG_2000_SYNTAXES | _JPEG_SYNTAXES:
         return
     frame = _frame(dataset)
-    size = _jpeg_2000_size(frame) if syntax in _JPEG_2000_SYNTAXES else _jpeg_size(frame)
+    size, bits = (_jpeg_2000_size(frame), None) if syntax in _JPEG_2000_SYNTAXES else _jpeg_size(frame)
     if size != (rows, columns):
         raise UnreadableError(f"Rows and Columns say {rows} x {columns}. The compressed frame says {size}.")
+    if syntax not in _GDCM_SYNTAXES:
+        return
+    allocated, stored = _integer(dataset, "BitsAllocated"), _integer(dataset, "BitsStored")
+    if syntax == JPEGExtended12Bit and (bits, stored) != (8, 8):
+        raise UnsupportedTransferSyntaxError(
+            f"Transfer syntax {syntax} ({syntax.name}) is decoded with 8 bits alone, not with {bits} ({stored} stored)."
+        )
+    if bits is None or allocated != (8 if bits <= 8 else 16):  # GDCM believes the data set, whatever the frame holds
+        raise UnreadableError(f"(0028,0100) Bits Allocated is {allocated}. The compressed frame has {bits} bits.")
 
 
 def _check_pixel_bytes(dataset: FileDataset, rows: int, columns: int) -> None:
@@ -299,21 +326,22 @@ def _jpeg_2000_size(frame: bytes) -> tuple[int, int] | None:
     return bottom - top, right - left
 
 
-def _jpeg_size(frame: bytes) -> tuple[int, int] | None:
+def _jpeg_size(frame: bytes) -> tuple[tuple[int, int] | None, int | None]:
+    """Rows and columns, and bits a sample, of the frame header."""
     position = 2
     while position + 9 <= len(frame) and frame[position] == 0xFF:
         if frame[position + 1] in _JPEG_FRAME_MARKERS:
-            at = position + 5
-            return int.from_bytes(frame[at : at + 2], "big"), int.from_bytes(frame[at + 2 : at + 4], "big")
+            bits, at = frame[position + 4], position + 5
+            return (int.from_bytes(frame[at : at + 2], "big"), int.from_bytes(frame[at + 2 : at + 4], "big")), bits
         fill = frame[position + 1] == 0xFF
         position += 1 if fill else 2 + int.from_bytes(frame[position + 2 : position + 4], "big")
-    return None
+    return None, None
 
 
 def _stored_values(dataset: FileDataset) -> np.ndarray:
     with _reading(), warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
-        stored = pixel_array(dataset)
+        stored: np.ndarray = pixel_array(dataset, decoding_plugin=_PLUGINS[dataset.file_meta.TransferSyntaxUID])
     _check_rle_length(dataset, [str(warning.message) for warning in said])
     return stored
 

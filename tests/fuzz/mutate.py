@@ -7,7 +7,15 @@ import zlib
 import cv2
 import numpy as np
 from PIL import Image
-from pydicom.uid import JPEG2000Lossless, JPEGBaseline8Bit, JPEGLSLossless, RLELossless
+from pydicom.uid import (
+    JPEG2000Lossless,
+    JPEGBaseline8Bit,
+    JPEGExtended12Bit,
+    JPEGLossless,
+    JPEGLosslessSV1,
+    JPEGLSLossless,
+    RLELossless,
+)
 
 from tests.conftest import encode, make_dicom
 from tests.hostile.make import (
@@ -67,10 +75,11 @@ def _dicom_seeds():
     ]
     frames = [
         encapsulated(compressed(syntax, RAMP_12_BIT), syntax, like=RAMP_12_BIT)
-        for syntax in (RLELossless, JPEGLSLossless, JPEG2000Lossless)
+        for syntax in (RLELossless, JPEGLSLossless, JPEG2000Lossless, JPEGLossless, JPEGLosslessSV1)
     ]
     header = encapsulated(jpeg_2000_header(64) + bytes(99), JPEG2000Lossless, like=RAMP[:, :64])
-    return [*plain, *frames, header, encapsulated(encode(RAMP, ".jpg"), JPEGBaseline8Bit, like=RAMP)]
+    extended = encapsulated(compressed(JPEGExtended12Bit, RAMP), JPEGExtended12Bit, like=RAMP)
+    return [*plain, *frames, header, extended, encapsulated(encode(RAMP, ".jpg"), JPEGBaseline8Bit, like=RAMP)]
 
 
 def mutated(data, kind, rng):

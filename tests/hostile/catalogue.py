@@ -10,7 +10,15 @@ from functools import partial
 import cv2
 import numpy as np
 from PIL import Image
-from pydicom.uid import JPEG2000Lossless, JPEGBaseline8Bit, JPEGLSLossless, RLELossless
+from pydicom.uid import (
+    JPEG2000Lossless,
+    JPEGBaseline8Bit,
+    JPEGExtended12Bit,
+    JPEGLossless,
+    JPEGLosslessSV1,
+    JPEGLSLossless,
+    RLELossless,
+)
 
 from detector.read.image_io import MAX_DICOM_BYTES, MAX_PICTURE_BYTES
 from tests.conftest import encode, make_dicom
@@ -154,16 +162,28 @@ CATALOGUE = (
             lambda: make.encapsulated(make.jpeg_2000_header(7000), JPEG2000Lossless, Rows=7000, Columns=7000)),
     refused("unsupported_transfer_syntax", "28", "unknown_syntax.dcm",
             lambda: make.dicom().replace(b"1.2.840.10008.1.2.1\0", b"1.2.840.10008.1.9.9\0")),
-    refused("unsupported_transfer_syntax", "28", "jpeg_lossless.dcm",
-            lambda: make.encapsulated(b"\xff\xd8", "1.2.840.10008.1.2.4.70")),
+    refused("unreadable", "29", "jpeg_lossless_of_nothing.dcm",
+            lambda: make.encapsulated(b"\xff\xd8", JPEGLosslessSV1)),
     *[
         Line("29", f"{syntax.keyword}.dcm", lambda s=syntax: make.encapsulated(make.compressed(s), s))
-        for syntax in (RLELossless, JPEGLSLossless, JPEG2000Lossless)
+        for syntax in (RLELossless, JPEGLSLossless, JPEG2000Lossless, JPEGLossless, JPEGLosslessSV1)
     ],
+    Line("29", "JPEGExtended8Bit.dcm",
+         lambda: make.encapsulated(make.compressed(JPEGExtended12Bit, make.chest()), JPEGExtended12Bit, like=make.chest())),
+    refused("unsupported_transfer_syntax", "28", "JPEGExtended12Bit.dcm",
+            lambda: make.encapsulated(
+                make.compressed(JPEGExtended12Bit).replace(b"\xff\xc1\x00\x0b\x08", b"\xff\xc1\x00\x0b\x0c"),
+                JPEGExtended12Bit)),
+    refused("unreadable", "29", "lossless_of_fewer_bits.dcm",
+            lambda: make.encapsulated(make.compressed(JPEGLosslessSV1, make.chest()), JPEGLosslessSV1)),
+    refused("unreadable", "27", "lossless_of_other_rows.dcm",
+            lambda: make.encapsulated(
+                make.compressed(JPEGLosslessSV1), JPEGLosslessSV1, like=make.chest_12_bit()[:400])),
     *[
         refused("unreadable", "29", f"{syntax.keyword}_cut_at_{share}{'_ended_again' if end else ''}.dcm",
                 cut_frame(syntax, share, end))
-        for syntax in (RLELossless, JPEGLSLossless, JPEG2000Lossless, JPEGBaseline8Bit)
+        for syntax in (
+            RLELossless, JPEGLSLossless, JPEG2000Lossless, JPEGBaseline8Bit, JPEGLossless, JPEGLosslessSV1)
         for share in (0.5, 0.99)
         for end in (b"", JPEG_END)
     ],

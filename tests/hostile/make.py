@@ -2,9 +2,11 @@
 
 import io
 import struct
+import tempfile
 import warnings
 import zlib
 from io import BytesIO
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -12,7 +14,7 @@ import pydicom
 from PIL import Image
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate, generate_frames
-from pydicom.uid import JPEG2000Lossless
+from pydicom.uid import JPEG2000Lossless, JPEGExtended12Bit, JPEGLossless, JPEGLosslessSV1
 
 from tests.conftest import COMPOSITES, encode, make_dicom
 
@@ -154,9 +156,35 @@ def compressed(syntax, stored=None):
     stored = chest_12_bit() if stored is None else stored
     if syntax == JPEG2000Lossless:
         return pillow(Image.fromarray(stored), "JPEG2000", irreversible=False, no_jp2=True)
+    if syntax == JPEGExtended12Bit:  # with eight bits; the frame is a baseline one by another name
+        return encode(stored.astype(np.uint8), ".jpg").replace(b"\xff\xc0", b"\xff\xc1", 1)
+    if syntax in {JPEGLossless, JPEGLosslessSV1}:
+        return jpeg_lossless(stored, first_value=syntax == JPEGLosslessSV1)
     dataset = pydicom.dcmread(BytesIO(make_dicom(stored)))
     dataset.compress(syntax, generate_instance_uid=False)
     return next(generate_frames(dataset.PixelData, number_of_frames=1))
+
+
+def jpeg_lossless(stored, *, first_value=True):
+    """A frame of GDCM's own encoder, of process 14 with the first predictor or any (ITU-T T.81 H)."""
+    import gdcm
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = str(Path(folder) / "image.dcm")
+        Path(path).write_bytes(make_dicom(stored))
+        reader, change, writer = gdcm.ImageReader(), gdcm.ImageChangeTransferSyntax(), gdcm.ImageWriter()
+        reader.SetFileName(path)
+        done = reader.Read()
+        kind = "JPEGLosslessProcess14_1" if first_value else "JPEGLosslessProcess14"
+        change.SetTransferSyntax(gdcm.TransferSyntax(getattr(gdcm.TransferSyntax, kind)))
+        change.SetInput(reader.GetImage())
+        done = done and change.Change()
+        writer.SetFileName(path)
+        writer.SetFile(reader.GetFile())
+        writer.SetImage(change.GetOutput())
+        if not (done and writer.Write()):
+            raise ValueError(kind)
+        return next(generate_frames(pydicom.dcmread(path).PixelData, number_of_frames=1))
 
 
 def encapsulated(frame, syntax, like=None, **elements):

@@ -81,7 +81,7 @@ def logits(data, engine):
         ("19-archive_behind.jpg", make.jpeg),
         *[
             (f"29-{name}.dcm", "34-monochrome2.dcm")
-            for name in ("RLELossless", "JPEGLSLossless", "JPEG2000Lossless")
+            for name in ("RLELossless", "JPEGLSLossless", "JPEG2000Lossless", "JPEGLossless", "JPEGLosslessSV1")
         ],
         *[(line.id, "34-monochrome2.dcm") for line in CATALOGUE if line.number in {"31", "36", "38"}],
         ("34-monochrome1.dcm", "34-monochrome2.dcm"),

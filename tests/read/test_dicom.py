@@ -12,7 +12,6 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
     JPEG2000Lossless,
     JPEGBaseline8Bit,
-    JPEGLosslessSV1,
     JPEGLSLossless,
     RLELossless,
 )
@@ -360,10 +359,6 @@ class TestTransferSyntax:
         data = make_dicom(SMALL).replace(b"1.2.840.10008.1.2.1\0", b"1.2.840.10008.1.9.9\0")
         with pytest.raises(UnsupportedTransferSyntaxError, match=r"1\.2\.840\.10008\.1\.9\.9"):
             dicom.read_header(data)
-
-    def test_jpeg_lossless_is_named(self):
-        with pytest.raises(UnsupportedTransferSyntaxError, match=JPEGLosslessSV1):
-            dicom.read_header(encapsulated(b"\xff\xd8", JPEGLosslessSV1))
 
     def test_missing_syntax_is_refused(self):
         with pytest.raises(UnreadableError, match="no transfer syntax"):
