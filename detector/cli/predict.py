@@ -11,6 +11,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tqdm.contrib.logging import logging_redirect_tqdm
+
 from detector.cli.common import (
     EXIT_FAILED,
     EXIT_OK,
@@ -28,12 +30,12 @@ from detector.model.calibration import BALANCED, SENSITIVE, SPECIFIC
 from detector.model.card import read_card
 from detector.read import sandbox
 from detector.report.rows import Row, Tally, csv_line, table_line
-from detector.run.progress import Progress
+from detector.run.progress import progress_bar
 from detector.schema import BINARY, NOTICE, TASKS, THREE_CLASS
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from detector.model.engine import Engine
     from detector.run.results import Request, Results
@@ -107,35 +109,20 @@ def _answer_all(
     """Analyse, write rows, show progress, sum up; returns whether a file failed unexpectedly, now or before."""
     from detector.run.predict import predict_files  # noqa: PLC0415
 
-    write, tally, progress = _writer(form), Tally(), Progress(len(files))
-    rows = predict_files(files, engine, request, results=results, stop=lambda: bool(stop()), on_finished=progress.step)
-    with contextlib.closing(rows), _kept_apart(progress):
+    write, tally, shared = _writer(form), Tally(), sys.stdout.isatty()
+    with (
+        progress_bar(len(files)) as bar,
+        logging_redirect_tqdm(),
+        contextlib.closing(
+            predict_files(files, engine, request, results=results, stop=lambda: bool(stop()), on_finished=bar.update)
+        ) as rows,
+    ):
         for row in rows:
             tally.add(row)
-            if sys.stdout.isatty():
-                progress.clear()
-            write(row)
+            with bar.external_write_mode() if shared else contextlib.nullcontext():
+                write(row)
     _sum_up(tally, len(files), results)
     return tally.failed or (results is not None and results.failed_before)
-
-
-@contextlib.contextmanager
-def _kept_apart(progress: Progress) -> Iterator[None]:
-    """Take the progress line away before a message, and at the end."""
-
-    def clear(_record: logging.LogRecord) -> bool:
-        progress.clear()
-        return True
-
-    handlers = logging.getLogger().handlers
-    for handler in handlers:
-        handler.addFilter(clear)
-    try:
-        yield
-    finally:
-        progress.clear()
-        for handler in handlers:
-            handler.removeFilter(clear)
 
 
 def _sum_up(tally: Tally, files: int, results: Results | None) -> None:

@@ -107,7 +107,7 @@ def predict_files(
     *,
     results: Results | None = None,
     stop: Callable[[], bool] = never,
-    on_finished: Callable[[], None] = lambda: None,
+    on_finished: Callable[[], object] = lambda: None,
 ) -> Generator[Row]:
     """Analyse files, several side by side.
 
