@@ -84,7 +84,10 @@ class Viewer {
       box.querySelector(".empty").textContent = empty[place] ?? "";
       box.querySelector(".empty").hidden = !empty[place];
       box.querySelector(".badges").replaceChildren(...badges.map((badge) => Object.assign(document.createElement("b"), { textContent: badge })));
-      box.querySelectorAll(".side").forEach((side) => { side.hidden = Boolean(empty[place]) || !classes.length; // of a lateral view nobody knows side.title = words.sides; });
+      box.querySelectorAll(".side").forEach((side) => {
+        side.hidden = Boolean(empty[place]) || !classes.length; // of what was rejected nobody knows how it lies
+        side.title = words.sides;
+      });
     });
     const { scale } = this.data;
     this.$(".scale").hidden = !scale;
