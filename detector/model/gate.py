@@ -97,19 +97,23 @@ class Gate:
 
     def logits(self, features: np.ndarray) -> np.ndarray:
         """Logits of `VIEWS` (..., 8) of features (..., F)."""
-        return self._standardised(features) @ self.kernel + self.bias
+        logits: np.ndarray = self._standardised(features) @ self.kernel + self.bias
+        return logits
 
     def frontal_log_odds(self, features: np.ndarray) -> np.ndarray:
         """Log-odds (...) that features (..., F) are those of a frontal view."""
         logits = self.logits(features)
-        return logits[..., 0] - np.logaddexp.reduce(logits[..., 1:], axis=-1)
+        log_odds: np.ndarray = logits[..., 0] - np.logaddexp.reduce(logits[..., 1:], axis=-1)
+        return log_odds
 
     def child_log_odds(self, features: np.ndarray) -> np.ndarray:
         """Log-odds (...) that features (..., F) are those of a child."""
-        return self._standardised(features) @ self.child_kernel + self.child_bias
+        log_odds: np.ndarray = self._standardised(features) @ self.child_kernel + self.child_bias
+        return log_odds
 
     def _standardised(self, features: np.ndarray) -> np.ndarray:
-        return np.clip((features - self.mean) / self.scale, -_FAR, _FAR)
+        standardised: np.ndarray = np.clip((features - self.mean) / self.scale, -_FAR, _FAR)
+        return standardised
 
 
 @dataclass(frozen=True)
@@ -145,10 +149,10 @@ def load_gate(folder: Path, entry: Mapping[str, Any]) -> Gate | None:
         with np.load(BytesIO(data), allow_pickle=False) as saved:
             arrays = {name: saved[name] for name in ("mean", "scale", "kernel", "bias", "child_kernel")}
             child_bias = float(saved["child_bias"])
-        thresholds = {name: float(entry[name]) for name in ("refuse_below", "warn_below")}
+        refuse_below, warn_below = (float(entry[name]) for name in ("refuse_below", "warn_below"))
     except (KeyError, TypeError, ValueError, EOFError, BadZipFile) as error:
         raise ModelError(f"The gate {path} or its entry in the card lacks or misnames something: {error}.") from error
-    return Gate(**arrays, child_bias=child_bias, **thresholds)
+    return Gate(**arrays, child_bias=child_bias, refuse_below=refuse_below, warn_below=warn_below)
 
 
 def gate_features(network_input: NetworkInput, output: NetworkOutput) -> np.ndarray:

@@ -60,7 +60,8 @@ def class_evidence(task: Task, cams: np.ndarray) -> np.ndarray:
     """
     if task is BINARY:
         return np.concatenate([cams, -cams]).astype(np.float32)
-    return (cams - cams.mean(axis=0, keepdims=True)).astype(np.float32)
+    centred: np.ndarray = cams - cams.mean(axis=0, keepdims=True)
+    return centred.astype(np.float32)
 
 
 def evidence_maps(features: np.ndarray, kernels: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -101,7 +102,8 @@ def contrast(cams: np.ndarray, a: int, b: int) -> np.ndarray:
     if cams.ndim != 3:
         msg = f"cams must be (classes, h, w). Received shape {cams.shape}."
         raise ValueError(msg)
-    return cams[a] - cams[b]
+    difference: np.ndarray = cams[a] - cams[b]
+    return difference
 
 
 def grad_cam(
@@ -175,7 +177,7 @@ def hires_cam(
 
 
 def _finish(contributions: np.ndarray, *, relu: bool) -> np.ndarray:
-    cam = contributions.sum(axis=-1)
+    cam: np.ndarray = contributions.sum(axis=-1)
     return np.maximum(cam, 0) if relu else cam
 
 
