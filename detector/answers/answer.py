@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -127,8 +128,6 @@ class Answer:
         target_class: the class that the map explains.
         cam: (h, w) float32 on the network's grid, evidence for it in logit units; less that for `Question.against`.
         full_scale: evidence that is drawn in full colour, in logit units.
-        evidence: how the target class's own evidence lies on the lungs.
-        evidence_sentence: the same in words.
         warnings: what makes this answer less trustworthy, as sentences, whatever is explained.
         marks: what the reader has decided about the image ("rotated", "inverted" …), as words that go with the answer.
     """
@@ -141,10 +140,22 @@ class Answer:
     target_class: str
     cam: np.ndarray
     full_scale: float
-    evidence: EvidenceSummary
-    evidence_sentence: str
     warnings: tuple[str, ...]
     marks: tuple[str, ...]
+
+    @cached_property
+    def evidence(self) -> EvidenceSummary:
+        """How the target class's own evidence lies on the lungs; measured when it is first asked for."""
+        return _summary(self.analysis, self.task, self.target_class)
+
+    @cached_property
+    def evidence_sentence(self) -> str:
+        """What the map shows, in words."""
+        analysis, against = self.analysis, self.question.against
+        return describe(
+            self.cam, analysis.lung_field, analysis.geometry,
+            full_scale=self.full_scale, target=self.target_class, against=against,
+        )  # fmt: skip
 
     @property
     def task(self) -> Task:
@@ -213,12 +224,8 @@ def answer(analysis: Analysis, question: Question) -> Answer:
     verdict, other = verdicts[task.name], verdicts[(THREE_CLASS if task is BINARY else BINARY).name]
     own_class = default_target(verdict.decision)
     target = question.target_class or own_class
-    full_scale = analysis.card.saliency_scale[task.name]
-    own = _summary(analysis, task, own_class, full_scale)
-    evidence = own if target == own_class else _summary(analysis, task, target, full_scale)
-    outside = warning(own) if own_class == verdict.decision else None
+    outside = warning(_summary(analysis, task, own_class)) if own_class == verdict.decision else None
     notes = (outside, _other_disagrees(verdict, other))
-    cam = _cam(analysis, task, target, question.against)
     return Answer(
         analysis=analysis,
         question=question,
@@ -226,12 +233,8 @@ def answer(analysis: Analysis, question: Question) -> Answer:
         other=other,
         why_indeterminate=_why_indeterminate(verdict, other, analysis.card.calibration),
         target_class=target,
-        cam=cam,
-        full_scale=full_scale,
-        evidence=evidence,
-        evidence_sentence=describe(
-            cam, analysis.lung_field, analysis.geometry, full_scale=full_scale, target=target, against=question.against
-        ),
+        cam=_cam(analysis, task, target, question.against),
+        full_scale=analysis.card.saliency_scale[task.name],
         warnings=(*analysis.warnings, *(note for note in notes if note)),
         marks=marks_of(analysis),
     )
@@ -390,6 +393,6 @@ def _cam(analysis: Analysis, task: Task, target: str, against: str | None) -> np
     return cam if against is None else cam - cams[task.classes.index(against)]
 
 
-def _summary(analysis: Analysis, task: Task, target: str, full_scale: float) -> EvidenceSummary:
-    cam = _cam(analysis, task, target, None)
+def _summary(analysis: Analysis, task: Task, target: str) -> EvidenceSummary:
+    cam, full_scale = _cam(analysis, task, target, None), analysis.card.saliency_scale[task.name]
     return summarise(cam, analysis.lung_field, analysis.geometry, full_scale=full_scale)

@@ -75,7 +75,8 @@ def summary_of(inside):
 
 def explained(told, inside):
     given = summary_of(inside)
-    summarised = replace(told["binary"], evidence=given, evidence_sentence=sentence(given, "covid19"))
+    summarised = replace(told["binary"])
+    vars(summarised).update(evidence=given, evidence_sentence=sentence(given, "covid19"))
     return answer_row("a.png", summarised, explained=True, overlay="out/a.overlay.png")
 
 
@@ -87,7 +88,9 @@ def test_saliency_names_the_share_of_the_lungs(told):
         "lung_area_fraction": 0.3,
         "peak_in_lung": True,
         "zones": summary_of(0.75).zones,
-        "sentence": "Mostly for COVID-19: right lower zone. 75 % of that evidence lies in the lungs (30 % of the picture).",
+        "sentence": (
+            "Mostly for COVID-19: right lower zone. 75 % of that evidence lies in the lungs (30 % of the picture)."
+        ),
         "overlay": "out/a.overlay.png",
     }
     assert json.loads(json.dumps(row)) == row
