@@ -174,8 +174,8 @@ def _interval(drawn: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     known = ~np.isnan(columns).all(axis=0)
     if known.any():
         finite = np.clip(columns[:, known], -_LARGEST, _LARGEST)
-        method = "lower" if np.isinf(columns).any() else "linear"  # nothing lies between a number and infinity
-        ends[:, known] = np.nanquantile(finite, _ENDS, axis=0, method=method)
+        within = np.isinf(columns).any()  # nothing lies between a number and infinity
+        ends[:, known] = np.nanquantile(finite, _ENDS, axis=0, method="lower" if within else "linear")
     ends[np.abs(ends) >= _LARGEST] = np.inf
     low, high = ends.reshape(2, *drawn.shape[1:])
     return low, high

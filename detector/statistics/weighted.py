@@ -7,6 +7,8 @@ NaN where a resample does not define it (one class only). A cohort as it is, is 
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 
 _NEWTON_STEPS = 30
@@ -44,7 +46,8 @@ def kappa(first: np.ndarray, second: np.ndarray, weights: np.ndarray) -> np.ndar
 def precision(labels: np.ndarray, decisions: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Share (S,) of those called positive that are; 0 where nothing is called positive, as scikit-learn has it."""
     called = np.asarray(decisions, bool)
-    return np.nan_to_num(share(np.asarray(labels, bool)[called], weights[:, called]), nan=0.0)
+    found = share(np.asarray(labels, bool)[called], weights[:, called])
+    return np.where(np.isnan(found), 0.0, found)
 
 
 def f1(labels: np.ndarray, decisions: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -56,7 +59,8 @@ def f1(labels: np.ndarray, decisions: np.ndarray, weights: np.ndarray) -> np.nda
 
 def lowest_recall(truth: np.ndarray, chosen: np.ndarray, weights: np.ndarray, classes: int) -> np.ndarray:
     """Smallest share (S,), over the classes, of a class's images that are recognised; NaN where a class is absent."""
-    return np.min([share((chosen == k)[truth == k], weights[:, truth == k]) for k in range(classes)], axis=0)
+    recalls = [share((chosen == k)[truth == k], weights[:, truth == k]) for k in range(classes)]
+    return np.asarray(np.min(recalls, axis=0))
 
 
 def auroc(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -71,13 +75,13 @@ def auroc(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> np.nda
 
 def auroc_difference(labels: np.ndarray, first: np.ndarray, second: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """AUROC of the first scores less that of the second on the same images, (S,): drawn together, so paired."""
-    return auroc(labels, first, weights) - auroc(labels, second, weights)
+    return np.subtract(auroc(labels, first, weights), auroc(labels, second, weights))
 
 
 def macro_auroc(truth: np.ndarray, probabilities: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Mean of each class's AUROC against the rest; truth (N,) integers, probabilities (N, classes)."""
-    classes = range(probabilities.shape[1])
-    return np.mean([auroc(truth == k, probabilities[:, k], weights) for k in classes], axis=0)
+    areas = [auroc(truth == k, column, weights) for k, column in enumerate(probabilities.T)]
+    return np.asarray(np.mean(areas, axis=0))
 
 
 def average_precision(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -206,7 +210,7 @@ def _recalibrated(
 
 
 def _newton(gradient: np.ndarray, curvature: np.ndarray) -> np.ndarray:
-    return np.clip(_ratio(gradient, curvature), -_NEWTON_LIMIT, _NEWTON_LIMIT)
+    return np.asarray(np.clip(_ratio(gradient, curvature), -_NEWTON_LIMIT, _NEWTON_LIMIT))
 
 
 def _counts_from_top(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -223,39 +227,37 @@ def _counts_from_top(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray
 
 def _cumulated(values: np.ndarray) -> np.ndarray:
     """Running sums (S, N + 1) with a leading zero."""
-    return np.concatenate([np.zeros((len(values), 1)), np.cumsum(values, axis=1)], axis=1)
+    return np.pad(np.cumsum(values, axis=1), ((0, 0), (1, 0)))
 
 
 def _equal_masses(totals: np.ndarray, bins: int) -> np.ndarray:
     """Edges (S, bins + 1) of bins that hold equally many images; the first ones take what is left over."""
     used = np.minimum(bins, np.maximum(totals, 1))[:, None]
     places = np.minimum(np.arange(bins + 1), used)
-    return places * (totals[:, None] // used) + np.minimum(places, totals[:, None] % used)
+    return np.asarray(places * (totals[:, None] // used) + np.minimum(places, totals[:, None] % used))
 
 
 def _read(x: np.ndarray, y: np.ndarray, places: np.ndarray) -> np.ndarray:
     """Linear interpolation, row by row, of rising x (S, T) and y (S, T) at places (S, K)."""
-    above = (
-        np.clip(_search(x, places, side="right"), 1, x.shape[1] - 1) if x.shape[1] > 1 else np.zeros(places.shape, int)
-    )
+    above = np.clip(_search(x, places, side="right"), min(1, x.shape[1] - 1), x.shape[1] - 1)
     below = np.maximum(above - 1, 0)
     rows = np.arange(len(x))[:, None]
     part = np.clip(np.nan_to_num(_ratio(places - x[rows, below], x[rows, above] - x[rows, below]), nan=1.0), 0, 1)
-    return y[rows, below] + part * (y[rows, above] - y[rows, below])
+    return np.asarray(y[rows, below] + part * (y[rows, above] - y[rows, below]))
 
 
 def _first_reaching(x: np.ndarray, places: np.ndarray) -> np.ndarray:
     """Index (S, K) of the first x (S, T) of the row that is not below the place."""
-    return np.clip(_search(x, places - 1e-9, side="left"), 0, x.shape[1] - 1)
+    return np.asarray(np.clip(_search(x, places - 1e-9, side="left"), 0, x.shape[1] - 1))
 
 
-def _search(x: np.ndarray, places: np.ndarray, *, side: str) -> np.ndarray:
+def _search(x: np.ndarray, places: np.ndarray, *, side: Literal["left", "right"]) -> np.ndarray:
     """`numpy.searchsorted` in every row: rows are lifted above one another and searched as one."""
     lift = np.arange(len(x))[:, None] * (x.max(initial=0) + 2)
     found = np.searchsorted((x + lift).ravel(), (places + lift).ravel(), side=side).reshape(places.shape)
-    return found - np.arange(len(x))[:, None] * x.shape[1]
+    return np.asarray(found - np.arange(len(x))[:, None] * x.shape[1])
 
 
 def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.asarray(above, float) / np.asarray(below, float)
+        return np.divide(np.asarray(above, float), np.asarray(below, float))

@@ -75,13 +75,13 @@ class TestReportPage:
         assert "<script>alert" not in text
         assert "&lt;script&gt;alert(1)" in text
 
-    def test_refused_images_stand_apart(self):
+    def test_rejected_images_stand_apart(self):
         answers = answers_of(MIXED)
         refused = type(answers)(answers.examples, answers.logits, answers.peaks, (("a.png", "too_small"),))
         text = without_scripts(page(refused))
         assert "1 as too_small" in text
         assert "a.png" in text
-        assert "1 refused" in text
+        assert "1 rejected" in text
 
     def test_nothing_analysed_is_still_a_page(self):
         text = without_scripts(page(answers_of([])))

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -74,11 +75,14 @@ def standard_baselines(images: Path, prepare: Callable[[np.ndarray], NetworkInpu
         prepare: from (rows, columns) float32 in [0, 1] to the network's input; see `Engine.prepare`.
     """
     found: dict[str, Fit] = {"source_and_age": lambda train: fit_logistic(train, _SourceAndAge(train))}
-    for name, features in (("spectrum", spectrum_features), ("border", border_features)):
-        of_file = _Cached(images, lambda image, of=features: of(_at_one_size(image)))
-        of_input = _Cached(images, lambda image, of=features: of(prepare(image).pixels[..., 0]))
-        found |= {name: partial(fit_logistic, features=of_file)}
-        found |= {f"{name}_of_the_input": partial(fit_logistic, features=of_input)}
+    seen: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+        "": _at_one_size,
+        "_of_the_input": lambda image: prepare(image).pixels[..., 0],
+    }
+    for (where, see), (name, of) in product(
+        seen.items(), (("spectrum", spectrum_features), ("border", border_features))
+    ):
+        found[f"{name}{where}"] = partial(fit_logistic, features=_Cached(images, see, of))
     return found
 
 
@@ -125,7 +129,8 @@ def spectrum_features(image: np.ndarray) -> np.ndarray:
     """
     grid = _spectrum_grid(image.shape)
     power = np.abs(np.fft.fft2((image - image.mean()) * grid.window)).ravel()[grid.fine] ** 2
-    return np.log(np.bincount(grid.cell, power, minlength=_RINGS * _SECTORS) / grid.counts + _EPSILON)
+    mean = np.bincount(grid.cell, power, minlength=_RINGS * _SECTORS) / grid.counts
+    return np.asarray(np.log(mean + _EPSILON))
 
 
 def border_features(image: np.ndarray) -> np.ndarray:
@@ -177,14 +182,16 @@ class _SourceAndAge:
 class _Cached:
     """Features of pictures, computed once a picture: the same ones are asked for in many splits."""
 
-    def __init__(self, images: Path, of: Callable[[np.ndarray], np.ndarray]) -> None:
-        self._images, self._of = images, of
+    def __init__(
+        self, images: Path, see: Callable[[np.ndarray], np.ndarray], of: Callable[[np.ndarray], np.ndarray]
+    ) -> None:
+        self._images, self._see, self._of = images, see, of
         self._known: dict[str, np.ndarray] = {}
 
     def __call__(self, examples: Sequence[Example]) -> np.ndarray:
         missing = [e.image for e in examples if e.image not in self._known]
         with ThreadPoolExecutor(_THREADS) as pool:
-            values = pool.map(lambda name: self._of(read_image(self._images / name)), missing)
+            values = pool.map(lambda name: self._of(self._see(read_image(self._images / name))), missing)
             self._known.update(zip(missing, values, strict=True))
         return np.stack([self._known[e.image] for e in examples])
 

@@ -160,7 +160,7 @@ def _on_validation(examples: Sequence[Example], trainings: Trainings) -> dict[st
     """Train on all sources and measure; a result that is there already is read."""
     path = trainings.out / "result.json"
     if path.exists():
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8"))  # type: ignore[no-any-return]
     train, validation = ([e for e in examples if e.split == split] for split in ("train", "val"))
     network = fit(
         train, validation, trainings.images, trainings.out, trainings.config, lungs=trainings.lungs, resume=True

@@ -39,7 +39,7 @@ def augment(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     for change, probability in _CHANGES:
         if rng.random() < probability:
             image = change(image, rng)
-    return np.clip(image, 0, 1).astype(np.float32)
+    return np.asarray(np.clip(image, 0, 1), np.float32)
 
 
 def move(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -80,7 +80,7 @@ def tilt_exposure(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     rows, columns = image.shape
     slope = rng.normal(0, 0.12, 2)
     plane = np.linspace(-1, 1, rows)[:, None] * slope[0] + np.linspace(-1, 1, columns) * slope[1]
-    return np.clip(image + plane, 0, 1).astype(np.float32)
+    return np.asarray(np.clip(image + plane, 0, 1), np.float32)
 
 
 def blur(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -91,15 +91,15 @@ def blur(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 def sharpen(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Unsharp masking with the edge enhancement that devices apply, from fine to coarse."""
     soft = cv2.GaussianBlur(image, (0, 0), float(rng.uniform(1, 12)))
-    return np.clip(image + rng.uniform(0.2, 1.2) * (image - soft), 0, 1)
+    return np.asarray(np.clip(image + rng.uniform(0.2, 1.2) * (image - soft), 0, 1))
 
 
 def add_noise(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Quantum noise: white, or correlated over a few pixels."""
-    noise = rng.normal(0, 1, image.shape).astype(np.float32)
+    noise: np.ndarray = rng.normal(0, 1, image.shape).astype(np.float32)
     if rng.random() < 0.5:
         noise = cv2.GaussianBlur(noise, (0, 0), 1.2) * 3  # the blur takes two thirds of the amplitude
-    return image + noise * rng.uniform(0.005, 0.05)
+    return np.asarray(image + noise * rng.uniform(0.005, 0.05))
 
 
 def compress(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -109,7 +109,7 @@ def compress(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     small = cv2.resize(_to_uint8(image), (side, side), interpolation=cv2.INTER_AREA)
     _, encoded = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(30, 96))])
     decoded = cv2.imdecode(encoded, cv2.IMREAD_GRAYSCALE)
-    return cv2.resize(decoded, (columns, rows), interpolation=cv2.INTER_LINEAR).astype(np.float32) / 255
+    return cv2.resize(np.asarray(decoded), (columns, rows), interpolation=cv2.INTER_LINEAR).astype(np.float32) / 255
 
 
 def cut_borders(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -162,7 +162,7 @@ def draw_wire(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     cv2.polylines(line, [curve.astype(np.int32)], isClosed=False, color=1.0, thickness=int(rng.integers(1, 4)))
     if rng.random() < 0.5:
         cv2.circle(line, curve[-1].astype(int).tolist(), int(rng.integers(3, 7)), 1.0, -1)
-    return image + cv2.GaussianBlur(line, (0, 0), 0.7) * float(rng.uniform(0.1, 0.4))
+    return np.asarray(image + cv2.GaussianBlur(line, (0, 0), 0.7) * float(rng.uniform(0.1, 0.4)))
 
 
 def cut_out(square: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -225,7 +225,7 @@ def mix_amplitudes(inputs: np.ndarray, rng: np.random.Generator, *, probability:
 
 
 def _to_uint8(image: np.ndarray) -> np.ndarray:
-    return (np.clip(image, 0, 1) * 255).astype(np.uint8)  # without the clip, white wraps round to black
+    return np.asarray(np.clip(image, 0, 1) * 255).astype(np.uint8)  # without the clip, white wraps round to black
 
 
 def _fill(image: np.ndarray, rng: np.random.Generator) -> float:

@@ -368,7 +368,7 @@ def _write_manifest(rows: Sequence[Row], path: Path) -> None:
 
 
 def _stored(path: Path) -> np.ndarray:
-    return cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_GRAYSCALE)
+    return np.asarray(cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_GRAYSCALE))
 
 
 def _key(one: Found) -> str:

@@ -7,7 +7,7 @@ print. Backgrounds are clear and text takes the template's colour, so that a dar
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import plotly.graph_objects as go
@@ -26,6 +26,8 @@ from detector.training.measure.figures import confusion, task_answers
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
+
+    from numpy.typing import ArrayLike
 
     from detector.model.calibration import Calibration
     from detector.schema import Task
@@ -102,13 +104,14 @@ def class_curve_plot(
 ) -> go.Figure:
     """Curves of classes against the rest, with their bands; a class that the cohort lacks is left out."""
     figure = go.Figure()
-    drawn = [c for c in curves if c.curve is not None]
-    for one in drawn:
-        _add_curve(figure, one.curve, LABEL_NAMES[one.name], *_CLASS_STYLE[one.name])
+    drawn = {one.name: one.curve for one in curves if one.curve is not None}
+    for name, curve in drawn.items():
+        _add_curve(figure, curve, LABEL_NAMES[name], *_CLASS_STYLE[name])
     if chance:
         _add_line(figure, [0, 1], [0, 1], "chance")
-    count = drawn[0].curve.n if drawn else 0
-    return _dressed(figure, title, _about(count) if drawn else "one class only: no curve", x_title, y_title, unit=True)
+    count = next((curve.n for curve in drawn.values()), 0)
+    note = f"n = {count:,} images; {_BAND_NOTE}" if drawn else "one class only: no curve"
+    return _dressed(figure, title, note, x_title, y_title, unit=True)
 
 
 def reliability_plot(task: Task, calibrated: Curve, raw: Curve) -> go.Figure:
@@ -289,10 +292,6 @@ def percent(share: float) -> str:
     return f"{100 * share:.0f} %"
 
 
-def _about(count: int) -> str:
-    return f"n = {count:,} images; {_BAND_NOTE}"
-
-
 def _dressed(figure: go.Figure, title: str, note: str, x_title: str, y_title: str, *, unit: bool = False) -> go.Figure:
     if unit:
         figure.update_xaxes(range=[-0.01, 1.01])
@@ -316,7 +315,8 @@ def _faint(colour: str) -> str:
     return f"rgba({red},{green},{blue},{_BAND_OPACITY})"
 
 
-def _rounded(values: object) -> list:
+def _rounded(values: ArrayLike) -> list[Any]:
     """Lists of at most five decimals, None where there is no number: a tenth of the file."""
-    array = np.round(np.asarray(values, float), _DECIMALS)
-    return np.where(np.isfinite(array), array, None).tolist()
+    array = np.round(np.asarray(values, float), _DECIMALS).astype(object)
+    array[~np.isfinite(array.astype(float))] = None
+    return list(array.tolist())

@@ -1,4 +1,4 @@
-"""Words and looks of the evaluation report."""
+"""Words of the evaluation report."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _AT_SPECIFICITY = "Largest sensitivity that this specificity leaves. The thresho
 
 
 def _calibration(task: str, *, intercept: bool) -> dict[str, tuple[str, str]]:
-    found = {}
+    found: dict[str, tuple[str, str]] = {}
     for suffix, words in (("", ""), ("_before_temperature", ", before the temperature")):
         found |= {
             f"{task}_brier_score{suffix}": (f"Brier score{words}", _BRIER),
@@ -185,44 +185,14 @@ GLOSSARY = (
     ("Source", "The collection that an image comes from. A network can learn it instead of the disease."),
 )
 
-STYLE = """
-:root { color-scheme: light; }
-body { margin: 0; background: #fff; color: #1c2430; font: 16px/1.5 system-ui, "Source Sans 3", Arial, sans-serif; }
-main { max-width: 1120px; margin: 0 auto; padding: 16px 20px 64px; }
-h1 { font-size: 1.7rem; line-height: 1.2; margin: 16px 0 4px; }
-h2 { font-size: 1.2rem; margin: 40px 0 8px; border-bottom: 2px solid #d5dbe1; padding-bottom: 4px; }
-p, dd, li { max-width: 75ch; }
-.notice { font-weight: 600; color: #8a3600; margin: 4px 0 12px; }
-.quiet { color: #56616d; font-size: .86em; }
-.few { color: #8a3600; font-weight: 700; }
-.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(140px, 1fr)); gap: 10px; margin: 20px 0; }
-.tile { border: 1px solid #d5dbe1; border-radius: 8px; padding: 10px 12px; }
-.tile .name { font-size: .86rem; min-height: 2.6em; }
-.tile .value { font-size: 1.6rem; font-weight: 650; font-variant-numeric: tabular-nums; }
-.scroll { overflow-x: auto; }
-table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }
-th, td { text-align: left; vertical-align: top; padding: 5px 14px 5px 0; border-bottom: 1px solid #e5e9ed; }
-td { white-space: nowrap; }
-th[scope=row] { font-weight: 500; min-width: 9em; }
-thead th { font-weight: 650; border-bottom: 2px solid #b8c1ca; }
-table.words td:last-child { white-space: normal; min-width: 16em; color: #3c4753; }
-tr.task th { font-weight: 650; padding-top: 18px; white-space: nowrap; }
-.plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(480px, 100%), 1fr)); gap: 24px; }
-figure { margin: 0; min-width: 0; }
-figcaption { font-size: .9rem; color: #3c4753; }
-dt { font-weight: 600; margin-top: 8px; } dd { margin: 0; }
-@media (max-width: 600px) {
-  main { padding: 8px 14px 40px; } h1 { font-size: 1.35rem; }
-  table.words, table.words tbody, table.words tr, table.words th, table.words td:last-child { display: block; }
-  table.words thead { display: none; }
-  table.words tr { border-bottom: 1px solid #e5e9ed; padding: 6px 0; }
-  table.words th, table.words td { border: 0; padding: 0 12px 0 0; }
-  table.words td:nth-child(2) { font-weight: 650; }
-  table.words td:nth-child(4)::before { content: "n = "; }
+#: Question of ``metrics.json`` to the words of its row.
+QUESTIONS = {
+    "covid19_against_other_pneumonias": (
+        "COVID-19 against other pneumonias of the same source, area under the ROC curve: the source does not help"
+    ),
+    "pneumonia_called_covid19": "Other pneumonias called COVID-19 at the balanced point: share, to be low",
+    "pneumonia_against_normal": (
+        "Other pneumonias against normal of the same source by the three-class answer (1 - probability of normal), "
+        "area under the ROC curve"
+    ),
 }
-@media print {
-  main { max-width: none; padding: 0; } .scroll { overflow: visible; } table { font-size: 8pt; }
-  section, figure, tr { break-inside: avoid; } section:has(table) { break-inside: auto; }
-  details > * { display: block; }
-}
-"""
