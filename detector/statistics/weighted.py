@@ -75,7 +75,7 @@ def auroc(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> np.nda
 
 def auroc_difference(labels: np.ndarray, first: np.ndarray, second: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """AUROC of the first scores less that of the second on the same images, (S,): drawn together, so paired."""
-    return np.subtract(auroc(labels, first, weights), auroc(labels, second, weights))
+    return np.asarray(auroc(labels, first, weights) - auroc(labels, second, weights))
 
 
 def macro_auroc(truth: np.ndarray, probabilities: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -260,4 +260,4 @@ def _search(x: np.ndarray, places: np.ndarray, *, side: Literal["left", "right"]
 
 def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.divide(np.asarray(above, float), np.asarray(below, float))
+        return np.asarray(np.asarray(above, float) / below)

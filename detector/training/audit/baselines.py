@@ -79,9 +79,8 @@ def standard_baselines(images: Path, prepare: Callable[[np.ndarray], NetworkInpu
         "": _at_one_size,
         "_of_the_input": lambda image: prepare(image).pixels[..., 0],
     }
-    for (where, see), (name, of) in product(
-        seen.items(), (("spectrum", spectrum_features), ("border", border_features))
-    ):
+    features = {"spectrum": spectrum_features, "border": border_features}
+    for (where, see), (name, of) in product(seen.items(), features.items()):
         found[f"{name}{where}"] = partial(fit_logistic, features=_Cached(images, see, of))
     return found
 
