@@ -7,6 +7,7 @@ No link is followed: what is written stays in the folder that was named.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import stat
 from io import FileIO
@@ -44,6 +45,23 @@ def write_whole(path: Path, content: bytes | np.ndarray) -> None:
             np.save(file, content)
         else:
             file.write(content)
+
+
+def write_json(path: Path, values: object) -> None:
+    """Write a file of JSON, indented; see `write_whole`."""
+    write_whole(path, f"{json.dumps(values, indent=2, allow_nan=False)}\n".encode())
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder, if it is not there, before the work that fills it.
+
+    Raises:
+        OutputError: if it can't be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder} cannot be made: {error}.") from error
 
 
 @contextlib.contextmanager

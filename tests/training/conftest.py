@@ -20,17 +20,10 @@ def tiny():
 @pytest.fixture
 def seen(tiny):
     """Four images as the tiny network sees them."""
-    from detector.training.audit.saliency import Explained
-    from detector.training.data.manifest import Example
-    from tests.training.stand_ins import SIZE, WHOLE
+    from tests.training.stand_ins import SIZE
 
     pixels = np.random.default_rng(1).normal(size=(4, SIZE, SIZE, 1)).astype(np.float32)
-    return [
-        Explained(
-            Example(f"{i}.png", "normal", patient_group=str(i)), p, WHOLE, np.ones((SIZE, SIZE), bool), tiny.run(p), {}
-        )
-        for i, p in enumerate(pixels)
-    ]
+    return [tiny.explained(p, str(i)) for i, p in enumerate(pixels)]
 
 
 @pytest.fixture

@@ -9,10 +9,10 @@ import plotly.graph_objects as go
 import pytest
 
 from detector.cli.main import main
-from detector.errors import ManifestError, ModelError, OutputError, UnsupportedFormatError
+from detector.errors import ManifestError, OutputError, UnsupportedFormatError
 from detector.report.map_audit import map_audit_sentences
 from detector.schema import BINARY, THREE_CLASS
-from detector.statistics.metrics import bootstrap
+from detector.statistics import bootstrap, weighted
 from detector.training.audit import saliency as module
 from detector.training.audit.randomise import TOP
 from detector.training.audit.saliency import (
@@ -23,11 +23,11 @@ from detector.training.audit.saliency import (
     curve_figures,
     curves,
     donors,
-    estimate,
     evenly,
     explain_all,
     headline,
     in_lung,
+    mean_of,
     picture_curves,
     randomisation,
     spread,
@@ -40,7 +40,7 @@ from tests.training.stand_ins import OneChannel, made_up
 
 @pytest.fixture(autouse=True)
 def _few_resamples(monkeypatch):
-    monkeypatch.setattr(module, "bootstrap", partial(bootstrap, samples=20))
+    monkeypatch.setattr(bootstrap, "RESAMPLES", 20)
 
 
 @pytest.mark.parametrize(
@@ -58,19 +58,18 @@ def test_images_of_the_three_classes_are_taken_alike():
 
 
 def test_image_without_a_figure_is_left_out_of_it():
-    found = estimate(np.array([1.0, np.nan, 3.0]), ["p", "q", "r"], of=np.mean)
+    found = mean_of(np.array([1.0, np.nan, 3.0]), ["p", "q", "r"])
     assert (found["value"], found["n"]) == (2, 2)
 
 
-@pytest.mark.parametrize(("value", "ends"), [(1.0, (0.6915, 1)), (0.0, (0, 0.3085))])
-def test_share_of_all_or_none_has_the_exact_interval(value, ends):
-    found = estimate(np.full(10, value), [str(i) for i in range(10)], of=np.mean, share=True)
-    assert (found["ci_low"], found["ci_high"]) == pytest.approx(ends, abs=1e-4)  # 0.025 ** (1 / 10)
-    assert found["value"] == value
+def test_share_of_all_has_the_exact_interval():
+    measure = module._measure(np.full(10, 1.0), weighted.share, share=True)
+    found = bootstrap.Resampling([str(i) for i in range(10)]).estimate(measure)
+    assert (found.ci_low, found.ci_high) == pytest.approx((0.6915, 1), abs=1e-4)  # 0.025 ** (1 / 10)
 
 
 def test_figure_of_no_image_is_null_with_a_reason():
-    found = estimate(np.array([np.nan]), ["p"], of=np.mean)
+    found = mean_of(np.array([np.nan]), ["p"])
     assert found["value"] is None
     assert found["reason"]
 
@@ -252,8 +251,8 @@ def test_what_is_explained_is_what_the_app_shows(engine, examples):
 
     (explained,), rejected = explain_all(examples[:1], COMPOSITES, engine)
     analysis = analyse((COMPOSITES / examples[0].image).read_bytes(), engine)
-    cam = module.map_of(explained, engine, THREE_CLASS, "normal")
-    np.testing.assert_array_equal(cam, analysis.cams["three_class"][0])
+    np.testing.assert_array_equal(explained.cam(THREE_CLASS, "normal"), analysis.cams["three_class"][0])
+    np.testing.assert_array_equal(explained.logits["binary"], analysis.logits["binary"])
     np.testing.assert_array_equal(explained.lung_field, analysis.lung_field)
     assert rejected == []
 
@@ -268,11 +267,6 @@ def test_refused_image_is_named(engine, tmp_path):
 def test_missing_image_is_the_manifests_fault(engine, tmp_path):
     with pytest.raises(ManifestError, match=r"gone\.png"):
         explain_all([Example("gone.png", "normal")], tmp_path, engine)
-
-
-def test_without_lung_fields_nothing_is_audited(tiny, tmp_path):
-    with pytest.raises(ModelError, match="lung model"):
-        audit_saliency([], tmp_path, tiny, tmp_path / "out")
 
 
 def test_without_a_right_decision_nothing_is_audited(engine, tmp_path):

@@ -11,7 +11,7 @@ from detector.model.network import FEATURE_LAYER, POOLING_LAYER
 from detector.schema import TASKS
 from detector.statistics import bootstrap as resampling
 from detector.training.audit import candidates, leave_out
-from detector.training.audit.candidates import CANDIDATES, compare_candidates, measures
+from detector.training.audit.candidates import CANDIDATES, compare_candidates, comparison_figures
 from detector.training.audit.leave_out import Trainings
 from detector.training.audit.source_pairs import SourcePair
 from detector.training.data.manifest import Example
@@ -152,7 +152,7 @@ def test_measures_by_hand():
         "binary": np.array([[2.0], [-1], [-2], [1], [-3]]),
         "three_class": np.array([[0, 0, 3.0], [0, 2, 0], [3, 0, 0], [0, 3, 0], [9, 0, 0]]),
     }
-    found = measures(labels, logits, np.array([2.0, 1, 3, 0, 0]), np.array([0.2, 0.4, 1, 1, 1]))
+    found = comparison_figures(labels, logits, np.array([2.0, 1, 3, 0, 0]), np.array([0.2, 0.4, 1, 1, 1]))
     values = {name: measure.of(np.ones((1, 5 if measure.keep is None else measure.keep.sum())))[0]
               for name, measure in found.items()}  # fmt: skip
     assert values["binary_auroc"] == pytest.approx(5 / 6)  # -1 below 1

@@ -11,13 +11,14 @@ import json
 import logging
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from keras import ops
 
-from detector.errors import OutputError
 from detector.model.calibration import probabilities_of
+from detector.run.files import write_json
 from detector.schema import BINARY, COVID19, THREE_CLASS
 from detector.statistics import weighted
 from detector.statistics.bootstrap import Measure, Resampling
@@ -119,14 +120,11 @@ def compare_candidates(
         table["candidates"] = {
             known: table["candidates"][known] for known in CANDIDATES if known in table["candidates"]
         }
-        try:
-            path.write_text(json.dumps(table, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-        except OSError as error:
-            raise OutputError(f"{path} cannot be written: {error}.") from error
+        write_json(path, table)
     return table
 
 
-def measures(
+def comparison_figures(
     labels: np.ndarray, logits: Mapping[str, np.ndarray], misled: np.ndarray, outside: np.ndarray
 ) -> dict[str, Measure]:
     """What candidates are compared by.
@@ -166,15 +164,12 @@ def _on_validation(examples: Sequence[Example], trainings: Trainings) -> dict[st
         train, validation, trainings.images, trainings.out, trainings.config, lungs=trainings.lungs, resume=True
     )
     inputs, fields = (
-        load_inputs(
-            validation, trainings.images, trainings.lungs, transform=lambda view, name=name: getattr(view, name),
-            cut=trainings.config.lung_crop,
-        )
-        for name in ("pixels", "lung_field")
-    )  # fmt: skip
+        load_inputs(validation, trainings.images, trainings.lungs, transform=part, cut=trainings.config.lung_crop)
+        for part in (attrgetter("pixels"), attrgetter("lung_field"))
+    )
     labels = np.array([e.label for e in validation])
     misled = misleading_surroundings(inputs, fields, labels == COVID19, np.random.default_rng(trainings.config.seed))
-    measured = measures(
+    measured = comparison_figures(
         labels,
         predict_logits(network, inputs),
         predict_logits(network, misled)[BINARY.name][:, 0],
@@ -185,7 +180,7 @@ def _on_validation(examples: Sequence[Example], trainings: Trainings) -> dict[st
         "weights": network.count_params(),
         "validation": {name: asdict(estimate) for name, estimate in estimates.items()},
     }
-    path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    write_json(path, result)
     _LOG.info("%s: %s", trainings.out.name, result["validation"])
     return result
 

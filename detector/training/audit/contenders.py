@@ -7,7 +7,6 @@ Any contender can be added as a fit (see `detector.training.audit.baselines`). N
 
 from __future__ import annotations
 
-import json
 import logging
 from dataclasses import asdict, replace
 from functools import partial
@@ -16,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
-from detector.errors import ManifestError, OutputError
+from detector.errors import ManifestError
+from detector.run.files import make_folder, write_json
 from detector.schema import COVID19, TASKS, THREE_CLASS
 from detector.statistics import weighted
 from detector.statistics.bootstrap import Measure, Resampling
@@ -24,7 +24,6 @@ from detector.training.audit.baselines import Scores, standard_baselines
 from detector.training.audit.source_pairs import has_both, parted, source_pairs
 from detector.training.data.manifest import read_image, read_manifest
 from detector.training.fit.lung_focus import misleading_surroundings
-from detector.training.measure.evaluate import make_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -111,13 +110,10 @@ def audit(
         "not_run": _not_run(contenders),
     }
     found["sentences"] = sentences(found)
-    try:
-        (out / "audit.json").write_text(json.dumps(found, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-        if trainings:
-            ratios = {"binary": found["leave_one_source_pair_out"]["network"]["likelihood_ratios"]}
-            (out / "likelihood_ratios.json").write_text(json.dumps(ratios, indent=2) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise OutputError(f"{out} cannot be written: {error}.") from error
+    write_json(out / "audit.json", found)
+    if trainings:
+        ratios = {"binary": found["leave_one_source_pair_out"]["network"]["likelihood_ratios"]}
+        write_json(out / "likelihood_ratios.json", ratios)
     return found
 
 
@@ -191,7 +187,7 @@ def leave_one_source_pair_out(examples: Sequence[Example], fits: Mapping[str, Fi
         ``pairs``: name to ``train``, ``positives`` and ``negatives`` (numbers of images) and each contender's area;
         ``mean``: contender to its mean area over the pairs.
     """
-    pairs = {}
+    pairs: dict[str, dict[str, Any]] = {}
     for pair in source_pairs(examples):
         train, test = parted(examples, pair)
         covid = np.array([e.label == COVID19 for e in test])
@@ -218,7 +214,7 @@ def shipped_contenders(engine: Engine, images: Path) -> dict[str, Predictor]:
 
 def blacked_out(network_input: NetworkInput) -> NetworkInput:
     """The same input with `black_out`."""
-    return replace(network_input, pixels=black_out(network_input.pixels, network_input.lung_field))
+    return replace(network_input, pixels=black_out(network_input.pixels, np.asarray(network_input.lung_field)))
 
 
 def black_out(pixels: np.ndarray, lung_field: np.ndarray) -> np.ndarray:
@@ -252,7 +248,7 @@ def _predict(
 def _predict_misled(examples: Sequence[Example], *, engine: Engine, images: Path) -> Scores:
     views = [engine.prepare(read_image(images / example.image)) for example in examples]
     misled = misleading_surroundings(
-        np.stack([view.pixels for view in views]), np.stack([view.lung_field for view in views]),
+        np.stack([view.pixels for view in views]), np.stack([np.asarray(view.lung_field) for view in views]),
         np.array([example.label == COVID19 for example in examples]), np.random.default_rng(_SEED),
     )  # fmt: skip
     return _scores(engine, (replace(v, pixels=pixels) for v, pixels in zip(views, misled, strict=True)))

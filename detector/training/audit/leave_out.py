@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from detector.model.calibration import fit_operating_points, probabilities_of
+from detector.run.files import write_json
 from detector.schema import BINARY, COVID19
 from detector.statistics import weighted
 from detector.statistics.bootstrap import Measure, Resampling
@@ -101,7 +102,7 @@ class Trainings:
             **measure(network, validation, left_out, self._read_plain),
             "own_source": measure_own(network, own, self._read_plain),
         }
-        path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+        write_json(path, result)
         _LOG.info("%s: AUROC %s", pair.name, result["auroc"])
         return result
 

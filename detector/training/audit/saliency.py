@@ -7,10 +7,10 @@ a map that knows nothing, or lungs alone? Measured on decisions that are right: 
 
 from __future__ import annotations
 
-import json
 import logging
 from collections import defaultdict
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -19,13 +19,14 @@ import numpy as np
 from detector.answers.answer import verdicts_of
 from detector.answers.evidence import rank_correlation, summarise, warning
 from detector.answers.pipeline import analyse
-from detector.errors import ManifestError, ModelError, OutputError, RejectedError
+from detector.errors import ManifestError, RejectedError
 from detector.model.gradcam import closed_form_cam, evidence_maps
 from detector.model.network import FEATURE_LAYER
+from detector.run.files import make_folder, write_json, write_whole
 from detector.schema import BINARY, COVID19, NOT_COVID19, TASKS, THREE_CLASS
-from detector.statistics.metrics import bootstrap
+from detector.statistics import weighted
+from detector.statistics.bootstrap import UNKNOWN, Measure, Resampling
 from detector.training.audit.randomise import randomise, stages_from_the_top, weights_restored
-from detector.training.measure.evaluate import make_folder
 from detector.training.measure.saliency import (
     FRACTIONS,
     area_under,
@@ -43,8 +44,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from detector.model.engine import Engine
-    from detector.schema import Geometry, NetworkInput, NetworkOutput, Task
+    from detector.schema import Geometry, Task
     from detector.training.data.manifest import Example
+
+    Answer = tuple[Task, str]
+    Curves = dict[tuple[str, bool], np.ndarray]  # by a map's name and whether parts are inserted
 
 _LOG = logging.getLogger(__name__)
 
@@ -57,7 +61,7 @@ _AT_ONCE = 8  # images a pass of the randomised network
 _SEED = 20261123
 
 #: What is explained: a decision that is right, by the map of the class that was decided.
-ANSWERS = ((BINARY, COVID19), *((THREE_CLASS, name) for name in THREE_CLASS.classes))
+ANSWERS: tuple[Answer, ...] = ((BINARY, COVID19), *((THREE_CLASS, name) for name in THREE_CLASS.classes))
 FILLS = ("another_class", "blurred")  # what a picture's parts are exchanged for; the first one counts
 PICTURE_MAPS = ("saliency", "random", "lung_prior", "own_lungs")
 
@@ -71,7 +75,8 @@ class Explained:
         pixels: (size, size, 1) float32, what the network was given.
         geometry: of the image.
         lung_field: (size, size) bool.
-        output: of the network.
+        logits: task name to (logits,).
+        cams: task name to (classes, h, w), as they are shown.
         decisions: task name to decision, "indeterminate" among them.
     """
 
@@ -79,28 +84,17 @@ class Explained:
     pixels: np.ndarray
     geometry: Geometry
     lung_field: np.ndarray
-    output: NetworkOutput
+    logits: Mapping[str, np.ndarray]
+    cams: Mapping[str, np.ndarray]
     decisions: dict[str, str]
 
     def is_right(self, task: Task, name: str) -> bool:
         """Whether this class is the truth and was decided."""
         return self.decisions[task.name] == name == self.example.label
 
-
-class _Listening:
-    """A classifier that keeps what passes through it: `analyse` is the one way to what the network is given."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._classifier = engine
-        self.given: NetworkInput | None = None
-        self.output: NetworkOutput | None = None
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._classifier, name)
-
-    def __call__(self, network_input: NetworkInput) -> NetworkOutput:
-        self.given, self.output = network_input, self._classifier(network_input)
-        return self.output
+    def cam(self, task: Task, name: str) -> np.ndarray:
+        """The map of one class, (h, w)."""
+        return np.asarray(self.cams[task.name][task.classes.index(name)])
 
 
 def audit_saliency(
@@ -111,7 +105,7 @@ def audit_saliency(
     Args:
         examples: labelled images; those of the three classes are used.
         images: folder that their paths are relative to.
-        engine: the network, with lung fields.
+        engine: the network.
         out: folder to write to.
         limit: images a label, spread over the manifest.
 
@@ -119,12 +113,9 @@ def audit_saliency(
         What ``saliency.json`` holds.
 
     Raises:
-        ModelError: if no lung model is there.
         ManifestError: if an image does not exist, or no decision is right.
         OutputError: if the folder can't be written.
     """
-    if engine.lung_fields is None:
-        raise ModelError("An audit of the maps needs the lung model beside the classifier.")
     make_folder(out / "plots")  # before the minutes that the measurements take
     explained, rejected = explain_all(spread(examples, limit), images, engine)
     rights = {answer: [e for e in explained if e.is_right(*answer)] for answer in ANSWERS}
@@ -169,62 +160,59 @@ def explain_all(
         ManifestError: if an image does not exist.
     """
     explained, rejected = [], []
-    listening = _Listening(engine)
     for number, example in enumerate(examples, start=1):
         try:
-            analysis = analyse((images / example.image).read_bytes(), listening)
+            analysis = analyse((images / example.image).read_bytes(), engine)
         except OSError as error:
             raise ManifestError(f"{images / example.image} cannot be read: {error}.") from error
         except RejectedError as error:
             rejected.append((example.image, error.code))
             continue
         decisions = {name: verdict.decision for name, verdict in verdicts_of(analysis).items()}
-        given, output = listening.given, listening.output
-        explained.append(Explained(example, given.pixels, given.geometry, analysis.lung_field, output, decisions))
+        given = engine.prepare(analysis.radiograph.grey)
+        field = np.asarray(given.lung_field)
+        explained.append(
+            Explained(example, given.pixels, given.geometry, field, analysis.logits, analysis.cams, decisions)
+        )
         if number % 200 == 0:
             _LOG.info("analysed %d images", number)
     return explained, rejected
 
 
-def map_of(explained: Explained, engine: Engine, task: Task, name: str) -> np.ndarray:
-    """The closed form's map of one class, (h, w)."""
-    return evidence_maps(explained.output.features, engine.kernels)[task.name][task.classes.index(name)]
-
-
-def in_lung(rights: dict[tuple[Task, str], list[Explained]], engine: Engine) -> list[dict[str, Any]]:
-    """How the maps lie on the lungs, for each answer over all sources and for each source: medians and shares."""
-    rows = []
-    for (task, name), group in rights.items():
-        full_scale = engine.card.saliency_scale[task.name]
-        measured = [lung_measures(e, map_of(e, engine, task, name), full_scale) for e in group]
-        sources = np.array([e.example.source or "unknown" for e in group])
-        for source in ("all", *sorted(set(sources))):
-            index = np.flatnonzero((sources == source) | (source == "all"))
-            patients = [group[i].example.patient_group for i in index]
-            part = {key: np.array([measured[i][key] for i in index], float) for key in _STATISTICS}
-            figures = {
-                key: estimate(part[key], patients, of=of, share=key in _SHARES) for key, of in _STATISTICS.items()
-            }
-            rows.append({"task": task.name, "class": name, "source": source, "n": len(index), **figures})
-    return rows
-
-
 #: What is measured of each image, and how a group is summed up.
-_STATISTICS: dict[str, Callable[[np.ndarray], float]] = {
-    "in_lung_fraction": np.median,
-    "lung_area_fraction": np.median,
-    "lung_box_fraction": np.median,
-    "ratio": np.median,
-    "ratio_to_box": np.median,
-    "grid_ceiling": np.median,
-    "peak_in_lung": np.mean,
-    "mostly_outside": np.mean,
-    "faint": np.mean,
+_STATISTICS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
+    "in_lung_fraction": weighted.median,
+    "lung_area_fraction": weighted.median,
+    "lung_box_fraction": weighted.median,
+    "ratio": weighted.median,
+    "ratio_to_box": weighted.median,
+    "grid_ceiling": weighted.median,
+    "peak_in_lung": weighted.share,
+    "mostly_outside": weighted.share,
+    "faint": weighted.share,
 }
 _SHARES = {"peak_in_lung", "mostly_outside", "faint"}  # of images
 
 
-def lung_measures(explained: Explained, cam: np.ndarray, full_scale: float) -> dict[str, float]:
+def in_lung(rights: Mapping[Answer, Sequence[Explained]], engine: Engine) -> list[dict[str, Any]]:
+    """How the maps lie on the lungs, for each answer over all sources and for each source: medians and shares."""
+    rows = []
+    for (task, name), group in rights.items():
+        full_scale = engine.card.saliency_scale[task.name]
+        measured = [_lung_figures(e, e.cam(task, name), full_scale) for e in group]
+        for source in ("all", *sorted({e.example.source or UNKNOWN for e in group})):
+            index = [i for i, e in enumerate(group) if source in {"all", e.example.source or UNKNOWN}]
+            measures = {
+                key: _measure(np.array([measured[i][key] for i in index], float), of, share=key in _SHARES)
+                for key, of in _STATISTICS.items()
+            }
+            found = Resampling([group[i].example.patient_group for i in index]).estimates(measures)
+            figures = {key: asdict(figure) for key, figure in found.items()}
+            rows.append({"task": task.name, "class": name, "source": source, "n": len(index), **figures})
+    return rows
+
+
+def _lung_figures(explained: Explained, cam: np.ndarray, full_scale: float) -> dict[str, float]:
     """One image's figures, NaN where they are not defined."""
     field = explained.lung_field
     summary = summarise(cam, field, explained.geometry, full_scale=full_scale)
@@ -243,13 +231,15 @@ def lung_measures(explained: Explained, cam: np.ndarray, full_scale: float) -> d
     }
 
 
-def estimate(
-    values: np.ndarray, patients: Sequence[str], *, of: Callable[[np.ndarray], float], share: bool = False
-) -> dict[str, Any]:
-    """A figure of a group of images with its 95 % interval over patients; images that don't define it are left out."""
-    defined = np.flatnonzero(np.isfinite(values))
-    kept = values[defined]
-    return asdict(bootstrap(lambda i: float(of(kept[i])), [patients[i] for i in defined], share=share))
+def _measure(values: np.ndarray, of: Callable[[np.ndarray, np.ndarray], np.ndarray], *, share: bool = False) -> Measure:
+    """A figure of a group of images (N,); those that don't define it, whose value is NaN, are left out."""
+    defined = np.isfinite(values)
+    return Measure(partial(of, values[defined]), defined, share=share)
+
+
+def mean_of(values: np.ndarray, patients: Sequence[str]) -> dict[str, Any]:
+    """Mean of a group of images (N,) with its 95 % interval over patients."""
+    return asdict(Resampling(patients).estimate(_measure(values, weighted.share)))
 
 
 def randomisation(chosen: Sequence[Explained], engine: Engine, *, seeds: int = SEEDS) -> dict[str, Any]:
@@ -270,8 +260,8 @@ def randomisation(chosen: Sequence[Explained], engine: Engine, *, seeds: int = S
     """
     stages, view = stages_from_the_top(engine.network), _features_of(engine.network)
     pixels = np.stack([e.pixels for e in chosen])
-    features = np.stack([e.output.features for e in chosen])
-    decided = [int(np.argmax(e.output.logits[THREE_CLASS.name])) for e in chosen]
+    features = view.predict(pixels, batch_size=_AT_ONCE, verbose=0)
+    decided = [int(np.argmax(e.logits[THREE_CLASS.name])) for e in chosen]
     before = _maps_of_all(features, engine.network, decided)
     found = np.zeros((len(before), 2, len(stages), seeds, len(chosen)))
     with weights_restored(engine.network):
@@ -323,8 +313,8 @@ def _steps(found: np.ndarray, names: Sequence[str], patients: Sequence[str]) -> 
     return [
         {
             "randomised_down_to": name,
-            "signed": estimate(found[0, step].mean(axis=0), patients, of=np.mean),
-            "absolute": estimate(found[1, step].mean(axis=0), patients, of=np.mean),
+            "signed": mean_of(found[0, step].mean(axis=0), patients),
+            "absolute": mean_of(found[1, step].mean(axis=0), patients),
             "by_seed": found[0, step].mean(axis=1).tolist(),
         }
         for step, name in enumerate(names)
@@ -332,7 +322,7 @@ def _steps(found: np.ndarray, names: Sequence[str], patients: Sequence[str]) -> 
 
 
 def curves(
-    rights: dict[tuple[Task, str], list[Explained]], cohort: Sequence[Explained], engine: Engine
+    rights: Mapping[Answer, Sequence[Explained]], cohort: Sequence[Explained], engine: Engine
 ) -> list[dict[str, Any]]:
     """Deletion and insertion by the maps, by random ones and by lungs alone, for each answer that has images.
 
@@ -347,28 +337,24 @@ def curves(
         chosen, lenders = evenly(group, _CURVE_IMAGES), donors(cohort, answer)
         if not chosen:
             continue
-        prior = lung_prior([e.lung_field for e in cohort], chosen[0].output.features.shape[:2])
-        scores = {fill: defaultdict(list) for fill in (FILLS if lenders else FILLS[1:])}
+        prior = lung_prior([e.lung_field for e in cohort], chosen[0].cam(*answer).shape)
+        fills = FILLS if lenders else FILLS[1:]
+        scores: dict[str, dict[tuple[str, bool], list[np.ndarray]]] = {fill: defaultdict(list) for fill in fills}
         for number, explained in enumerate(chosen):
-            maps = _picture_maps(explained, engine, answer, prior, np.random.default_rng((_SEED, number)))
+            maps = _picture_maps(explained, answer, prior, np.random.default_rng((_SEED, number)))
             for fill, kept in scores.items():
                 donor = blurred(explained.pixels) if fill == "blurred" else lenders[number % len(lenders)].pixels
                 for key, values in picture_curves(explained.pixels, donor, maps, engine, answer).items():
                     kept[key].append(values)
         _LOG.info("deleted and inserted for %s, %s: %d images", answer[0].name, answer[1], len(chosen))
         patients = [e.example.patient_group for e in chosen]
-        found += [_curve_row(answer, fill, kept, patients) for fill, kept in scores.items()]
+        for fill, kept in scores.items():
+            names = {"task": answer[0].name, "class": answer[1], "filled_with": fill, "n": len(patients)}
+            found.append(names | curve_figures(kept, patients, PICTURE_MAPS))
     return found
 
 
-def _curve_row(
-    answer: tuple[Task, str], fill: str, scores: dict[tuple[str, bool], list[np.ndarray]], patients: Sequence[str]
-) -> dict[str, Any]:
-    names = {"task": answer[0].name, "class": answer[1], "filled_with": fill, "n": len(patients)}
-    return names | curve_figures(scores, patients, PICTURE_MAPS)
-
-
-def donors(cohort: Sequence[Explained], answer: tuple[Task, str]) -> list[Explained]:
+def donors(cohort: Sequence[Explained], answer: Answer) -> list[Explained]:
     """Images of another class that were decided rightly, in an order that mixes the classes and is always the same."""
     task, name = answer
     others = [e for e in cohort if e.example.label != name and _is_decided(e, task)]
@@ -384,13 +370,9 @@ def _is_decided(explained: Explained, task: Task) -> bool:
 
 
 def _picture_maps(
-    explained: Explained,
-    engine: Engine,
-    answer: tuple[Task, str],
-    prior: np.ndarray,
-    rng: np.random.Generator,
+    explained: Explained, answer: Answer, prior: np.ndarray, rng: np.random.Generator
 ) -> dict[str, np.ndarray]:
-    cam = map_of(explained, engine, *answer)
+    cam = explained.cam(*answer)
     maps = (cam, rng.random(cam.shape), prior, own_lungs(explained.lung_field, cam.shape))
     return dict(zip(PICTURE_MAPS, maps, strict=True))
 
@@ -400,8 +382,8 @@ def picture_curves(
     donor: np.ndarray,
     maps: Mapping[str, np.ndarray],
     engine: Engine,
-    answer: tuple[Task, str],
-) -> dict[tuple[str, bool], np.ndarray]:
+    answer: Answer,
+) -> Curves:
     """Deletion and insertion of one picture by several maps.
 
     Returns:
@@ -420,7 +402,7 @@ def picture_curves(
 
 
 def curve_figures(
-    scores: dict[tuple[str, bool], list[np.ndarray]], patients: Sequence[str], names: Sequence[str]
+    scores: Mapping[tuple[str, bool], Sequence[np.ndarray]], patients: Sequence[str], names: Sequence[str]
 ) -> dict[str, Any]:
     """Curves and areas of each map, and by how much the first map beats each other one: positive is better."""
     areas = {key: area_under(np.stack(values)) for key, values in scores.items()}  # (N, 2)
@@ -430,35 +412,34 @@ def curve_figures(
             name: {
                 way: {
                     "probability": _band(np.stack(scores[name, insert])[:, 0], patients),
-                    "auc": estimate(areas[name, insert][:, 0], patients, of=np.mean),
-                    "auc_log_odds": estimate(areas[name, insert][:, 1], patients, of=np.mean),
+                    "auc": mean_of(areas[name, insert][:, 0], patients),
+                    "auc_log_odds": mean_of(areas[name, insert][:, 1], patients),
                 }
                 for way, insert in (("deletion", False), ("insertion", True))
             }
             for name in names
         },
-        "margins": {name: margins_of(areas, names[0], name, patients) for name in names[1:]},
+        "margins": {name: _margins(areas, names[0], name, patients) for name in names[1:]},
     }
 
 
-def margins_of(
-    areas: dict[tuple[str, bool], np.ndarray], ours: str, other: str, patients: Sequence[str]
-) -> dict[str, Any]:
+def _margins(areas: Curves, ours: str, other: str, patients: Sequence[str]) -> dict[str, Any]:
     """Paired differences of the areas (N, 2): deletion should be smaller, insertion larger."""
     deletion = areas[other, False] - areas[ours, False]
     insertion = areas[ours, True] - areas[other, True]
     parts = {"deletion": deletion[:, 0], "insertion": insertion[:, 0]}
     parts |= {"deletion_log_odds": deletion[:, 1], "insertion_log_odds": insertion[:, 1]}
-    return {key: estimate(values, patients, of=np.mean) for key, values in parts.items()}
+    return {key: mean_of(values, patients) for key, values in parts.items()}
 
 
 def _band(values: np.ndarray, patients: Sequence[str]) -> dict[str, list[float | None]]:
     """Mean curve of (N, fractions) with its interval at each fraction."""
-    points = [estimate(column, patients, of=np.mean) for column in values.T]
-    return {key: [point[key] for point in points] for key in ("value", "ci_low", "ci_high")}
+    mean = Measure(lambda weights: weights @ values / weights.sum(axis=1, keepdims=True))
+    curve = Resampling(patients).curve(mean, FRACTIONS)
+    return {"value": curve.values.tolist(), "ci_low": curve.ci_low.tolist(), "ci_high": curve.ci_high.tolist()}
 
 
-def headline(found: dict[str, Any]) -> dict[str, Any]:
+def headline(found: Mapping[str, Any]) -> dict[str, Any]:
     """The figures that the card and the page show, by name; a figure that was not measured is left out."""
     chosen: dict[str, Any] = {}
     for row in found["in_lung"]:
@@ -475,7 +456,7 @@ def headline(found: dict[str, Any]) -> dict[str, Any]:
     return chosen
 
 
-def _taken(rights: dict[tuple[Task, str], list[Explained]], limit: int) -> list[Explained]:
+def _taken(rights: Mapping[Answer, Sequence[Explained]], limit: int) -> list[Explained]:
     """Images for the randomisation: right three-class decisions, each class as often, or whatever is right."""
     groups = [group for (task, _), group in rights.items() if task is THREE_CLASS and group]
     if not groups:
@@ -483,10 +464,7 @@ def _taken(rights: dict[tuple[Task, str], list[Explained]], limit: int) -> list[
     return [e for group in groups for e in evenly(group, limit // len(groups))]
 
 
-def _write(found: dict[str, Any], out: Path) -> None:
-    try:
-        (out / RESULTS).write_text(json.dumps(found, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-        for name, figure in saliency_plots(found).items():
-            (out / "plots" / f"{name}.json").write_text(figure.to_json() + "\n", encoding="utf-8")
-    except OSError as error:
-        raise OutputError(f"{out} cannot be written: {error}.") from error
+def _write(found: Mapping[str, Any], out: Path) -> None:
+    write_json(out / RESULTS, found)
+    for name, figure in saliency_plots(found).items():
+        write_whole(out / "plots" / f"{name}.json", f"{figure.to_json()}\n".encode())

@@ -8,7 +8,7 @@ batch, whose label they then say nothing about.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import keras
@@ -41,7 +41,7 @@ def with_evidence(network: keras.Model) -> keras.Model:
     return keras.Model(network.input, {**network.output, EVIDENCE: ops.concatenate(maps, axis=-1)})
 
 
-def outside_share(lung_share, evidence):  # noqa: ANN001, ANN201 - tensors of the backend
+def outside_share(lung_share: Any, evidence: Any) -> Any:  # tensors of the backend
     """Share of the squared evidence that lies outside the lungs.
 
     Args:

@@ -93,8 +93,8 @@ def curve_plot(rows: Sequence[Mapping[str, Any]], way: str, filled_with: str) ->
         for name, (words, colour, dash) in _MAPS.items():
             band = row["maps"][name][way]["probability"]
             area = row["maps"][name][way]["auc"]["value"]
-            place = {"row": 1, "col": column, "showlegend": column == 1, "hover": f"{words}: area {area:.3f}"}
-            _add_band(figure, row["fractions"], band, words, colour, dash, **place)
+            hover = f"{words}: area {area:.3f}"
+            _add_band(figure, row["fractions"], band, words, colour, dash, column=column, hover=hover)
     better = "lower is better" if way == "deletion" else "higher is better"
     title = f"{way.capitalize()}: probability of the class, by the order of a map ({better})"
     x_title = f"share {'exchanged for' if way == 'deletion' else 'put into'} {filled_with}"
@@ -145,18 +145,16 @@ def _add_band(
     colour: str,
     dash: str,
     *,
-    row: int | None = None,
-    col: int | None = None,
-    showlegend: bool = True,
+    column: int | None = None,
     hover: str | None = None,
 ) -> None:
-    """A line with its interval around it."""
+    """A line with its interval around it; the first of a row of plots has the legend."""
     shared = {"x": list(places), "legendgroup": words}
     line = go.Scatter(
         y=band["value"],
         mode="lines",
         name=words,
-        showlegend=showlegend,
+        showlegend=column in {None, 1},
         line={"color": colour, "dash": dash, "width": 2},
         hovertemplate="%{x}: %{y:.3f}<extra>" + (hover or words) + "</extra>",
         **shared,
@@ -175,7 +173,7 @@ def _add_band(
         for key, fill in (("ci_low", None), ("ci_high", "tonexty"))
     ]
     for trace in (*edges, line):
-        figure.add_trace(trace, row=row, col=col)
+        figure.add_trace(trace, row=column and 1, col=column)
 
 
 def _faint(colour: str) -> str:
