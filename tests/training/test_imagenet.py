@@ -1,4 +1,4 @@
-"""ImageNet weights: torch's first file format by hand, and nothing but arrays out of a pickle."""
+"""ImageNet weights: the one pinned file, torch's first format by hand, and nothing but arrays out of a pickle."""
 
 import os
 import pickle
@@ -13,9 +13,7 @@ import pytest
 from detector.model.network import LITE0_STAGES, Stage, build_network
 from detector.training.fit import imagenet
 from detector.training.fit.architectures import STAGES
-from detector.training.fit.imagenet import ImageNetWeightsError, load_imagenet_weights, read_torch_arrays
-
-MAGIC, PROTOCOL, SYSTEM = imagenet._MAGIC, 1001, {"little_endian": True}
+from detector.training.fit.imagenet import ImageNetWeightsError, load_imagenet_weights, torch_arrays
 
 
 class Tensor:
@@ -68,80 +66,41 @@ def torch_names(monkeypatch):
     monkeypatch.setitem(sys.modules, "torch._utils", utils)
 
 
-def torch_file(folder, state, storages, *, magic=MAGIC):
-    """Write torch's first file format: four pickles, the storages' keys, then each storage's length and values."""
+def torch_file(state, storages):
+    """Torch's first file format: four pickles, the storages' keys, then each storage's length and values."""
     file = BytesIO()
-    for part in (magic, PROTOCOL, SYSTEM, state, sorted(storages)):
+    for part in (0x1950A86A20F9469CFC6C, 1001, {"little_endian": True}, state, sorted(storages)):
         TorchPickler(file, protocol=2).dump(part)
     for key in sorted(storages):
         file.write(len(storages[key]).to_bytes(8, "little") + storages[key].tobytes())
-    path = folder / "weights.pth"
-    path.write_bytes(file.getvalue())
-    return path
+    return file.getvalue()
 
 
-class TestReadTorchArrays:
-    def test_two_windows_on_one_storage_and_a_scalar(self, tmp_path):
+class TestTorchArrays:
+    def test_two_windows_on_one_storage_and_a_scalar(self):
         state = OrderedDict(
             matrix=Tensor("float", 8, (2, 3), (3, 1)),
             tail=Tensor("float", 8, (2,), (1,), offset=6),
             count=Tensor("long", 1, (), ()),
         )
         values = {"float": np.arange(8, dtype=np.float32) / 2, "long": np.array([41])}
-        arrays = read_torch_arrays(torch_file(tmp_path, state, values))
+        arrays = torch_arrays(torch_file(state, values))
         np.testing.assert_array_equal(arrays["matrix"], [[0, 0.5, 1], [1.5, 2, 2.5]])
         np.testing.assert_array_equal(arrays["tail"], [3, 3.5])
         assert arrays["matrix"].dtype == np.float32
         assert arrays["count"] == 41
         assert arrays["count"].dtype == np.int64
 
-    def test_a_pickle_that_asks_for_a_command_is_refused_before_it_runs(self, tmp_path):
-        ran = tmp_path / "ran"
-        path = torch_file(tmp_path, Command(f"touch {ran}"), {})
-        with pytest.raises(ImageNetWeightsError, match=r"asks for \w+\.system"):
-            read_torch_arrays(path)
-        assert not ran.exists()
-
-    def test_a_command_in_place_of_the_magic_number_is_refused(self, tmp_path):
-        ran = tmp_path / "ran"
-        path = torch_file(tmp_path, {}, {}, magic=Command(f"touch {ran}"))
-        with pytest.raises(ImageNetWeightsError, match=r"asks for \w+\.system"):
-            read_torch_arrays(path)
-        assert not ran.exists()
-
-    def test_another_magic_number_is_refused(self, tmp_path):
-        with pytest.raises(ImageNetWeightsError, match="not in torch's first file format"):
-            read_torch_arrays(torch_file(tmp_path, {}, {}, magic=1))
-
-    @pytest.mark.parametrize(
-        "data", [b"", b"PK\x03\x04\n of torch's second format", b"\x89PNG"], ids=["empty", "zip", "png"]
-    )
-    def test_another_format_is_refused(self, tmp_path, data):
-        path = tmp_path / "weights.pth"
-        path.write_bytes(data)
-        with pytest.raises(ImageNetWeightsError, match="not in torch's first file format"):
-            read_torch_arrays(path)
-
-    def test_a_truncated_file_is_refused(self, tmp_path):
-        state = {"matrix": Tensor("float", 6, (2, 3), (3, 1))}
-        path = torch_file(tmp_path, state, {"float": np.zeros(6, np.float32)})
-        path.write_bytes(path.read_bytes()[:-4])
-        with pytest.raises(ImageNetWeightsError, match="damaged"):
-            read_torch_arrays(path)
-
-    def test_strides_decide_which_axis_runs_fastest(self, tmp_path):
+    def test_strides_decide_which_axis_runs_fastest(self):
         state = {"matrix": Tensor("float", 6, (2, 3), (1, 2))}
-        arrays = read_torch_arrays(torch_file(tmp_path, state, {"float": np.arange(6, dtype=np.float32)}))
+        arrays = torch_arrays(torch_file(state, {"float": np.arange(6, dtype=np.float32)}))
         np.testing.assert_array_equal(arrays["matrix"], [[0, 2, 4], [1, 3, 5]])
 
-    def test_a_window_beyond_its_storage_is_refused(self, tmp_path):
-        state = {"tail": Tensor("float", 6, (3,), (1,), offset=4)}
-        with pytest.raises(ImageNetWeightsError, match="damaged"):
-            read_torch_arrays(torch_file(tmp_path, state, {"float": np.zeros(6, np.float32)}))
-
-    def test_a_missing_file_is_refused(self, tmp_path):
-        with pytest.raises(ImageNetWeightsError, match=r"none\.pth"):
-            read_torch_arrays(tmp_path / "none.pth")
+    def test_a_pickle_that_asks_for_a_command_is_refused_before_it_runs(self, tmp_path):
+        ran = tmp_path / "ran"
+        with pytest.raises(KeyError, match="system"):
+            torch_arrays(torch_file(Command(f"touch {ran}"), {}))
+        assert not ran.exists()
 
 
 @pytest.fixture(scope="module")
@@ -169,7 +128,7 @@ class TestLoadImagenetWeights:
 
     def test_kernels_are_turned_to_keras_order(self, loaded):
         network, _, _ = loaded
-        arrays = read_torch_arrays(imagenet._weights_path())
+        arrays = torch_arrays(imagenet._weights())
         stem = network.get_layer("stem").get_weights()[0]
         depthwise = network.get_layer("unit03_depthwise").get_weights()[0]
         project = network.get_layer("unit03_project").get_weights()[0]
@@ -205,3 +164,16 @@ class TestLoadImagenetWeights:
         with pytest.raises(ImageNetWeightsError, match="no_such_package") as caught:
             load_imagenet_weights(build_network(input_size=16, stages=(), feature_channels=4))
         assert "requirements-dev.txt" in caught.value.user_message
+
+    @pytest.mark.parametrize("spoil", ["missing", "another file"])
+    def test_another_file_is_refused_before_anything_is_unpickled(self, tmp_path, monkeypatch, spoil):
+        package = tmp_path / "weights_of_another"
+        (package / "models").mkdir(parents=True)
+        (package / "__init__.py").touch()
+        if spoil == "another file":
+            (package / imagenet._FILE).write_bytes(torch_file(Command(f"touch {tmp_path / 'ran'}"), {}))
+        monkeypatch.syspath_prepend(tmp_path)
+        monkeypatch.setattr(imagenet, "_PACKAGE", "weights_of_another")
+        with pytest.raises(ImageNetWeightsError, match=r"cannot be read|must have the SHA-256"):
+            imagenet._weights()
+        assert not (tmp_path / "ran").exists()

