@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from detector.model.card import ModelCard
-    from detector.training.measure.evaluate import Answers
+    from detector.training.measure.cohort import Answers
 
 SIZES = (20, 50, 100)
 DRAWS = 200
