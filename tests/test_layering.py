@@ -90,6 +90,14 @@ def test_public_names_are_imported_when_they_are_asked_for():
     assert done.stdout.strip() == "[] True"
 
 
+def test_evaluate_and_calibrate_import_nothing_that_training_alone_needs():
+    wings = "detector.training.measure.evaluate, detector.training.fit.site, detector.training.report.site"
+    asked = "{m.split('.')[0] for m in sys.modules} & {'tensorflow', 'keras', 'sklearn'}"
+    code = f"import sys, {wings}; print(*{asked})"
+    told = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == ""
+
+
 def test_no_file_imports_itself_in_a_circle():
     names = {module_name(path) for path in files()}
     graph = {module_name(path): {n for n in imports(parsed(path)) if n in names} - {"detector"} for path in files()}
