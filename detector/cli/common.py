@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from detector.answers.site import read_site
 from detector.errors import SiteError
+from detector.model.calibration import BALANCED, SENSITIVE, SPECIFIC
 from detector.model.card import DEFAULT_MODEL
 from detector.paths import MODELS
+from detector.schema import BINARY, TASKS, THREE_CLASS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from detector.answers.site import Site
     from detector.model.card import ModelCard
 
@@ -50,6 +55,20 @@ def read_site_option(path: Path | None, card: ModelCard) -> Site | None:
     return read_site(data, card)
 
 
+def add_question(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say what is asked of every image."""
+    parser.add_argument("--mode", type=_mode, choices=[task.mode for task in TASKS], default=BINARY.mode)
+    parser.add_argument("--operating-point", type=word, choices=[BALANCED, SENSITIVE, SPECIFIC], default=BALANCED)
+
+
+def stop_on_signals() -> Callable[[], int]:
+    """Note SIGTERM and SIGINT instead of dying of them; the returned function gives the signal's number, or 0."""
+    received: list[int] = []
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda signum, _frame: received.append(signum))
+    return lambda: received[0] if received else 0
+
+
 def add_manifest(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
     """Add the options that name labelled images."""
     parser.add_argument("--manifest", type=Path, required=required, metavar="FILE.csv")
@@ -71,3 +90,9 @@ def existing_path(text: str) -> Path:
     if not os.path.lexists(path):  # unlike Path.exists it says no, not OSError, to a name that is too long
         raise argparse.ArgumentTypeError(f"there is no file or folder {text!r}")
     return path
+
+
+def _mode(text: str) -> str:
+    """A mode in any case, also by the names that the earlier project gave them: "Binary", "Multi-Label"."""
+    mode = word(text)
+    return THREE_CLASS.mode if mode == "multi-label" else mode

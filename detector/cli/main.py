@@ -14,7 +14,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from detector import __version__
-from detector.cli import app, audit, audit_saliency, calibrate, candidates, evaluate, models, predict, prepare, train
+from detector.cli import (
+    app,
+    audit,
+    audit_saliency,
+    calibrate,
+    candidates,
+    evaluate,
+    models,
+    node,
+    pacs,
+    predict,
+    prepare,
+    train,
+)
 from detector.cli.common import EXIT_FAILED, EXIT_MODEL, EXIT_OUTPUT, EXIT_USAGE, SIGNAL_BASE
 from detector.errors import DetectorError, ManifestError, ModelError, OutputError, SiteError
 from detector.schema import NOTICE
@@ -31,7 +44,9 @@ _STATUSES = {
     DetectorError: EXIT_FAILED,
 }
 _EXTRAS = {"tensorflow": "train", "keras": "train", "sklearn": "train"}  # a package's name to the extra that has it
-_COMMANDS = (app, predict, evaluate, calibrate, train, audit, audit_saliency, candidates, prepare, models)
+_COMMANDS = (
+    app, predict, pacs, node, evaluate, calibrate, train, audit, audit_saliency, candidates, prepare, models,
+)  # fmt: skip
 
 
 def run() -> NoReturn:

@@ -20,18 +20,18 @@ from detector.cli.common import (
     SIGNAL_BASE,
     Commands,
     add_model,
+    add_question,
     add_site,
     existing_path,
     read_site_option,
-    word,
+    stop_on_signals,
 )
 from detector.errors import OutputError
-from detector.model.calibration import BALANCED, SENSITIVE, SPECIFIC
 from detector.model.card import read_card
 from detector.read import sandbox
 from detector.report.rows import Row, Tally, csv_line, table_line
 from detector.run.progress import progress_bar
-from detector.schema import BINARY, NOTICE, TASKS, THREE_CLASS
+from detector.schema import NOTICE
 
 if TYPE_CHECKING:
     import argparse
@@ -49,12 +49,14 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "paths", nargs="+", type=existing_path, metavar="PATH", help="a file, or a folder with all below it"
     )
-    parser.add_argument("--mode", type=_mode, choices=[task.mode for task in TASKS], default=BINARY.mode)
-    parser.add_argument("--operating-point", type=word, choices=[BALANCED, SENSITIVE, SPECIFIC], default=BALANCED)
+    add_question(parser)
     parser.add_argument(
         "--explain", action="store_true", help="say where the evidence lies; with --out, save maps and a gallery"
     )
     parser.add_argument("--out", type=Path, metavar="DIR", help="append results to DIR/results.jsonl")
+    parser.add_argument(
+        "--dicom", action="store_true", help="DICOM images get DICOM results, with maps, for their study; needs --out"
+    )
     parser.add_argument("--format", choices=["table", "jsonl", "csv"], default="table")
     parser.add_argument("--resume", action="store_true", help="pass over what DIR already holds")
     add_site(parser)
@@ -67,6 +69,9 @@ def run(options: argparse.Namespace) -> int:
     if options.resume and options.out is None:
         _LOG.error("--resume needs --out: it passes over what that folder already holds.")
         return EXIT_USAGE
+    if options.dicom and options.out is None:
+        _LOG.error("--dicom needs --out: the DICOM results are files.")
+        return EXIT_USAGE
     _end_at_once_on_signals()
     read_card(options.models / f"{options.model}.json")
     sandbox.warm_up()
@@ -78,24 +83,19 @@ def run(options: argparse.Namespace) -> int:
 
     engine = Engine.load(options.model, options.models)
     site = read_site_option(options.site, engine.card)
-    request = Request(Question(options.mode, options.operating_point, site=site), options.explain)
+    question = Question(options.mode, options.operating_point, site=site)
+    request = Request(question, options.explain or options.dicom)
     files = list(find_files(options.paths, out=options.out))
-    stop = _stop_on_signals()
+    stop = stop_on_signals()
     if options.out is None:
         failed = _answer_all(files, engine, request, options.format, stop)
     else:
-        with Results(options.out, request, engine.card.sha256, resume=options.resume) as results:
+        with Results(options.out, request, engine.card.sha256, resume=options.resume, dicom=options.dicom) as results:
             failed = _answer_all(files, engine, request, options.format, stop, results)
             _show_gallery(results, engine, request, stop)
     if stop():
         return SIGNAL_BASE + stop()
     return EXIT_FAILED if failed else EXIT_OK
-
-
-def _mode(text: str) -> str:
-    """A mode in any case, also by the names that the earlier project gave them: "Binary", "Multi-Label"."""
-    mode = word(text)
-    return THREE_CLASS.mode if mode == "multi-label" else mode
 
 
 def _answer_all(
@@ -156,14 +156,6 @@ def _end_at_once_on_signals() -> None:
     """While the network is loaded nothing is half done and nothing is to be waited for."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda signum, _frame: os._exit(SIGNAL_BASE + signum))
-
-
-def _stop_on_signals() -> Callable[[], int]:
-    """Note SIGTERM and SIGINT instead of dying of them; the returned function gives the signal's number, or 0."""
-    received: list[int] = []
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda signum, _frame: received.append(signum))
-    return lambda: received[0] if received else 0
 
 
 def _writer(form: str) -> Callable[[Row], None]:

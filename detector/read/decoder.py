@@ -24,9 +24,14 @@ from typing import IO, TYPE_CHECKING, Any
 from detector.errors import DecodingLimitError, RejectedError, UnreadableError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
+    _Answering = Callable[[bytes, IO[bytes], IO[bytes]], dict[str, Any]]
+
 LENGTH = struct.Struct("<Q")  # before each message
+SOURCE = 2**63  # added to a length: what is asked for is no picture but whose it is, see `detector.read.source`
 PIPE = 2**20  # bytes on their way, the most that Linux gives anyone; at each full pipe two processes take turns
 MEMORY = 1280 * 2**20  # bytes beyond those of the idle child; a colour JPEG of 50 megapixels needs 910 MB
 _LONGEST_SECONDS = 60.0  # more than the parent gives any file
@@ -48,10 +53,11 @@ def serve(idle_seconds: float) -> None:
     _limit()
     _send(replies, {"ready": True})
     while length := requests.read(LENGTH.size):
-        data = requests.read(*LENGTH.unpack(length))
+        (asked,) = LENGTH.unpack(length)
+        data = requests.read(asked & ~SOURCE)
         # Should the parent be gone, nobody else would end a decoder that hangs.
         faulthandler.dump_traceback_later(_LONGEST_SECONDS, exit=True, file=complaints)
-        _answer(data, replies, complaints, memory)
+        _answer(data, replies, complaints, memory, answer=_tell_source if asked & SOURCE else _tell_pixels)
         faulthandler.cancel_dump_traceback_later()
         del data
         if os.name == "posix" and not select.select([requests], [], [], idle_seconds)[0]:
@@ -103,27 +109,15 @@ def _limit() -> None:
             resource.setrlimit(kind, (limit, limit))
 
 
-def _answer(data: bytes, replies: IO[bytes], complaints: IO[bytes], memory: _MemoryErrors) -> None:
-    """Send the pixels as soon as there are any, and what else is known of them afterwards."""
-    from detector.read import image_io  # noqa: PLC0415
-
+def _answer(
+    data: bytes, replies: IO[bytes], complaints: IO[bytes], memory: _MemoryErrors, *, answer: _Answering
+) -> None:
+    """Send what is asked for, or why it is refused."""
     complaints.seek(0)
     complaints.truncate()
     memory.seen = False
-
-    def send(grey: NDArray[Any]) -> None:
-        complaints.seek(0)
-        if _CUT_OFF in complaints.read():
-            raise UnreadableError("The JPEG's pixels end before its end marker.")
-        rows, columns = grey.shape
-        _send(replies, {"rows": rows, "columns": columns, "kind": grey.dtype.name})
-        replies.write(grey.data.cast("B"))
-
     try:
-        radiograph = image_io.read_radiograph(
-            data, on_size=lambda pixels: _send(replies, {"size": pixels}), on_grey=send
-        )
-        reply = {name: value for name, value in vars(radiograph).items() if name != "grey"}
+        reply = answer(data, replies, complaints)
     except (RejectedError, MemoryError) as error:
         refusal: RejectedError = DecodingLimitError("Decoding ran out of memory.")
         if isinstance(error, RejectedError) and not memory.seen:
@@ -133,6 +127,30 @@ def _answer(data: bytes, replies: IO[bytes], complaints: IO[bytes], memory: _Mem
         frames = "".join(traceback.format_tb(error.__traceback__))
         reply = {"failed": f"{frames}{type(error).__name__}"[-4000:]}
     _send(replies, reply)
+
+
+def _tell_pixels(data: bytes, replies: IO[bytes], complaints: IO[bytes]) -> dict[str, Any]:
+    """Send the pixels as soon as there are any; what else is known of them comes afterwards."""
+    from detector.read import image_io  # noqa: PLC0415
+
+    def send(grey: NDArray[Any]) -> None:
+        complaints.seek(0)
+        if _CUT_OFF in complaints.read():
+            raise UnreadableError("The JPEG's pixels end before its end marker.")
+        rows, columns = grey.shape
+        _send(replies, {"rows": rows, "columns": columns, "kind": grey.dtype.name})
+        replies.write(grey.data.cast("B"))
+
+    radiograph = image_io.read_radiograph(data, on_size=lambda pixels: _send(replies, {"size": pixels}), on_grey=send)
+    return {name: value for name, value in vars(radiograph).items() if name != "grey"}
+
+
+def _tell_source(data: bytes, _replies: IO[bytes], _complaints: IO[bytes]) -> dict[str, Any]:
+    """Say whose image it is and how it is shown."""
+    from detector.read.source import read_source  # noqa: PLC0415
+
+    source = read_source(data)
+    return {"source": source.to_json(), "notes": source.notes}
 
 
 def _send(pipe: IO[bytes], message: dict[str, Any]) -> None:

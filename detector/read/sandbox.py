@@ -24,7 +24,7 @@ import sys
 import time
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 
@@ -36,13 +36,16 @@ from detector.errors import (
     refusals,
 )
 from detector.read import image_io
-from detector.read.decoder import LENGTH, PIPE
+from detector.read.decoder import LENGTH, PIPE, SOURCE
 from detector.schema import Radiograph
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from io import FileIO
 
     from numpy.typing import NDArray
+
+    from detector.read.source import SourceHeader
 
 try:
     import fcntl
@@ -50,6 +53,7 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 _LOG = logging.getLogger(__name__)
+_Told = TypeVar("_Told")
 
 SECONDS = 1.5  # for a header and a small picture; they take a hundredth of it
 SECONDS_A_MEGAPIXEL = 0.5  # JPEG 2000, the slowest, takes 0.16 on a small server
@@ -57,7 +61,7 @@ START_SECONDS = 60.0  # a laptop that is loading TensorFlow at the same time
 IDLE_SECONDS = 45.0  # after its last file a child ends, and with it what its memory still holds of the file's header
 _PARTING_SECONDS = 5.0  # before that, in which it is not asked any more
 _STARVED = 0.25  # of the time: a child that had less of the processor waited for it
-_LONGEST_MESSAGE = 2**16  # bytes of JSON
+_LONGEST_MESSAGE = 2**20  # bytes of JSON; a header with two full look-up tables has a third of it
 _KINDS: dict[str, type[np.generic]] = {"uint8": np.uint8, "float32": np.float32}  # of pixels
 _NEEDED = ("SYSTEMROOT", "LD_LIBRARY_PATH")  # of the environment: Windows starts nothing without the first
 #: With -P nothing is imported from where the user stands. The program's own folder serves for the program alone.
@@ -81,11 +85,26 @@ def read_radiograph(data: bytes) -> Radiograph:
             the limits.
         DecoderUnavailableError: if no child can be started.
     """
+    return _asked(data, _Talk.read)
+
+
+def read_source(data: bytes) -> SourceHeader:
+    """Read whose image a DICOM file holds in a child process; see `detector.read.source`. Thread-safe.
+
+    Raises:
+        RejectedError: one of its children where `read_radiograph` raises it for the file's header.
+        DecoderUnavailableError: if no child can be started.
+    """
+    return _asked(data, _Talk.read_source)
+
+
+def _asked(data: bytes, ask: Callable[[_Talk, bytes], _Told]) -> _Told:
+    """Ask a child about one file."""
     image_io.check_bytes(data)
     children = _children()
     child = children.get()
     try:
-        return child.read(data)
+        return child.ask(data, ask)
     finally:
         children.put(child)
 
@@ -139,12 +158,12 @@ class _Child:
                 raise DecoderUnavailableError(f"The decoder cannot be started: {error}.") from error
         return self._process
 
-    def read(self, data: bytes) -> Radiograph:
-        """Decode one file; a child that dies or takes too long is replaced."""
+    def ask(self, data: bytes, ask: Callable[[_Talk, bytes], _Told]) -> _Told:
+        """Ask about one file; a child that dies or takes too long is replaced."""
         self._await_ready()
         talk, self._last_asked = _Talk(self.start(), SECONDS), time.monotonic()
         try:
-            return talk.read(data)
+            return ask(talk, data)
         except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
             self.discard()
             with contextlib.suppress(DecoderUnavailableError):  # then the next file says so
@@ -221,6 +240,15 @@ class _Talk:
             view_position=None if view is None else str(view),
             warnings=tuple(map(str, reply["warnings"])),
         )
+
+    def read_source(self, data: bytes) -> SourceHeader:
+        """Have one file's header told; raises as `read` does."""
+        from detector.read.source import SourceHeader  # noqa: PLC0415 - pydicom takes a while that few runs need
+
+        self._send(LENGTH.pack(len(data) | SOURCE))
+        self._send(data)
+        reply = self.receive()
+        return SourceHeader.from_json(str(reply["source"]), tuple(map(str, reply["notes"])))
 
     def receive(self) -> dict[str, Any]:
         """Receive one reply, or raise the refusal that it is."""

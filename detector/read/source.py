@@ -1,8 +1,8 @@
 """DICOM bytes -> what the results need to know of their source: whose image it is, and how it is shown.
 
 Results that belong into a patient's study must name the patient, and the standard is strict about how. Archives are
-not: values are too long, dates are dotted, an age is "62". So every value is checked here against its representation (PS3.5
-section 6.2); what is not valid is corrected where only one reading is possible, and left empty otherwise.
+not: values are too long, dates are dotted, an age is "62". So every value is checked here against its representation
+(PS3.5 section 6.2). What is not valid is corrected where only one reading is possible, and left out otherwise.
 
 This record travels beside an analysis, on request, and into DICOM results alone: never into JSON, CSV or a log.
 """
@@ -92,8 +92,15 @@ class SourceHeader:
 
     @classmethod
     def from_json(cls, text: str, notes: tuple[str, ...]) -> SourceHeader:
-        """The inverse of `to_json`."""
-        return cls(Dataset.from_json(text), notes)
+        """The inverse of `to_json`.
+
+        Raises:
+            ValueError: if the text is none that `to_json` gives.
+        """
+        try:
+            return cls(Dataset.from_json(text), notes)
+        except Exception as error:  # it comes from a process that a hostile file may have taken over
+            raise ValueError(f"The source cannot be read ({type(error).__name__}).") from error
 
 
 def read_source(data: bytes) -> SourceHeader:

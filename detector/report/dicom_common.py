@@ -60,7 +60,8 @@ def identity(image: str, weights: str, question: Question, correction: Correctio
         question: as it is asked.
         correction: what is done to the picture first.
     """
-    asked = (question.mode, question.operating_point, question.target_class, question.against, correction)
+    site = question.site and question.site.sha256
+    asked = (question.mode, question.operating_point, question.target_class, question.against, site, correction)
     return Identity(image, weights, repr(asked))
 
 

@@ -25,8 +25,9 @@ from detector.run.pool import in_order, never
 from detector.run.results import Request, Results, is_result
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 
+    from detector.answers.answer import Answer
     from detector.model.engine import Engine
 
 _LOG = logging.getLogger(__name__)
@@ -92,12 +93,13 @@ class _File:
 
 @dataclass(frozen=True, eq=False)
 class _Done:
-    """What a worker makes of one file: its row and its maps, or no row where the folder holds it already."""
+    """What a worker makes of one file: its row, maps and DICOM, or no row where the folder holds it already."""
 
     path: str
     sha256: str | None
     row: Row | None
     maps: Maps | None = None
+    dicom: Mapping[str, bytes] | None = None
 
 
 def predict_files(
@@ -133,7 +135,7 @@ def predict_files(
     for done in in_order(work, files, stop=stop):
         if done.row is not None:
             if results is not None:
-                _save(done.row, done.maps, results)
+                _save(done, done.row, results)
             yield done.row
         elif results is not None:
             results.pass_over(done.path, done.sha256)
@@ -152,7 +154,9 @@ def _answered(path: Path, engine: Engine, request: Request, results: Results | N
         misnamed = name_warnings(path.name, analysis.radiograph.file_format)
         told = answer(replace(analysis, warnings=analysis.warnings + misnamed), request.question)
         row = answer_row(name, told, explained=request.explain)
-        return _Done(name, sha256, row, draw_maps(told) if request.explain and results is not None else None)
+        maps = draw_maps(told) if request.explain and results is not None else None
+        dicom = _as_dicom(told, file.data) if results is not None and results.dicom else None
+        return _Done(name, sha256, row, maps, dicom)
     except Exception as error:  # noqa: BLE001 - one file must not end the run
         if results is not None and results.holds(name, sha256):
             return _Done(name, sha256, None)
@@ -161,10 +165,24 @@ def _answered(path: Path, engine: Engine, request: Request, results: Results | N
         return _Done(name, sha256, row)
 
 
-def _save(row: Row, maps: Maps | None, results: Results) -> None:
+def _as_dicom(told: Answer, data: bytes) -> Mapping[str, bytes] | None:
+    """The answer for the study of its image; None where the image is no DICOM."""
+    if told.analysis.radiograph.file_format != "DICOM":
+        return None
+    from detector.read.sandbox import read_source  # noqa: PLC0415 - highdicom takes a second that few runs need
+    from detector.report.dicom import write_results  # noqa: PLC0415
+
+    return write_results(told, read_source(data))
+
+
+def _save(done: _Done, row: Row, results: Results) -> None:
     """Write the maps first: a row in the folder promises that its overlay is there."""
-    if maps is not None and row["saliency"] is not None:
-        row["saliency"]["overlay"] = str(results.save_maps(row, maps))
+    if done.dicom is not None:
+        results.save_dicom(row, done.dicom)
+    elif results.dicom and row["status"] == "ok":
+        _LOG.warning("%s is no DICOM file, so it has no DICOM results", done.path)
+    if done.maps is not None and row["saliency"] is not None:
+        row["saliency"]["overlay"] = str(results.save_maps(row, done.maps))
     results.append(row)
 
 

@@ -18,13 +18,14 @@ from detector.report.rows import Row, read_row
 from detector.run.files import PARTIAL, LineLog, write_whole
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 _LOG = logging.getLogger(__name__)
 
 ROWS, GALLERY = "results.jsonl", "gallery.html"
 
-_MAP_ENDINGS = (OVERLAY_ENDING, HEATMAP_ENDING, XRAY_ENDING)
+DICOM_ENDINGS = (".sr.dcm", ".sc.dcm", ".pr.dcm")  # see `detector.report.dicom`
+_ENDINGS = (OVERLAY_ENDING, HEATMAP_ENDING, XRAY_ENDING, *DICOM_ENDINGS)
 _LONGEST_STEM = 120  # bytes: with hash and ending it stays below every file system's 255
 
 # What `json.dumps` writes, as far as it got: whole tokens, then at most one that is cut off.
@@ -62,8 +63,10 @@ class Results:
         request: what is asked of every image.
         model: weights' SHA-256 of the network that answers.
         resume: pass over what is already there for the same file, content, model and options.
+        dicom: whether DICOM images get DICOM results; those that lack them are not passed over.
 
     Attributes:
+        dicom: as it was given.
         failed_before: whether a row that was passed over had failed unexpectedly.
         passed_over: how many files had their row already.
 
@@ -71,8 +74,8 @@ class Results:
         OutputError: if the folder can't be written, or another run is writing to it.
     """
 
-    def __init__(self, folder: Path, request: Request, model: str, *, resume: bool) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, request: Request, model: str, *, resume: bool, dicom: bool = False) -> None:
+        self.folder, self.dicom = folder, dicom
         self.failed_before = False
         self.passed_over = 0
         self._request, self._model, self._resume = request, model, resume
@@ -89,6 +92,7 @@ class Results:
             self._log.close()
             raise
         self._status = {self._key_of(row): row["status"] for row in rows}
+        self._lacking = {self._key_of(row) for row in rows if dicom and self._lacks_dicom(row)}
         self._owners = {
             _name(row["saliency"]["overlay"]): owner_of(row)
             for row in rows
@@ -103,7 +107,8 @@ class Results:
 
     def holds(self, path: str, sha256: str | None) -> bool:
         """Whether a resumed run already has the row of this file."""
-        return self._resume and self._key(path, sha256) in self._status
+        key = self._key(path, sha256)
+        return self._resume and key in self._status and key not in self._lacking
 
     def pass_over(self, path: str, sha256: str | None) -> None:
         """Note that a file is left out because its row is there."""
@@ -140,6 +145,20 @@ class Results:
         write_whole(self.folder / (stem + OVERLAY_ENDING), maps.overlay)
         return self.folder / (stem + OVERLAY_ENDING)
 
+    def save_dicom(self, row: Row, files: Mapping[str, bytes]) -> None:
+        """Write ``NAME.sr.dcm``, ``NAME.sc.dcm`` and ``NAME.pr.dcm``.
+
+        Args:
+            row: of the image.
+            files: kind to bytes, see `detector.report.dicom`.
+
+        Raises:
+            OutputError: if they can't be written.
+        """
+        stem = self._stem(row)
+        for kind, content in files.items():
+            write_whole(self.folder / f"{stem}.{kind}.dcm", content)
+
     def answers(self) -> list[Row]:
         """Rows of the folder that answer what this run asks, the latest of each path, in order of the paths' arrival.
 
@@ -157,6 +176,13 @@ class Results:
             except ValueError as error:
                 if say:
                     _LOG.warning("%s, line %d is no result, so it was left alone: %s", self._log.path, number, error)
+
+    def _lacks_dicom(self, row: Row) -> bool:
+        overlay = row["saliency"] and row["saliency"]["overlay"]
+        if row["status"] != "ok" or row["input"]["format"] != "DICOM" or not overlay:
+            return False
+        stem = _name(overlay).removesuffix(OVERLAY_ENDING)
+        return not all((self.folder / (stem + ending)).exists() for ending in DICOM_ENDINGS)
 
     def _repair(self) -> None:
         """Cut off a last line that an interrupted write left unfinished."""
@@ -189,7 +215,7 @@ class Results:
 def is_result(name: str) -> bool:
     """Whether a file of this name is one that a run writes into its folder."""
     name = name.removesuffix(PARTIAL)
-    return name in {ROWS, GALLERY} or name.endswith(_MAP_ENDINGS)
+    return name in {ROWS, GALLERY} or name.endswith(_ENDINGS)
 
 
 def owner_of(row: Row) -> str:

@@ -1,0 +1,59 @@
+"""Which images of an archive are for this network: frontal chest X-rays, as far as a header says so.
+
+What a header leaves open the gate decides by the picture.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from detector.errors import RejectedError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from detector.read.source import SourceHeader
+
+MODALITIES = ("CR", "DX")
+_CHEST = ("CHEST", "THORAX", "LUNG")  # PS3.16 annex L, and the words that devices put around them
+_FRONTAL = ("PA", "AP")  # PS3.3 C.8.11.5.1.1; also "AP SUPINE" and the like
+
+
+class ExcludedError(RejectedError):
+    """The patient is on the list of those who are left out."""
+
+    code = "excluded"
+    user_message = "This patient is excluded from analysis at this site."
+
+
+class NotFrontalError(RejectedError):
+    """The header names a view that is not frontal."""
+
+    code = "view_position"
+    user_message = "The header says that this is not a frontal view."
+
+
+class OtherBodyPartError(RejectedError):
+    """The header names another body part."""
+
+    code = "body_part"
+    user_message = "The header says that this is not a chest."
+
+
+def check_source(source: SourceHeader, excluded: Collection[str] = ()) -> None:
+    """Refuse an image that its header says is not for this network.
+
+    Args:
+        source: header of the image.
+        excluded: patient IDs that are left out.
+
+    Raises:
+        RejectedError: one of those of this module.
+    """
+    if source.patient_id and source.patient_id in excluded:
+        raise ExcludedError("The patient is on the exclusion list.")
+    view, part = (str(source.dataset.get(keyword, "")) for keyword in ("ViewPosition", "BodyPartExamined"))
+    if view and not view.startswith(_FRONTAL):
+        raise NotFrontalError("(0018,5101) View Position names another view.")
+    if part and not any(word in part for word in _CHEST):
+        raise OtherBodyPartError("(0018,0015) Body Part Examined names another part.")
