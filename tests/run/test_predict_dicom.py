@@ -68,7 +68,7 @@ def test_results_are_not_taken_for_images(folder, engine):
     assert len(left) == 3
 
 
-def test_the_option_needs_a_folder(capfd, tmp_path):
+def test_the_option_needs_a_folder(caplog, tmp_path):
     (tmp_path / "x.dcm").write_bytes(b"")
     assert main(["predict", str(tmp_path), "--dicom"]) == 2
-    assert "--out" in capfd.readouterr().err
+    assert "--out" in caplog.text
