@@ -85,7 +85,7 @@ def read_radiograph(data: bytes) -> Radiograph:
             the limits.
         DecoderUnavailableError: if no child can be started.
     """
-    return _asked(data, _Talk.read)
+    return _asked(data, _Child.read)
 
 
 def read_source(data: bytes) -> SourceHeader:
@@ -95,16 +95,16 @@ def read_source(data: bytes) -> SourceHeader:
         RejectedError: one of its children where `read_radiograph` raises it for the file's header.
         DecoderUnavailableError: if no child can be started.
     """
-    return _asked(data, _Talk.read_source)
+    return _asked(data, _Child.read_source)
 
 
-def _asked(data: bytes, ask: Callable[[_Talk, bytes], _Told]) -> _Told:
+def _asked(data: bytes, ask: Callable[[_Child, bytes], _Told]) -> _Told:
     """Ask a child about one file."""
     image_io.check_bytes(data)
     children = _children()
     child = children.get()
     try:
-        return child.ask(data, ask)
+        return ask(child, data)
     finally:
         children.put(child)
 
@@ -158,7 +158,15 @@ class _Child:
                 raise DecoderUnavailableError(f"The decoder cannot be started: {error}.") from error
         return self._process
 
-    def ask(self, data: bytes, ask: Callable[[_Talk, bytes], _Told]) -> _Told:
+    def read(self, data: bytes) -> Radiograph:
+        """Decode one file."""
+        return self._ask(data, _Talk.read)
+
+    def read_source(self, data: bytes) -> SourceHeader:
+        """Read one file's header."""
+        return self._ask(data, _Talk.read_source)
+
+    def _ask(self, data: bytes, ask: Callable[[_Talk, bytes], _Told]) -> _Told:
         """Ask about one file; a child that dies or takes too long is replaced."""
         self._await_ready()
         talk, self._last_asked = _Talk(self.start(), SECONDS), time.monotonic()

@@ -18,10 +18,11 @@ from detector.errors import (
     DecodingLimitError,
     DetectorError,
     EmptyFileError,
+    RejectedError,
     TooLargeError,
     UnreadableError,
 )
-from detector.read import image_io, sandbox
+from detector.read import image_io, sandbox, source
 from tests.conftest import ROOT, make_dicom
 from tests.hostile import make
 
@@ -337,3 +338,15 @@ def test_decoding_works_from_any_folder(tmp_path):
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=True, env=environment
     )
     assert done.stdout.strip() == "512"
+
+
+def test_a_header_is_told_by_the_child_as_it_is_read_here():
+    data = make.dicom()
+    here, there = source.read_source(data), sandbox.read_source(data)
+    assert there.dataset == here.dataset
+    assert there.notes == here.notes
+
+
+def test_a_header_that_is_refused_is_refused_by_the_child():
+    with pytest.raises(RejectedError):
+        sandbox.read_source(make.dicom()[:300])
