@@ -597,14 +597,3 @@ SITE_REPORT_NOTES = (
     "Figures at the three thresholds were measured on the X-rays that set them, so they flatter slightly.",
     "The probabilities speak for a group in which the classes are as frequent as among these X-rays.",
 )
-
-# Is this hospital like the collections?
-LIKE = "Nothing in these {n} X-rays sets them apart from the collections that the network learnt from (p = {p:.2f})."
-UNLIKE = (
-    "These {n} X-rays look different from the collections that the network learnt from (p = {p:.3f}). Expect less of "
-    "its answers here, and measure them: `cxr-detector calibrate`."
-)
-TOO_FEW_TO_COMPARE = "{least} X-rays are needed for a comparison. Received {n}."
-SIGN_SIZE = "Smaller than 19 of 20 pictures of the collections: {count} of {n}."
-SIGN_VIEW = "View AP: {share:.0f} % here, {other:.0f} % in the collections, where the header says."
-SIGN_TONE = "Grey values spread unlike 19 of 20 pictures of the collections: {count} of {n}."
