@@ -41,7 +41,8 @@ WELCOME_IS_NOT = (
     "image and no disease but COVID-19 and pneumonia. It was measured on public collections, not on your patients. In "
     "a hospital that it has never seen it can be wrong more often."
 )
-WELCOME_PRIVACY = "**Your images** stay in this computer's memory and are gone when the page is closed."
+RELEASED = "released within two minutes after the page is closed"  # docs/privacy.md and docs/SECURITY.md say it alike
+WELCOME_PRIVACY = f"**Your images** stay in this computer's memory and are {RELEASED}."
 ACCEPT = "I understand, not for diagnosis"
 
 # Upload

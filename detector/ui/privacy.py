@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
+from detector.read import sandbox
 from detector.ui import memory, streamlit_private
 from detector.ui.session import Session
 
@@ -75,6 +76,7 @@ class Sweeper:
         while True:
             time.sleep(min(_LONGEST_PAUSE, self._seconds / 4))
             self.sweep(time.monotonic())
+            sandbox.warm_up()  # a decoder ends some time after its last file: the next file need not wait for another
 
 
 @st.cache_resource(show_spinner=False)

@@ -158,8 +158,8 @@ def _change_number(data, _kind, rng):
 _CHANGES = (_flip_bit, _overwrite, _insert, _delete, _repeat, _cut, _change_number)
 
 
-def cases(kind, seed=0):
-    """An endless row of changed files, the same for the same seed."""
-    rng, corpus = random.Random(seed), seeds(kind)
+def cases(kind, seed=0, corpus=None):
+    """An endless row of changed files, the same for the same seed; `corpus` may grow meanwhile."""
+    rng, corpus = random.Random(seed), seeds(kind) if corpus is None else corpus
     while True:
         yield mutated(rng.choice(corpus), kind, rng)

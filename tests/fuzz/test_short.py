@@ -1,5 +1,6 @@
 """A few seconds of fuzzing in every run of the tests; ``make fuzz`` is the long one."""
 
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from itertools import islice
 
@@ -11,9 +12,10 @@ from detector.errors import DecoderCrashError, DecodingLimitError, DetectorError
 from detector.read import sandbox
 from detector.read.image_io import read_radiograph
 from detector.read.picture_header import read_picture_header
+from tests.fuzz import __main__ as fuzz
 from tests.fuzz.mutate import FORMATS, cases, repaired, seeds
 
-RUNS = 300
+RUNS = 2000
 
 
 @pytest.mark.parametrize("kind", FORMATS)
@@ -27,18 +29,30 @@ def test_seeds_are_read(kind):
 
 @pytest.mark.parametrize("kind", FORMATS)
 def test_changed_files_raise_nothing_but_our_errors(kind):
-    outcomes = set()
-    for data in islice(cases(kind, seed=20), RUNS):
-        try:
-            radiograph = sandbox.read_radiograph(data)
-        except DetectorError as error:
-            outcomes.add(error.code)
-        else:
-            outcomes.add("ok")
-            assert radiograph.pixels.min() >= 0
-            assert radiograph.pixels.max() <= 1
+    with ThreadPoolExecutor(2) as pool:  # two children at once
+        outcomes = set(pool.map(outcome, islice(cases(kind, seed=20), RUNS)))
     assert {"ok", "unreadable"} <= outcomes
     assert not outcomes & {DecoderCrashError.code, DecodingLimitError.code}
+
+
+def outcome(data):
+    try:
+        pixels = sandbox.read_radiograph(data).pixels
+    except DetectorError as error:
+        return error.code
+    assert pixels.min() >= 0
+    assert pixels.max() <= 1
+    return "ok"
+
+
+def test_long_run_keeps_a_file_for_each_new_reason_and_goes_on_from_it(tmp_path):
+    codes, reasons = fuzz.run("png", 1, runs=300, out=tmp_path)
+    kept = list((tmp_path / "corpus" / "png").iterdir())
+    assert codes.total() == reasons.total() == 300
+    assert len(kept) == len(reasons) > 3
+    assert not any(character.isdigit() for reason in reasons for character in reason)
+    again, _ = fuzz.run("png", 1, runs=300, out=tmp_path)
+    assert again != codes  # it began with what was kept
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
