@@ -1,45 +1,55 @@
 """What we compare with. Each builder returns a function without arguments that does one unit of the work."""
 
 import dataclasses
-import itertools
-import threading
+import os
+from concurrent.futures import ThreadPoolExecutor
 
-import keras
 import numpy as np
-import tensorflow as tf
-from keras import layers
 
-from detector.model.card import LUNG_MODEL, MODELS, read_card
-from detector.model.network import FEATURE_LAYER, LITE0_STAGES, build_network, load_network
-from detector.training.fit import architectures
+from detector.model.card import DEFAULT_MODEL, LUNG_MODEL, MODELS, load_card
+from detector.model.flatbuffer import FLATBUFFER, load_flatbuffer
 
 SIDE = 224
 _ORIGINAL_STRIDES = {5: 2}  # stage to stride: where ours keeps the grid, EfficientNet-Lite0 halves it
 _ORIGINAL_WIDTH = 32
-_BATCH = 32
+FOLDER = 256  # images
 
 
 def _noise(*shape):
     return np.random.default_rng(0).uniform(-1, 1, shape).astype(np.float32)
 
 
-def _compiled(model, shape):
-    return tf.function(lambda x: model(x, training=False)).get_concrete_function(tf.TensorSpec(shape, tf.float32))
-
-
 def bare_forward():
-    """One compiled forward pass of EfficientNet-Lite0 at 224 pixels, and nothing else."""
+    """One pass of EfficientNet-Lite0 at 224 pixels by LiteRT on one thread, and nothing else."""
+    from detector.model.network import LITE0_STAGES, build_network
+
     stages = [
         dataclasses.replace(stage, stride=_ORIGINAL_STRIDES.get(place, stage.stride))
         for place, stage in enumerate(LITE0_STAGES)
     ]
-    run = _compiled(build_network(input_size=SIDE, stages=stages, feature_channels=1280), (1, SIDE, SIDE, 1))
-    image = tf.constant(_noise(1, SIDE, SIDE, 1))
-    return lambda: tf.nest.map_structure(lambda tensor: tensor.numpy(), run(image))
+    return _logits_of(build_network(input_size=SIDE, stages=stages, feature_channels=1280))
+
+
+def logits_alone():
+    """One pass of the shipped network that gives its logits and nothing else."""
+    from detector.model.engine import Engine
+
+    return _logits_of(Engine.load().network)
+
+
+def _logits_of(network):
+    from detector.model.flatbuffer import Flatbuffer
+    from detector.training.fit.convert import constant, flatbuffer
+
+    shape = network.input_shape[1:]
+    run, image = Flatbuffer(flatbuffer(constant(network), shape)), _noise(*shape)
+    return lambda: run(image)
 
 
 def usual_way():
     """DenseNet121 at 224 pixels: model.predict, then an eager gradient tape through a view that is built once."""
+    import keras
+
     model = keras.applications.DenseNet121(weights=None, input_shape=(SIDE, SIDE, 3), classes=2)
     view = keras.Model(model.input, [model.get_layer("relu").output, model.output])
     image = _noise(1, SIDE, SIDE, 3)
@@ -58,10 +68,15 @@ def original_way():
 
 def original_way_pooled():
     """The same with a lighter network, whose grid is halved after each unit while its width doubles."""
+    from detector.model.network import FEATURE_LAYER
+    from detector.training.fit import architectures
+
     return _original_way(architectures.build("original", input_size=SIDE), FEATURE_LAYER)
 
 
 def _original_way(model, target_layer):
+    import keras
+
     image = _noise(1, *model.input_shape[1:])
 
     def explain():
@@ -79,6 +94,9 @@ def _three_units():
     measured of it: two to three times slower to train than EfficientNet-Lite0, and for an image explained the
     original's way 16 times the bare pass of EfficientNet-Lite0.
     """
+    import keras
+    from keras import layers
+
     x = image = keras.Input((SIDE, SIDE, 3))
     shared = {"padding": "same", "use_bias": False}
     for _ in range(3):
@@ -91,10 +109,14 @@ def _three_units():
 
 
 def _normalised(x):
+    from keras import layers
+
     return layers.ReLU()(layers.BatchNormalization()(x))
 
 
 def _eager_grad_cam(view, image):
+    import tensorflow as tf
+
     with tf.GradientTape() as tape:
         activations, probabilities = view(tf.convert_to_tensor(image), training=False)
         score = probabilities[:, 0]
@@ -102,37 +124,17 @@ def _eager_grad_cam(view, image):
     return tf.nn.relu(tf.reduce_sum(weights * activations, axis=-1)).numpy()
 
 
-def networks_in_batches(*, threads=1):
-    """Both shipped networks over ready inputs in batches of 32, nothing read, nothing written.
+def networks_on_all_cores():
+    """Both shipped networks over ready inputs, a thread a core, nothing read, nothing written."""
+    runs = []
+    for name in (LUNG_MODEL, DEFAULT_MODEL):
+        card = load_card(MODELS / f"{name}.json")
+        runs.append(load_flatbuffer(MODELS / f"{name}{FLATBUFFER}", card["tflite"], weights=card["sha256"]))
+    image = _noise(160, 160, 1)
+    pool = ThreadPoolExecutor(os.cpu_count())
 
-    Args:
-        threads: how many call at once, each with batches of its own.
-    """
-    card = read_card(MODELS / "detector.json")
-    shape = (_BATCH, card.input_size, card.input_size, 1)
-    lungs = load_network(MODELS / f"{LUNG_MODEL}.keras", _sha256_of_lungs())
-    runs = [_compiled(load_network(MODELS / "detector.keras", card.sha256), shape)]
-    runs.append(_compiled(lungs, (_BATCH, *lungs.input_shape[1:])))
-    images = [tf.constant(_noise(_BATCH, *run.structured_input_signature[0][0].shape[1:])) for run in runs]
+    def one(_):
+        for run in runs:
+            run(image)
 
-    def share(parts):
-        for _, (run, image) in itertools.product(range(parts), zip(runs, images, strict=True)):
-            tf.nest.map_structure(lambda tensor: tensor.numpy(), run(image))
-
-    def work():
-        workers = [threading.Thread(target=share, args=(BATCHED_IMAGES // _BATCH // threads,)) for _ in range(threads)]
-        for worker in workers:
-            worker.start()
-        for worker in workers:
-            worker.join()
-
-    return work
-
-
-BATCHED_IMAGES = 256
-
-
-def _sha256_of_lungs():
-    import json
-
-    return json.loads((MODELS / f"{LUNG_MODEL}.json").read_text())["sha256"]
+    return lambda: list(pool.map(one, range(FOLDER)))

@@ -5,25 +5,35 @@ import time
 
 
 def ours():
-    """Everything about a 2,000 x 2,000 JPEG: decode, gate, lung fields, network, all maps, overlay at 1,024 pixels."""
-    from detector.answers import overlay
-    from detector.answers.answer import Question, answer
+    """Everything about a 2,000 x 2,000 JPEG: decode, gate, lung fields, network, all maps."""
     from detector.answers.pipeline import analyse
     from detector.model.engine import Engine
-    from detector.schema import BINARY
     from tests.benchmarks.pictures import jpeg
 
     engine, data = Engine.load(), jpeg(0, 2000)
-    full_scale = engine.card.saliency_scale[BINARY.name]
+    return lambda: analyse(data, engine)
 
-    def work():
-        analysis = analyse(data, engine)
-        answer(analysis, Question())
-        image = overlay.to_display(analysis.radiograph.grey)
-        heatmap = overlay.to_heatmap(analysis.cams[BINARY.name][0], overlay.scaled(analysis.geometry, *image.shape))
-        overlay.blend(image, heatmap, full_scale=full_scale, opacity=0.6)
 
-    return work
+def decoding():
+    """The decoding of the same JPEG, in its sandbox."""
+    from detector.read.sandbox import read_radiograph
+    from tests.benchmarks.pictures import jpeg
+
+    data = jpeg(0, 2000)
+    return lambda: read_radiograph(data)
+
+
+def maps():
+    """A pass and the maps of every class of both tasks."""
+    import numpy as np
+
+    from detector.model.engine import Engine
+    from detector.model.gradcam import evidence_maps
+
+    engine = Engine.load()
+    side = engine.card.input_size
+    pixels = np.random.default_rng(0).uniform(-1, 1, (side, side, 1)).astype(np.float32)
+    return lambda: evidence_maps(engine.run(pixels).features, engine.kernels)
 
 
 def folder():
@@ -36,12 +46,12 @@ def folder():
     from detector.model.engine import Engine
     from detector.run.predict import find_files, predict_files
     from detector.run.results import Request, Results
-    from tests.benchmarks.networks import BATCHED_IMAGES
+    from tests.benchmarks.networks import FOLDER
     from tests.benchmarks.pictures import write_folder
 
-    engine, request = Engine.load(), Request(Question("binary"), explain=False)
+    engine, request = Engine.load(), Request(Question("binary", "balanced"), explain=False)
     place = tempfile.TemporaryDirectory()
-    write_folder(Path(place.name, "images"), BATCHED_IMAGES, 224)
+    write_folder(Path(place.name, "images"), FOLDER, 224)
     runs = itertools.count()
 
     def work(_keep=place):
@@ -49,7 +59,7 @@ def folder():
         files = list(find_files([Path(place.name, "images")]))
         with Results(out, request, engine.card.sha256, resume=False) as results:
             rows = list(predict_files(files, engine, request, results=results))
-        if [row["status"] for row in rows] != ["ok"] * BATCHED_IMAGES:
+        if [row["status"] for row in rows] != ["ok"] * FOLDER:
             raise RuntimeError([row["reason"] for row in rows if row["status"] != "ok"])
 
     return work
@@ -57,12 +67,10 @@ def folder():
 
 def build(name):
     """The work of that name."""
-    if name in {"ours", "folder"}:
+    if name in {"ours", "decoding", "maps", "folder"}:
         return globals()[name]()
     from tests.benchmarks import networks
 
-    if name == "networks_side_by_side":
-        return networks.networks_in_batches(threads=2)
     return getattr(networks, name)()
 
 

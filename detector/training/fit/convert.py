@@ -60,7 +60,7 @@ def classifier_outputs(network: keras.Model) -> Callable[[tf.Tensor], Outputs]:
     """Everything that is read of the classifier: logits, features, their mean, texture, and the heads' kernels."""
     layers = [*TEXTURE_LAYERS, FEATURE_LAYER, POOLING_LAYER]
     answers = [network.output[task.name] for task in TASKS]
-    view = _constant(keras.Model(network.input, [*(network.get_layer(name).output for name in layers), *answers]))
+    view = constant(keras.Model(network.input, [*(network.get_layer(name).output for name in layers), *answers]))
     kernels = {f"{KERNEL}{t.name}": network.get_layer(t.name).get_weights()[0] for t in TASKS}
 
     def run(image: tf.Tensor) -> Outputs:
@@ -74,7 +74,7 @@ def classifier_outputs(network: keras.Model) -> Callable[[tf.Tensor], Outputs]:
 
 def lung_outputs(network: keras.Model) -> Callable[[tf.Tensor], Outputs]:
     """The lung fields' logits, of the input's shape."""
-    view = _constant(network)
+    view = constant(network)
     return lambda image: {LUNGS: view(image)}
 
 
@@ -104,7 +104,7 @@ def flatbuffer(outputs: Callable[[tf.Tensor], Outputs], shape: tuple[int, ...]) 
     return data
 
 
-def _constant(network: keras.Model) -> Callable[[tf.Tensor], list[tf.Tensor]]:
+def constant(network: keras.Model) -> Callable[[tf.Tensor], list[tf.Tensor]]:
     """The network with its weights as constants.
 
     The converter finds none of the variables of a Keras 3 model, neither in its functions nor in a SavedModel of it:
