@@ -11,7 +11,7 @@ from detector.training.measure.evaluate import summarise
 from detector.training.measure.figures import all_measures
 from detector.training.report.page import report_page
 from detector.training.report.plots import evaluation_plots
-from detector.training.report.sentences import EXPLAINED, PLOT_WORDS, TABLES
+from detector.training.report.sentences import EXPLAINED, OPACITIES, PLOT_WORDS, TABLES
 from tests.training.test_plots import CALIBRATION, MIXED, answers_of
 
 HOSTILE = "<script>alert(1)</script>&'\""
@@ -87,3 +87,17 @@ class TestReportPage:
         text = without_scripts(page(answers_of([])))
         assert "0 images of 0 patients" in text
         assert "no images of these labels" in text
+
+    def test_what_one_hospital_says_has_its_tables_where_it_was_measured(self):
+        metrics = summarise(answers_of(MIXED), CARD)
+        figure = metrics["overall"]["binary_auroc"]
+        part = {"covid19": 3, "others": 4, "auroc": figure, "operating_points": {"balanced": {"sensitivity": figure}}}
+        metrics |= {
+            "adult_opacities": {HOSTILE: dict.fromkeys(OPACITIES, figure)},
+            "within_one_hospital": {"strata": {"a, AP": part}, "pooled": {"a": part}},
+            "original_mix": metrics["original"],
+        }
+        text = report_page(metrics, CARD, {})
+        for words in (*OPACITIES.values(), "a, AP: 3 and 4", "a, all views: 3 and 4", "on its own mix"):
+            assert words in text.replace("&#39;", "'")
+        assert HOSTILE not in text

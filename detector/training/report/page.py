@@ -51,6 +51,7 @@ def report_page(metrics: Mapping[str, Any], card: ModelCard, figures: Mapping[st
         words=sentences,
         cohorts=_cohorts(metrics["counts"]),
         measured=_measured,
+        within=_within(metrics.get("within_one_hospital")),
         point_names=[f"{name} (from {point['threshold']:.3f} on)" for name, point in points.items()],
         point_figures=[key for key in next(iter(points.values()), {}) if key in sentences.EXPLAINED],
         rejections=_rejections(metrics["counts"]),
@@ -66,8 +67,8 @@ def _cohorts(counts: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
     """Everything, then each part of which something is known, with its counts."""
     rows = [("all", counts["overall"])]
     for part, title in sentences.PART_TITLES.items():
-        if not set(counts[part]) <= {UNKNOWN}:
-            rows += [(f"{title}: {key}", value) for key, value in counts[part].items()]
+        if not set(found := counts.get(part, {})) <= {UNKNOWN}:
+            rows += [(f"{title}: {key}", value) for key, value in found.items()]
     return rows
 
 
@@ -75,6 +76,13 @@ def _measured(names: Sequence[str], parts: Mapping[str, Mapping[str, Any]]) -> l
     """Those of the figures that any part has."""
     known = {name for figures in parts.values() for name, figure in figures.items() if figure["value"] is not None}
     return [name for name in names if name in known]
+
+
+def _within(found: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Each hospital and view with both answers, then each hospital over all its views."""
+    if found is None:
+        return {}
+    return found["strata"] | {f"{hospital}, all views": part for hospital, part in found["pooled"].items()}
 
 
 def _rejections(counts: Mapping[str, Any]) -> str:

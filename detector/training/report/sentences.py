@@ -143,7 +143,7 @@ TABLES = (
     ("Calibration, three classes", tuple(_CALIBRATION["three"])),
 )
 
-PART_TITLES = {"by_source": "source", "by_age_group": "age group", "by_view": "view"}
+PART_TITLES = {"by_source": "source", "by_hospital": "hospital", "by_age_group": "age group", "by_view": "view"}
 
 #: Start of a plot's name to a sentence on how to read it.
 PLOT_WORDS = {
@@ -184,6 +184,22 @@ GLOSSARY = (
     ),
     ("Source", "The collection that an image comes from. A network can learn it instead of the disease."),
 )
+
+#: Key of ``metrics.json`` to the heading of the earlier project's table beside ours.
+ORIGINALS = {
+    "original": "Beside the original project",
+    "original_mix": "Beside the original project, on its own mix",
+}
+
+#: How adults with an opacity that is not COVID-19 are answered: key of ``metrics.json`` to words.
+OPACITIES = {
+    "called_covid19": "called COVID-19, balanced, forced",
+    "three_class_called_covid19": "three-class, forced: called COVID-19",
+    "three_class_called_normal": "three-class, forced: called normal",
+    "three_class_called_bacterial_pneumonia": "three-class, forced: called bacterial",
+    "binary_indeterminate": "can't tell, COVID-19 or not",
+    "three_class_indeterminate": "can't tell, three classes",
+}
 
 #: Question of ``metrics.json`` to the words of its row.
 QUESTIONS = {
