@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import queue
+import sys
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +15,7 @@ from ai_edge_litert.interpreter import Interpreter
 from detector.errors import ModelError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 FLATBUFFER = ".tflite"
@@ -42,7 +44,8 @@ class Flatbuffer:
         for _ in range(PASSES_AT_ONCE - 1):
             self._idle.put(None)
         try:
-            first = _Pass(data)
+            with _silence():
+                first = _Pass(data)
             first(np.zeros(first.shape, np.float32))  # the first pass is slow: no image should pay for it
         except (ValueError, RuntimeError) as error:
             raise ModelError(f"LiteRT cannot run the network: {error}.") from error
@@ -83,6 +86,22 @@ class _Pass:
         self._interpreter.set_tensor(self._image, image)
         self._interpreter.invoke()
         return {name: self._interpreter.get_tensor(index) for name, index in self._outputs.items()}
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Nothing on standard error for a moment: LiteRT greets there, once a process, and takes no word against it."""
+    if sys.stderr is None:  # a program without one; its descriptor may be another file by now
+        yield
+        return
+    kept = os.dup(2)
+    try:
+        with open(os.devnull, "wb") as nowhere:  # noqa: PTH123 - its descriptor is what is wanted
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def load_flatbuffer(path: Path, entry: Mapping[str, str], *, weights: str) -> Flatbuffer:

@@ -176,7 +176,15 @@ def test_nothing_that_serves_imports_tensorflow():
     script = "import sys; from detector.model.engine import Engine; from detector.answers.pipeline import analyse; "
     script += f"analyse(open({str(COMPOSITES / 'normal.png')!r}, 'rb').read(), Engine.load()); "
     script += "sys.exit(bool({'tensorflow', 'keras'} & set(sys.modules)))"
-    subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True, capture_output=True)
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True, capture_output=True)
+    assert (done.stdout, done.stderr) == (b"", b"")  # LiteRT would greet
+
+
+def test_it_loads_where_there_is_no_standard_error():
+    script = "from detector.model.engine import Engine; Engine.load(); print('loaded')"
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(["sh", "-c", 'exec "$@" 2>&-', "sh", *command], cwd=ROOT, check=True, stdout=subprocess.PIPE)
+    assert done.stdout == b"loaded\n"
 
 
 def test_network_of_another_preprocessing_is_refused(models):
