@@ -1,10 +1,10 @@
 """Take what commands have written into models/: a trained classifier, and whatever was measured of it.
 
-    python -m scripts.ship_results --run RUN --audit RUN --saliency RUN --candidates RUN --longer RUN
+    python -m scripts.ship_results --run RUN --audit RUN --saliency RUN --external RUN --candidates RUN --longer RUN
 
 Each part may be left out. With other weights goes whatever was measured of those before, and measures of any but those
-shipped are refused; nothing is written before everything has been looked at. What the audit of the maps found is noted
-in the card as well, because the page reads it there.
+shipped are refused; nothing is written before everything has been looked at. What the audit of the maps and
+the external test found is noted in the card as well, because the page reads it there.
 """
 
 from __future__ import annotations
@@ -25,20 +25,23 @@ if TYPE_CHECKING:
 _CARD = f"{DEFAULT_MODEL}.json"
 _NEEDED = {name: name for name in (_CARD, f"{DEFAULT_MODEL}.keras", f"{DEFAULT_MODEL}.tflite")}
 _OPTIONAL = {
-    "gate.npz": "gate.npz",
+    **{name: name for name in ("gate.npz", "lungs.keras", "lungs.tflite", "lungs.json")},
     "training_log.jsonl": "evaluation/training_log.jsonl",
     "evaluation_val/metrics.json": "evaluation/val.json",
     "evaluation_test/metrics.json": "evaluation/test.json",
     "evaluation_test/plots": "evaluation/plots",
 }
 _MEASURED = {
-    "audit": ("audit.json", "likelihood_ratios.json"),
+    "audit": ("audit.json",),
+    "external": ("metrics.json", "likelihood_ratios.json"),
     "saliency": ("saliency.json", "plots"),
     "candidates": ("candidates.json",),
     "longer": ("candidates.json",),
 }
-_OF_NO_WEIGHTS = {"candidates.json", "likelihood_ratios.json"}  # of trainings of their own
-_STALE = ("audit.json", "saliency.json", "plots/saliency_*.json")
+_RENAMED = {"external": {"metrics.json": "external_test.json"}, "longer": {"candidates.json": "longer_candidates.json"}}
+_OF_NO_WEIGHTS = {"candidates.json", "likelihood_ratios.json", "lungs.json"}  # or beside others
+_EXTERNAL = ("counts", "sensitivities", "adult_opacities", "within_one_hospital")  # of the external test, for the card
+_STALE = ("audit.json", "external_test.json", "likelihood_ratios.json", "saliency.json", "plots/saliency_*.json")
 
 
 def ship(parts: Mapping[str, Path], models: Path = MODELS) -> None:
@@ -57,8 +60,8 @@ def ship(parts: Mapping[str, Path], models: Path = MODELS) -> None:
         wanted = _NEEDED | {name: place for name, place in _OPTIONAL.items() if (parts["run"] / name).exists()}
         copies = {parts["run"] / name: models / place for name, place in wanted.items()}
     for part in parts.keys() - {"run"}:
-        prefix = "longer_" if part == "longer" else ""  # the same table, of longer trainings
-        copies |= {parts[part] / name: models / "evaluation" / f"{prefix}{name}" for name in _MEASURED[part]}
+        renamed = _RENAMED.get(part, {})
+        copies |= {parts[part] / name: models / "evaluation" / renamed.get(name, name) for name in _MEASURED[part]}
     for path in copies:
         _check(path, card["sha256"])
     known = _read(models / _CARD) if (models / _CARD).exists() else {}
@@ -69,8 +72,10 @@ def ship(parts: Mapping[str, Path], models: Path = MODELS) -> None:
     for path, place in copies.items():
         _take(path, place)
     maps = _read(parts["saliency"] / "saliency.json")["headline"] if "saliency" in parts else _maps_of(known)
-    if maps:
-        performance = card["performance"] | {"saliency": maps}
+    external = _external(_read(parts["external"] / "metrics.json")) if "external" in parts else _external_of(known)
+    noted = {name: found for name, found in (("saliency", maps), ("external_test", external)) if found}
+    if noted:
+        performance = card["performance"] | noted
         (models / _CARD).write_text(json.dumps(card | {"performance": performance}, indent=2) + "\n", encoding="utf-8")
 
 
@@ -86,6 +91,19 @@ def _check(path: Path, sha256: str) -> None:
 
 def _maps_of(card: Mapping[str, Any]) -> dict[str, Any] | None:
     return card.get("performance", {}).get("saliency")
+
+
+def _external(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """What the card says about hospitals that no training saw."""
+    return {
+        "cohort": metrics["cohort"],
+        **{name: metrics[name] for name in _EXTERNAL},
+        "by_source": metrics["by_source"],
+    }
+
+
+def _external_of(card: Mapping[str, Any]) -> dict[str, Any] | None:
+    return card.get("performance", {}).get("external_test")
 
 
 def _take(path: Path, place: Path) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 from detector.answers import overlay
 from detector.answers.evidence import rank_correlation
 from detector.model.gradcam import evidence_maps
+from detector.model.preprocess import equalise
 from detector.schema import TASKS, ClassStability, Geometry, Stability
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ def measure_stability(
     Raises:
         NonFiniteError: if the network gives no number.
     """
-    pixels, rng = _working_copy(analysis.radiograph.pixels), np.random.default_rng(_SEED)
+    pixels, rng = _working_copy(equalise(analysis.radiograph.grey)), np.random.default_rng(_SEED)
     prepared = [engine.prepare(perturb(pixels, rng)) for perturb in perturbations]
     outputs = [engine(given) for given in prepared]
     still = Perturbation("unchanged").matrix(*pixels.shape)

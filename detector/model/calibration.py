@@ -20,7 +20,11 @@ if TYPE_CHECKING:
 BALANCED, SENSITIVE, SPECIFIC = "balanced", "sensitive", "specific"
 
 _TARGET = 0.98  # validation sensitivity of the sensitive point, validation specificity of the specific one
-_LOWEST_COVERAGE = 0.8  # of validation images that must be answered
+_MEAN_ERROR = 0.02  # of the answers, averaged over the groups, that the indeterminate band leaves at most
+_WORST_ERROR = 0.06  # in any of the groups
+_FEWEST = 17  # images of a group: with fewer, one error is more than 6 %
+_LOWEST_COVERAGE = 0.5  # of validation images that are answered where no band keeps the errors that low
+_EQUAL = 1e-12  # sums of shares that differ by less are one
 _TEMPERATURES = np.geomspace(0.2, 5, 400)  # steps of 0.8 %: finer than a validation set can tell apart
 
 
@@ -89,7 +93,8 @@ def fit_operating_points(labels: np.ndarray, probabilities: np.ndarray, cohort: 
     """Choose the three thresholds on validation.
 
     Balanced has the largest Youden index (sensitivity + specificity - 1; Youden 1950), sensitive the best
-    specificity at a sensitivity of 0.98 or more, specific the best sensitivity at a specificity of 0.98 or more.
+    specificity at a sensitivity of 0.98 or more, specific the best sensitivity at a specificity of 0.98 or more. Of the
+    gaps between scores that are equally good the widest is taken, and its middle.
 
     Args:
         labels: (N,) bool, true for COVID-19.
@@ -102,39 +107,59 @@ def fit_operating_points(labels: np.ndarray, probabilities: np.ndarray, cohort: 
     labels = np.asarray(labels, bool)
     if labels.all() or not labels.any():
         raise ValueError("labels must hold both classes. Received one.")
-    thresholds = _between(np.unique(probabilities))
-    called = probabilities[None, :] >= thresholds[:, None]
+    gaps = _gaps(np.unique(probabilities))
+    called = probabilities[None, :] >= gaps.thresholds[:, None]
     sensitivities, specificities = called[:, labels].mean(axis=1), 1 - called[:, ~labels].mean(axis=1)
-    chosen = {
-        BALANCED: np.argmax(sensitivities + specificities),
-        SENSITIVE: np.argmax(np.where(sensitivities >= _TARGET, specificities, -1)),
-        SPECIFIC: np.argmax(np.where(specificities >= _TARGET, sensitivities, -1)),
+    merits = {
+        BALANCED: sensitivities + specificities,
+        SENSITIVE: np.where(sensitivities >= _TARGET, specificities, -1),
+        SPECIFIC: np.where(specificities >= _TARGET, sensitivities, -1),
     }
+    chosen = {name: gaps.widest(merit >= merit.max() - _EQUAL) for name, merit in merits.items()}
     return {
-        name: OperatingPoint(name, float(thresholds[i]), float(sensitivities[i]), float(specificities[i]), cohort)
+        name: OperatingPoint(name, float(gaps.thresholds[i]), float(sensitivities[i]), float(specificities[i]), cohort)
         for name, i in chosen.items()
     }
 
 
-def fit_band(margin: np.ndarray, wrong: np.ndarray) -> float:
+def fit_band(margin: np.ndarray, wrong: np.ndarray, groups: np.ndarray) -> float:
     """Choose the half-width of the indeterminate band on validation.
 
-    Among the widths that leave at least 80 % of the images answered, those with the smallest error; among these the
-    narrowest, since abstaining more would buy nothing.
+    The narrowest, which answers most, that leaves an error of at most 2 % averaged over the groups, and of at most 6 %
+    in each. Its edge lies midway between the last margin that it leaves out and the first that it does not. Where none
+    does, the one of least mean error that answers half of the images.
 
     Args:
         margin: (N,) from `margins`.
         wrong: (N,) bool, whether the forced decision is wrong.
+        groups: (N,) hospital and finding of each; those of fewer than 17 images have no say.
     """
+    if len(margin) == 0:
+        return 0.0
     order = np.argsort(margin, kind="stable")
-    ordered_wrong = np.asarray(wrong, float)[order]
-    most_left_out = len(margin) - int(np.ceil(len(margin) * _LOWEST_COVERAGE))
-    answered = len(margin) - np.arange(most_left_out + 1)
-    errors = (ordered_wrong.sum() - np.concatenate([[0], np.cumsum(ordered_wrong)])[: most_left_out + 1]) / answered
-    widths = np.asarray(margin)[order]
-    tied = np.append([False], widths[1:] == widths[:-1])[: most_left_out + 1]  # no width parts equal margins
-    left_out = int(np.argmin(np.where(tied, np.inf, errors)))
-    return float(widths[left_out]) if left_out else 0.0
+    widths = np.asarray(margin, float)[order]
+    names, sizes = np.unique(groups, return_counts=True)
+    members = np.asarray(groups)[order] == names[sizes >= _FEWEST, None]  # (groups, N)
+    answered = _left_after(members)
+    mistakes = _left_after(members & np.asarray(wrong, bool)[order])
+    errors = np.where(answered > 0, mistakes / np.maximum(answered, 1), np.nan)[:, :-1]  # of leaving out 0, 1, 2 …
+    parted = np.append([True], widths[1:] > widths[:-1])  # no width parts equal margins
+    mean = np.where(
+        np.isnan(errors).all(axis=0), 0, np.nansum(errors, axis=0) / np.maximum(1, (answered > 0)[:, :-1].sum(axis=0))
+    )
+    good = parted & (mean <= _MEAN_ERROR) & (np.nan_to_num(errors).max(axis=0, initial=0) <= _WORST_ERROR)
+    if good.any():
+        left_out = int(np.argmax(good))
+    else:
+        most = len(widths) - int(np.ceil(len(widths) * _LOWEST_COVERAGE))
+        left_out = int(np.argmin(np.where(parted, mean, np.inf)[: most + 1]))
+    return float((widths[left_out - 1] + widths[left_out]) / 2) if left_out else 0.0
+
+
+def _left_after(members: np.ndarray) -> np.ndarray:
+    """How many of each row's true entries are left once the first 0, 1, … N columns are left out: (rows, N + 1)."""
+    passed = np.concatenate([np.zeros((len(members), 1), int), np.cumsum(members, axis=1)], axis=1)
+    return passed[:, -1:] - passed
 
 
 def probabilities_of(task: Task, logits: np.ndarray) -> np.ndarray:
@@ -146,10 +171,31 @@ def probabilities_of(task: Task, logits: np.ndarray) -> np.ndarray:
     return exponent
 
 
-def _between(values: np.ndarray) -> np.ndarray:
-    """Thresholds midway between neighbouring scores, and one at each end; on a score it would sit on a case."""
+@dataclass(frozen=True, eq=False)
+class _Gaps:
+    """Where a threshold can lie between neighbouring scores, and below and above all of them.
+
+    Attributes:
+        thresholds: (K,) probabilities, each in the middle of its gap in log-odds.
+        sizes: (K,) of the gaps, in log-odds.
+    """
+
+    thresholds: np.ndarray
+    sizes: np.ndarray
+
+    def widest(self, among: np.ndarray) -> int:
+        """Index of the widest gap where (K,) bool is true: there, rounding is the least likely to turn a decision."""
+        return int(np.argmax(np.where(among, self.sizes, -1)))
+
+
+def _gaps(values: np.ndarray) -> _Gaps:
+    """The gaps of rising probabilities (N,)."""
+    odds = _log_odds(values)
+    inner = (odds[1:] + odds[:-1]) / 2
+    middle = np.exp(-np.logaddexp(0, -inner))
     above = max((values[-1] + 1) / 2, np.nextafter(values[-1], 2))  # a score of exactly 1 needs one above 1
-    return np.concatenate([[values[0] / 2], (values[1:] + values[:-1]) / 2, [above]])
+    thresholds = np.concatenate([[values[0] / 2], middle, [above]])
+    return _Gaps(thresholds, np.concatenate([[0.0], np.diff(odds), [0.0]]))  # the ends only where nothing else will do
 
 
 def _log(probabilities: np.ndarray) -> np.ndarray:

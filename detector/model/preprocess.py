@@ -2,10 +2,11 @@
 
 What a hospital's equipment adds to a picture must not reach the network, because it names the hospital:
 
+* exposure, gamma, window and the histogram equalisation of some archives: every picture is equalised inside its flat
+  borders before anything mixes its pixels, so that all rising tone curves give one picture; what the network is given
+  is ranked once more, among the pixels of its own middle;
 * the spectrum: every picture passes one 224-pixel grid and one low-pass filter;
-* collimation, markers, borders, the size of the patient: the picture is cut to the lungs, with a margin;
-* exposure, gamma and window: grey values are replaced by their rank among the pixels of the middle of the
-  picture, so that any rising tone curve gives the same input.
+* collimation, markers, borders, the size of the patient: the picture is cut to the lungs, with a margin.
 
 Two networks look in turn. The lung fields are found on the whole picture, less its flat borders (`lung_input`); the
 classifier is given the picture round the lungs (`lung_crop`).
@@ -22,21 +23,26 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from detector.schema import Geometry, NetworkInput, in_unit_range
+from detector.schema import Geometry, NetworkInput
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-PREPROCESSING_ID = "trim-area224-gauss1.4-lungs160-rank-v2"
-LUNG_PREPROCESSING_ID = "trim-area224-area160-gauss1.0-rank-v1"
+PREPROCESSING_ID = "trim-equal-area224-gauss1.4-lungs160-rank-v3"
+LUNG_PREPROCESSING_ID = "trim-equal-area224-area160-gauss1.0-rank-v2"
 INPUT_SIZE = 160
 WORKING_SIZE = 224  # the training pictures come at this size: everything passes through it
 
 _BLUR_SIGMA = 1.4  # pixels at 224: removes what lies above 0.2 cycles a pixel, where sources differ most
 _LUNG_BLUR_SIGMA = 1.0  # pixels at 160: the same filter, for the input of the lung fields
-_FLAT_RANGE = 0.04  # a line whose grey values stay within 4 % of full scale carries no anatomy
+_FLAT_LEVELS = 10  # a line whose grey values lie no more of the picture's levels apart carries no anatomy
+_FLAT_SHARE = 0.08  # of the levels, where a picture has few of them
+_GRAIN = 3  # pixels of the median that takes single specks out of a border
+_SAMPLED = 448  # lines of a picture, at least, that its tone and its borders are taken from
+_CODES = 1 << 16  # grey levels that are told apart in pictures of more than 8 bits
 _TRIM_LIMIT = 0.3  # of a side: more than that is no border but a failed exposure
 _LEAST_LUNG = 0.05  # of the picture: less means that the lungs were not found, and nothing is cut off
+_ISLAND = 0.1  # of the larger lung's pixels: a smaller part is no lung
 _STRAY = 0.01  # of the lungs' pixels may lie beyond each edge of their box: splinters don't stretch it
 _LUNG_MARGIN = 0.08  # of the lungs' height and width, kept on each side: the angles and the pleura belong to it
 _MIDDLE_HEIGHT, _MIDDLE_WIDTH = 0.5, 0.6  # of the picture, about its middle, that is never cut off
@@ -67,7 +73,7 @@ class Frame:
     """A picture on the working grid.
 
     Attributes:
-        working: (224, 224) float32 in [0, 1], the whole picture, its sides squashed to a square.
+        working: (224, 224) float32 in [0, 1], the whole picture, equalised, its sides squashed to a square.
         content: where the picture lies inside flat borders.
         rows: height of the image that it was made from.
         columns: width of that image.
@@ -88,11 +94,24 @@ def frame_picture(grey: np.ndarray) -> Frame:
     Raises:
         ValueError: if the array is not two-dimensional.
     """
-    if grey.ndim != 2:
-        msg = f"grey must be (rows, columns). Received shape {grey.shape}."
-        raise ValueError(msg)
-    working = _resize(_narrowed(grey), WORKING_SIZE, WORKING_SIZE)
-    return Frame(working, content_box(working), *grey.shape)
+    tone = _tone(grey)
+    working = _resize(_narrowed(grey, tone.curve), WORKING_SIZE, WORKING_SIZE)
+    return Frame(working, tone.content, *grey.shape)
+
+
+def equalise(grey: np.ndarray) -> np.ndarray:
+    """Replace grey values by their rank inside the picture's flat borders, before anything mixes pixels.
+
+    Args:
+        grey: (rows, columns) uint8, 255 = white, or float32 in [0, 1].
+
+    Returns:
+        (rows, columns) float32 in [0, 1], the same for every rising tone curve; a flat image gives 0.5.
+
+    Raises:
+        ValueError: if the array is not two-dimensional.
+    """
+    return _along(_tone(grey).curve, grey)
 
 
 def lung_input(frame: Frame) -> NetworkInput:
@@ -123,11 +142,27 @@ def lung_crop(frame: Frame, lung_field: np.ndarray, *, size: int = INPUT_SIZE) -
 
 
 def lungs_on_frame(lung_field: np.ndarray, content: Box) -> np.ndarray:
-    """Lay a lung field (size, size) bool, found inside the content box, on the working grid: (224, 224) bool."""
+    """Lay a lung field, found inside the content box, on the working grid.
+
+    Args:
+        lung_field: (size, size) bool; its `largest_parts` are kept.
+        content: where the picture lies.
+
+    Returns:
+        (224, 224) bool.
+    """
     lungs = np.zeros((WORKING_SIZE, WORKING_SIZE), bool)
-    size = (content.width, content.height)
-    content.cut(lungs)[:] = cv2.resize(lung_field.astype(np.float32), size, interpolation=cv2.INTER_LINEAR) > 0.5
+    size, field = (content.width, content.height), largest_parts(lung_field).astype(np.float32)
+    content.cut(lungs)[:] = cv2.resize(field, size, interpolation=cv2.INTER_LINEAR) > 0.5
     return lungs
+
+
+def largest_parts(lung_field: np.ndarray) -> np.ndarray:
+    """The two largest connected parts of (H, W) bool, the second if it is no island: a body has two lungs."""
+    _, parts, statistics, _ = cv2.connectedComponentsWithStats(lung_field.astype(np.uint8), connectivity=4)
+    areas = statistics[1:, cv2.CC_STAT_AREA]  # the first is what is no lung
+    kept = [part for part in np.argsort(-areas, kind="stable")[:2] if areas[part] >= _ISLAND * areas.max()]
+    return np.isin(parts, np.array(kept, int) + 1)
 
 
 def lung_box(lungs: np.ndarray, content: Box) -> Box:
@@ -174,14 +209,22 @@ def crop(frame: Frame, lungs: np.ndarray, box: Box, *, size: int = INPUT_SIZE) -
 def content_box(image: np.ndarray) -> Box:
     """Find the picture inside flat borders.
 
+    What counts is how many of the levels that histogram equalisation leaves lie between the darkest and the lightest
+    pixel of a line, so that a picture and its equalised copy have the same borders.
+
     Args:
-        image: (H, W) float32 in [0, 1].
+        image: (H, W) uint8, or float32 in [0, 1].
 
     Returns:
         The box; at most 30 % of a side is cut from each edge.
     """
-    top, bottom = _flat_margins(np.ptp(image, axis=1))
-    left, right = _flat_margins(np.ptp(image, axis=0))
+    codes = image if image.dtype == np.uint8 else (image * 255 + 0.5).astype(np.uint8)
+    equal = cv2.equalizeHist(codes)
+    occur = np.bincount(equal.ravel(), minlength=256) > 0
+    levels = cv2.medianBlur(cv2.LUT(equal, (np.cumsum(occur) - 1).astype(np.uint8)), _GRAIN)
+    flat = min(_FLAT_LEVELS, _FLAT_SHARE * (np.count_nonzero(occur) - 1))
+    top, bottom = _flat_margins(np.ptp(levels, axis=1) <= flat)
+    left, right = _flat_margins(np.ptp(levels, axis=0) <= flat)
     return Box(top, left, image.shape[0] - top - bottom, image.shape[1] - left - right)
 
 
@@ -241,27 +284,65 @@ def _span(counts: np.ndarray, start: int, length: int, *, middle: float) -> tupl
     return first, min(start + length, round(max(last + 1 + margin, start + length - inset))) - first
 
 
-def _flat_margins(ranges: np.ndarray) -> tuple[int, int]:
-    """Count the flat lines at the start and at the end; `ranges` is each line's maximum minus minimum."""
-    limit = int(len(ranges) * _TRIM_LIMIT)
-    busy = np.flatnonzero(ranges > _FLAT_RANGE)
+def _flat_margins(flat: np.ndarray) -> tuple[int, int]:
+    """Count the flat lines at the start and at the end of (lines,) bool."""
+    limit = int(len(flat) * _TRIM_LIMIT)
+    busy = np.flatnonzero(~flat)
     if busy.size == 0:
         return 0, 0
-    return min(int(busy[0]), limit), min(int(len(ranges) - 1 - busy[-1]), limit)
+    return min(int(busy[0]), limit), min(int(len(flat) - 1 - busy[-1]), limit)
 
 
-def _narrowed(grey: np.ndarray) -> np.ndarray:
-    """In [0, 1], and no wider than the working grid if it is larger both ways; its height is kept.
+@dataclass(frozen=True, eq=False)
+class _Tone:
+    """What equalises a picture, and where it lies inside its flat borders.
+
+    Attributes:
+        curve: (256,) or (65536,) float32, the rank of each grey level inside the content.
+        content: on the working grid.
+    """
+
+    curve: np.ndarray
+    content: Box
+
+
+def _tone(grey: np.ndarray) -> _Tone:
+    """Rank the grey levels of an image; every nth row and column says enough, and knows no neighbours."""
+    if grey.ndim != 2:
+        msg = f"grey must be (rows, columns). Received shape {grey.shape}."
+        raise ValueError(msg)
+    down, across = (max(1, side // _SAMPLED) for side in grey.shape)
+    sample = grey[::down, ::across]
+    box = content_box(sample)
+    counts = np.bincount(_codes(box.cut(sample)).ravel(), minlength=256 if grey.dtype == np.uint8 else _CODES)
+    curve = (np.cumsum(counts) - counts / 2) / counts.sum()  # mid-ranks: pixels of one level share one value
+    top, bottom = (round(line * WORKING_SIZE / sample.shape[0]) for line in (box.top, box.top + box.height))
+    left, right = (round(line * WORKING_SIZE / sample.shape[1]) for line in (box.left, box.left + box.width))
+    return _Tone(curve.astype(np.float32), Box(top, left, max(1, bottom - top), max(1, right - left)))
+
+
+def _codes(grey: np.ndarray) -> np.ndarray:
+    """Places of grey values on a tone curve."""
+    return grey if grey.dtype == np.uint8 else (grey * np.float32(_CODES - 1)).astype(np.intp)
+
+
+def _along(curve: np.ndarray, grey: np.ndarray) -> np.ndarray:
+    """Grey values -> float32 along a tone curve."""
+    return cv2.LUT(grey, curve) if grey.dtype == np.uint8 else np.take(curve, _codes(grey), mode="clip")
+
+
+def _narrowed(grey: np.ndarray, curve: np.ndarray) -> np.ndarray:
+    """Equalised, and no wider than the working grid if it is larger both ways; its height is kept.
 
     Some rows at a time: a large picture in float32 would push the networks' weights out of the processor's cache.
     """
     if min(grey.shape) < WORKING_SIZE:
-        return np.asarray(in_unit_range(grey), np.float32)
+        return _along(curve, grey)
     narrow = np.empty((len(grey), WORKING_SIZE), np.float32)
 
     def fill(tops: Sequence[int]) -> None:
         for top in tops:
-            block = grey[top : top + _BLOCK].astype(np.float32, copy=False)
+            block = _along(curve, grey[top : top + _BLOCK])
             narrow[top : top + _BLOCK] = _resize(block, len(block), WORKING_SIZE)
 
     tops = range(0, len(grey), _BLOCK)
@@ -269,7 +350,7 @@ def _narrowed(grey: np.ndarray) -> np.ndarray:
     fill(tops if second_half is None else tops[: len(tops) // 2])
     if second_half is not None:
         second_half.result()
-    return narrow / np.float32(255) if grey.dtype == np.uint8 else narrow
+    return narrow
 
 
 @cache

@@ -1,5 +1,6 @@
 import multiprocessing
 import os
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -11,7 +12,9 @@ from detector.model.preprocess import (
     Box,
     content_box,
     crop,
+    equalise,
     frame_picture,
+    largest_parts,
     lung_box,
     lung_crop,
     lung_input,
@@ -19,6 +22,7 @@ from detector.model.preprocess import (
     rank_standardise,
 )
 from detector.schema import Geometry
+from tests.conftest import COMPOSITES
 
 BOX = Geometry(rows=400, columns=300, top=40, left=15, height=320, width=240, size=160)
 WHOLE = Box(0, 0, WORKING_SIZE, WORKING_SIZE)
@@ -84,17 +88,30 @@ class TestContentBox:
 
     def test_at_most_30_percent_are_cut_from_a_side(self):
         image = np.zeros((100, 100))
-        image[48:52, 48:52] = np.eye(4)
+        image[45:55, 45:55] = 1
         assert content_box(image) == Box(30, 30, 40, 40)
 
     def test_flat_image_is_kept_whole(self):
         assert content_box(np.full((50, 40), 0.3)) == Box(0, 0, 50, 40)
 
-    @pytest.mark.parametrize(("noise", "height"), [(0.039, 90), (0.041, 100)], ids=["below-4-percent", "above"])
-    def test_faint_lines_are_flat_up_to_4_percent(self, noise, height):
-        image = np.tile(np.linspace(0, 1, 100), (100, 1))
-        image[:10] = np.tile([0, noise], 50)
+    @pytest.mark.parametrize(("levels", "height"), [(10, 90), (12, 100)], ids=["ten-levels", "more"])
+    def test_lines_of_ten_levels_of_256_are_flat(self, levels, height):
+        image = np.tile(np.arange(256, dtype=np.uint8), (100, 1))
+        image[:10] = np.tile(np.repeat([0, levels], 4), 32)  # each level is wider than a speck
         assert content_box(image).height == height
+
+    def test_a_speck_in_a_border_is_no_content(self):
+        image = np.zeros((100, 100), np.uint8)
+        image[20:80, 20:80] = np.indices((60, 60)).sum(axis=0) // 4 % 2 * 100 + np.arange(60, 120)
+        image[5, 5] = 255
+        assert content_box(image) == Box(20, 20, 60, 60)
+
+    def test_an_equalised_copy_has_the_same_borders(self):
+        rng = np.random.default_rng(0)
+        image = np.full((224, 224), 3, np.uint8)
+        image[20:200, 30:190] = cv2.GaussianBlur(rng.integers(0, 256, (180, 160)).astype(np.uint8), (0, 0), 6)
+        image[:20] += rng.integers(0, 3, (20, 224)).astype(np.uint8)  # grain, which equalisation makes coarse
+        assert content_box(cv2.equalizeHist(image)) == content_box(image) == Box(20, 30, 180, 160)
 
     def test_cut_gives_the_part_inside(self):
         image = np.arange(12).reshape(3, 4)
@@ -153,14 +170,13 @@ class TestFramePicture:
 
     def test_shrinking_averages_areas(self):
         checks = np.indices((448, 448)).sum(axis=0) % 2  # would alias into stripes
-        np.testing.assert_allclose(frame_picture(checks.astype(np.float32)).working, 0.5)
+        np.testing.assert_allclose(frame_picture(checks.astype(np.float32)).working, 0.5, atol=1e-6)
 
     @pytest.mark.parametrize("dtype", [np.uint8, np.float32])
     @pytest.mark.parametrize("shape", [(225, 224), (300, 1001), (1301, 1000), (2000, 2000)], ids=str)
     def test_parts_of_a_picture_give_what_the_whole_gives(self, shape, dtype):
         grey = (noise(*shape) * 255).astype(np.uint8) if dtype == np.uint8 else noise(*shape)
-        whole = grey / np.float32(255) if dtype == np.uint8 else grey
-        expected = cv2.resize(whole, (WORKING_SIZE, WORKING_SIZE), interpolation=cv2.INTER_AREA)
+        expected = cv2.resize(equalise(grey), (WORKING_SIZE, WORKING_SIZE), interpolation=cv2.INTER_AREA)
         np.testing.assert_allclose(frame_picture(grey).working, expected, atol=1e-6)
 
     @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system doesn't fork")
@@ -178,6 +194,76 @@ class TestFramePicture:
     def test_other_dimensions_are_named(self, shape):
         with pytest.raises(ValueError, match=r"Received shape"):
             frame_picture(np.zeros(shape, np.float32))
+
+
+class TestEqualise:
+    def test_by_hand(self):
+        # Mid-ranks of a picture without borders: 1 of 4 at 0, 2 of 4 at 7, 1 of 4 at 9.
+        grey = np.array([[7, 0], [9, 7]], np.uint8)
+        np.testing.assert_allclose(equalise(grey), [[0.5, 0.125], [0.875, 0.5]])
+
+    def test_borders_take_no_part(self):
+        inside = (noise(200, 256) * 200 + 30).astype(np.uint8)
+        framed = np.pad(inside, 40)
+        np.testing.assert_array_equal(equalise(framed)[40:-40, 40:-40], equalise(inside))
+
+    @pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+    @pytest.mark.parametrize("shape", [(224, 224), (1000, 900)], ids=str)
+    def test_rising_tone_curves_give_one_picture(self, shape, dtype):
+        levels = np.round(cv2.GaussianBlur(noise(*shape), (0, 0), 4) * 600 - 250).clip(0, 99).astype(np.uint8)
+        curve = np.cumsum(np.random.default_rng(1).integers(1, 3, 100)).astype(np.uint8)
+        one, other = levels + np.uint8(20), curve[levels]
+        if dtype == np.float32:
+            one, other = (picture / np.float32(255) for picture in (one, other))
+        np.testing.assert_allclose(equalise(one), equalise(other), atol=1e-6)
+
+    def test_eight_bits_and_the_same_in_float_agree(self, composite_pixels):
+        floating = composite_pixels / np.float32(255)
+        np.testing.assert_allclose(equalise(composite_pixels), equalise(floating), atol=1e-6)
+
+    def test_a_flat_image_gives_a_half(self):
+        np.testing.assert_array_equal(equalise(np.full((30, 40), 0.7, np.float32)), np.full((30, 40), 0.5))
+
+    def test_the_image_is_left_as_it_was(self, composite_pixels):
+        before = composite_pixels.copy()
+        equalise(composite_pixels)
+        np.testing.assert_array_equal(composite_pixels, before)
+
+
+class TestAnEqualisedCopy:
+    """An archive that equalised its histograms must not be recognised by it."""
+
+    @pytest.mark.parametrize("name", ["normal", "bacterial_pneumonia", "covid19"])
+    def test_both_networks_are_given_the_same(self, name, field):
+        picture = cv2.imread(str(COMPOSITES / f"{name}.png"), cv2.IMREAD_GRAYSCALE)
+        dull = (picture // 3 + 90).astype(np.uint8)  # a third of the levels, as a flat exposure has
+        for one in (picture, dull):
+            frames = frame_picture(one), frame_picture(cv2.equalizeHist(one))
+            assert frames[0].content == frames[1].content
+            for given in (lung_input, lambda frame: lung_crop(frame, field)):
+                before, after = (given(frame).pixels for frame in frames)
+                assert np.abs(after - before).mean() < 2e-3
+                assert np.abs(after - before).max() < 0.05
+
+
+class TestLargestParts:
+    def test_two_lungs_stay_and_islands_go(self):
+        lungs = block(slice(40, 200), slice(30, 100)) | block(slice(40, 200), slice(120, 190))
+        strays = lungs | block(slice(0, 10), slice(0, 10)) | block(slice(215, 220), slice(100, 110))
+        np.testing.assert_array_equal(largest_parts(strays), lungs)
+
+    @pytest.mark.parametrize(("rows", "kept"), [(9, False), (10, True)], ids=["nine-percent", "ten"])
+    def test_an_island_is_less_than_a_tenth_of_the_other_lung(self, rows, kept):
+        lung, second = block(slice(100), slice(50)), block(slice(rows), slice(100, 150))
+        np.testing.assert_array_equal(largest_parts(lung | second), lung | second if kept else lung)
+
+    def test_corners_do_not_join(self):
+        diagonal = block(slice(10), slice(10)) | block(slice(10, 20), slice(10, 20))
+        third = block(slice(20, 24), slice(0, 5))
+        np.testing.assert_array_equal(largest_parts(diagonal | third), diagonal)
+
+    def test_nothing_stays_nothing(self):
+        assert not largest_parts(np.zeros((8, 8), bool)).any()
 
 
 class TestLungInput:
@@ -364,7 +450,7 @@ class TestLungCrop:
         reach = 6  # pixels: four standard deviations of the filter
         inside = Box(box.top - reach, box.left - reach, box.height + 2 * reach, box.width + 2 * reach)
         inside.cut(collimated)[:] = inside.cut(frame.working)
-        other = crop(frame_picture(collimated), lungs, box)
+        other = crop(replace(frame, working=collimated), lungs, box)
         np.testing.assert_allclose(other.pixels, crop(frame, lungs, box).pixels, atol=1e-3)
 
     def test_fine_stripes_are_filtered_away(self):

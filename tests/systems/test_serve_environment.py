@@ -13,12 +13,19 @@ _SERVING = ["tests/report", "tests/run/test_integrity.py", "tests/ui/test_app.py
 
 
 @pytest.fixture(scope="module")
+def packages(tmp_path_factory):
+    """What requirements-serve.txt makes pip download."""
+    environment = Environment(tmp_path_factory.mktemp("download") / "environment")
+    folder = environment.folder / "packages"
+    environment.pip("download", "--only-binary", ":all:", "--dest", folder, "-r", ROOT / "requirements-serve.txt")
+    return folder
+
+
+@pytest.fixture(scope="module")
 def serving(packages, tmp_path_factory):
     """An environment with these packages and no others."""
     environment = Environment(tmp_path_factory.mktemp("serving") / "environment")
-    environment.pip(
-        "install", "--no-compile", "--no-index", "--find-links", packages, "-r", ROOT / "requirements-serve.txt"
-    )
+    environment.pip("install", "--no-index", "--find-links", packages, "-r", ROOT / "requirements-serve.txt")
     return environment
 
 

@@ -17,6 +17,7 @@ from detector.model.preprocess import frame_picture, lung_crop
 from detector.training.data.manifest import LABELS, Example, read_image, read_manifest
 from detector.training.data.views import LungMasks, plain_view, read_working
 from detector.training.fit import classifier as fit_module
+from detector.training.fit.ahead import made_ahead
 from detector.training.fit.classifier import (
     ALLOWED_CLASSES,
     FitConfig,
@@ -139,7 +140,7 @@ class TestRun:
 
     def test_the_best_of_the_averaged_weights_are_what_is_returned(self, whole):
         network, out = whole
-        losses = {row["step"]: row["worst_log_loss"] for row in read_log(out)}
+        losses = {row["step"]: row["balanced_log_loss"] for row in read_log(out)}
         with np.load(out / "checkpoint.npz") as saved:
             numbered = {
                 kind: [saved[n] for n in sorted(saved.files) if re.fullmatch(rf"{kind}\d+", n)] for kind in KINDS
@@ -184,7 +185,7 @@ class TestCheckpointAndLog:
         return fit_module._Run(network, CONFIG, tmp_path / "new" / "folder")
 
     def log(self, run, step, *, three_class=0.5):
-        figures = {"binary_auroc": 0.5, "three_class_auroc": three_class, "worst_log_loss": 0.7}
+        figures = {"binary_auroc": 0.5, "three_class_auroc": three_class, "balanced_log_loss": 0.7}
         run.log({"step": step, **figures})
 
     def test_lines_of_the_same_and_of_later_steps_give_way(self, run):
@@ -385,7 +386,7 @@ class TestBatches:
 
     @pytest.mark.parametrize("steps", [range(0), range(2, 5), range(6), range(20)], ids=len)
     def test_order_is_kept_for_runs_shorter_and_longer_than_the_queue(self, steps):
-        assert list(fit_module._ahead(lambda step: (step,), steps)) == [(step,) for step in steps]
+        assert list(made_ahead(lambda step: (step,), steps)) == [(step,) for step in steps]
 
     def test_a_missing_picture_ends_the_run_with_its_name(self, images, lungs):
         with pytest.raises(ManifestError, match=r"none\.png"):
@@ -420,7 +421,7 @@ class Pretence:
 
     def validate(self, network, *_):
         assert all((w == self.step).all() for w in network.get_weights())  # of the averaged weights
-        return {"binary_auroc": None, "three_class_auroc": None, "worst_log_loss": self.losses[self.step // 2]}
+        return {"binary_auroc": None, "three_class_auroc": None, "balanced_log_loss": self.losses[self.step // 2]}
 
     def fit(self, losses, **kwargs):
         """Fit with these losses after batches 2, 4, 6 …; returns the batch whose weights are kept."""
@@ -508,8 +509,8 @@ class TestTargets:
             ("normal", 0, (1, 0, 0)),
             ("bacterial_pneumonia", 0, (0, 1, 0)),
             ("pneumonia_unspecified", 0, (0, 1, 0)),
-            ("viral_pneumonia", 0, (0, 1, 1)),
-            ("other_pneumonia", 0, (0, 1, 1)),
+            ("viral_pneumonia", 0, (0, 1, 0)),
+            ("other_pneumonia", 0, (0, 1, 0)),
             ("covid19", 1, (0, 0, 1)),
         ],
     )
@@ -524,7 +525,7 @@ class TestTargets:
 
 
 class TestSamplingWeights:
-    # Groups of 4, of 1 and, of the same label from another source, of 4.
+    # Groups of 4, of 1 and, of the same label from another place, of 4.
     EXAMPLES = (
         *[Example("n", "normal", "a")] * 4,
         Example("c", "covid19", "a"),
@@ -546,6 +547,15 @@ class TestSamplingWeights:
         labels = ("viral_pneumonia", "bacterial_pneumonia", "bacterial_pneumonia", "normal")
         weights = sampling_weights([Example(label, label, "a") for label in labels], 0)
         np.testing.assert_allclose(weights, [1 / 6, 1 / 6, 1 / 6, 1 / 2])
+
+    def test_collections_of_one_hospital_are_one_group(self):
+        examples = [Example("n", "normal", source, hospital="nih") for source in ("raddb", "raddb", "nih")]
+        weights = sampling_weights([*examples, Example("c", "covid19", "raddb", hospital="several")], 0)
+        np.testing.assert_allclose(weights, [1 / 6, 1 / 6, 1 / 6, 1 / 2])
+
+    def test_collections_of_several_hospitals_are_not(self):
+        examples = [Example("c", "covid19", source, hospital="several") for source in ("a", "a", "b")]
+        np.testing.assert_allclose(sampling_weights(examples, 0), [1 / 4, 1 / 4, 1 / 2])
 
     def test_one_group_is_uniform_whatever_the_balance(self):
         np.testing.assert_allclose(sampling_weights([Example("n", "normal")] * 4, 0.3), 0.25)
@@ -602,9 +612,16 @@ class TestPredictAndValidate:
         report = validate(StubNetwork(), examples, np.array([0, 1, 2, 3], np.float32).reshape(-1, 1, 1, 1))
         assert report["binary_auroc"] == pytest.approx(2 / 3)  # the viral one scores above covid19
         assert report["three_class_auroc"] == pytest.approx((1 + 0.5 + 1) / 3)  # bacterial stands in the middle
-        assert report["log_loss"]["s/normal"] == pytest.approx(math.log(2))
-        assert report["log_loss"]["s/covid19"] == pytest.approx(math.log(1 + math.exp(-2)))
-        assert report["worst_log_loss"] == report["log_loss"]["s/viral_pneumonia"] == pytest.approx(3.0486, abs=1e-4)
+        binary = [math.log(2), math.log(1 + math.e), math.log(1 + math.exp(-2)), math.log(1 + math.exp(3))]
+        right = (0, 1, 2, 1)  # a viral one is asked to be neither normal nor COVID-19
+        three = [
+            math.log(sum(math.exp(x * k) for k in range(3))) - x * k_right
+            for x, k_right in zip(range(4), right, strict=True)
+        ]
+        cost = np.add(binary, three)
+        expected = {"s/normal": cost[0], "s/pneumonia": (cost[1] + cost[3]) / 2, "s/covid19": cost[2]}
+        assert report["log_loss"] == pytest.approx(expected)
+        assert report["balanced_log_loss"] == pytest.approx(np.mean(list(expected.values())))  # no group has ten
 
     def test_figures_that_one_class_cannot_have_are_none(self):
         report = validate(StubNetwork(), [Example("a", "viral_pneumonia")], np.zeros((1, 1, 1, 1), np.float32))
@@ -612,17 +629,16 @@ class TestPredictAndValidate:
         assert report["three_class_auroc"] is None
 
     @pytest.mark.parametrize(
-        ("sizes", "worst"),
-        [((10, 9), "normal"), ((10, 10), "covid19"), ((9, 9), "covid19")],
-        ids=["nine do not count beside ten", "ten do", "nine do where there are no others"],
+        ("sizes", "counted"),
+        [((10, 9), ("normal",)), ((10, 30), ("normal", "covid19")), ((9, 9), ("normal", "covid19"))],
+        ids=["nine do not count beside ten", "groups count alike", "nine do where there are no others"],
     )
-    def test_the_worst_group_is_one_of_ten_or_more_where_there_is_one(self, sizes, worst):
+    def test_the_mean_is_over_groups_of_ten_or_more_where_there_are_any(self, sizes, counted):
         normal, covid = sizes
         examples = [Example("n", "normal", "s")] * normal + [Example("c", "covid19", "s")] * covid
-        inputs = np.full((len(examples), 1, 1, 1), -1, np.float32)  # speaks against covid19, so its loss is the larger
-        report = validate(StubNetwork(), examples, inputs)
-        assert report["worst_log_loss"] == report["log_loss"][f"s/{worst}"]
-        assert report["log_loss"]["s/covid19"] > report["log_loss"]["s/normal"]
+        report = validate(StubNetwork(), examples, np.full((len(examples), 1, 1, 1), -1, np.float32))
+        losses = [report["log_loss"][f"s/{finding}"] for finding in counted]
+        assert report["balanced_log_loss"] == pytest.approx(np.mean(losses))
 
     def test_inputs_are_the_pictures_as_they_are_cut_to_their_lungs(self, examples, images, lungs):
         one, two = (load_inputs(examples[:2], images, lungs) for _ in range(2))

@@ -38,14 +38,6 @@ def seen_of(views, sources="a", *, seed=0, child=-1):
     return Seen(features.astype(np.float32), views, sources, np.broadcast_to(np.array(child), len(views)).copy())
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _short():
-    """A fifth of the steps: enough for what lies far apart."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "_EPOCHS", 80)
-        yield
-
-
 @pytest.fixture
 def _at_once(monkeypatch):
     """Least squares in the place of the regression, where the regression is not what is tested."""

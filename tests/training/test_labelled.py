@@ -88,6 +88,10 @@ class TestLabelledManifest:
         (tmp_path / "m.csv").write_text("image,label\na,normal\n")
         assert labelled_manifest(tmp_path / "m.csv", images=tmp_path / "x").images == tmp_path / "x"
 
+    def test_an_external_test_is_taken_whole(self, tmp_path):
+        cohort = self.cohort(tmp_path, "image,label,split\na,normal,external_test\nb,covid19,external_test\n", None)
+        assert [e.image for e in cohort.examples] == ["a", "b"]
+
     def test_a_manifest_with_splits_but_no_test_rows_is_refused(self, tmp_path):
         with pytest.raises(ManifestError, match="no rows of split 'test'"):
             self.cohort(tmp_path, "image,label,split\na,normal,train\n", None)

@@ -40,7 +40,7 @@ MIXED = ["covid19", "normal", "bacterial_pneumonia", "viral_pneumonia"] * 10
 class TestEvaluationPlots:
     def test_each_has_titles_and_says_how_many_images_it_rests_on(self, tmp_path):
         log = tmp_path / "log.jsonl"
-        log.write_text('{"step": 1, "train_loss": 1.0, "binary_auroc": null, "worst_log_loss": 2.0}\n\n')
+        log.write_text('{"step": 1, "train_loss": 1.0, "binary_auroc": null, "balanced_log_loss": 2.0}\n\n')
         figures = evaluation_plots(answers_of(MIXED), CALIBRATION, training_log=log)
         assert len(figures) == 11
         for name, figure in figures.items():

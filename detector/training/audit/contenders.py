@@ -16,19 +16,21 @@ import cv2
 import numpy as np
 
 from detector.errors import ManifestError
+from detector.model.calibration import BALANCED
 from detector.run.files import make_folder, write_json
-from detector.schema import COVID19, TASKS, THREE_CLASS
+from detector.schema import BINARY, COVID19, TASKS, THREE_CLASS
 from detector.statistics import weighted
 from detector.statistics.bootstrap import Measure, Resampling
 from detector.training.audit.baselines import Scores, standard_baselines
 from detector.training.audit.source_pairs import has_both, parted, source_pairs
-from detector.training.data.manifest import read_image, read_manifest
+from detector.training.data.manifest import is_adult_opacity, read_image, read_manifest
 from detector.training.fit.lung_focus import misleading_surroundings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
+    from detector.model.calibration import Calibration
     from detector.model.engine import Engine
     from detector.schema import NetworkInput
     from detector.training.audit.baselines import Fit, Predictor
@@ -102,7 +104,7 @@ def audit(
     found: dict[str, Any] = {
         "model": asdict(engine.card.info),
         "near": NEAR,
-        "splits": {split: compare(parts[split], contenders) for split in _SPLITS},
+        "splits": {split: compare(parts[split], contenders, engine.card.calibration) for split in _SPLITS},
         "leave_one_source_pair_out": {
             **leave_one_source_pair_out(examples, fits),
             **({"network": trainings.left_out(source_pairs(examples), examples)} if trainings else {}),
@@ -135,6 +137,7 @@ def sentences(found: Mapping[str, Any]) -> list[str]:
             "Where what lies around the lungs comes from a picture with the other answer, so that whoever goes by it "
             f"is wrong, the network keeps {areas[SHIPPED_IN_MISLEADING_SURROUNDINGS]:.3f}."
         )
+    lines += _opacity_sentences(found["splits"]["test"])
     left_out = found["leave_one_source_pair_out"].get("network")
     if left_out:
         lines.append(
@@ -149,6 +152,34 @@ def sentences(found: Mapping[str, Any]) -> list[str]:
     return lines
 
 
+def _opacity_sentences(split: Mapping[str, Any]) -> list[str]:
+    """Whether the rows of adults with an opacity prove anything, and how they are called in misleading surroundings."""
+    rows = split.get("adult_opacities")
+    if rows is None:
+        return []
+    areas = {name: figure["binary_auroc"]["value"] for name, figure in rows["figures"].items()}
+    near = [_WORDS[name] for name in rows["too_near"]["binary_auroc"] or () if name in _WORDS]
+    verdict = (
+        f"Within {NEAR} of it, so that these rows prove nothing about the disease: {'; '.join(near)}."
+        if near
+        else f"Nothing that sees no lung comes within {NEAR} of it."
+    )
+    lines = [
+        (
+            "COVID-19 against adults with an opacity that is not COVID-19, nearly all of one hospital: the network's "
+            f"AUROC is {areas[SHIPPED]:.3f}. {verdict}"
+        )
+    ]
+    if called := split.get("adult_opacities_called_covid19"):
+        plain, misled = (called[name] for name in (SHIPPED, SHIPPED_IN_MISLEADING_SURROUNDINGS))
+        lines.append(
+            f"At the balanced point it calls {plain['value']:.2f} of them COVID-19, and {misled['value']:.2f} "
+            f"({misled['ci_low']:.2f} to {misled['ci_high']:.2f}, n = {misled['n']}) in surroundings taken from a "
+            "COVID-19 picture."
+        )
+    return lines
+
+
 def _own_sources(results: Sequence[Mapping[str, Any]]) -> dict[str, list[float]]:
     """Positive source to the areas of its own pictures, one of each network that was trained without it."""
     found: dict[str, list[float]] = {}
@@ -158,24 +189,49 @@ def _own_sources(results: Sequence[Mapping[str, Any]]) -> dict[str, list[float]]
     return found
 
 
-def compare(examples: Sequence[Example], contenders: Mapping[str, Predictor]) -> dict[str, Any]:
+def compare(
+    examples: Sequence[Example], contenders: Mapping[str, Predictor], calibration: Calibration | None = None
+) -> dict[str, Any]:
     """Measure contenders on one split.
 
+    Args:
+        examples: of the split.
+        contenders: by name.
+        calibration: of the shipped network; with it, ``adult_opacities_called_covid19`` has the share of them that it
+            calls so at the balanced point, as they are and in misleading surroundings.
+
     Returns:
-        ``overall`` and ``by_source`` (those with both classes): contender to figures, and under ``too_near`` those that
+        ``overall``, ``adult_opacities`` (COVID-19 against adults with an opacity that is not, where there are any) and
+        ``by_source`` (those with both classes): contender to figures, and under ``too_near`` those that
         come within `NEAR` of the shipped network, by figure.
     """
     scores = {name: predict(examples) for name, predict in contenders.items()}
     sources = sorted({e.source for e in examples})
     cohorts = {source: np.array([e.source == source for e in examples]) for source in sources}
+    opacities = np.array([is_adult_opacity(e) for e in examples])
+    covid = np.array([e.label == COVID19 for e in examples])
     return {
         "overall": _compared(examples, scores, np.ones(len(examples), bool)),
+        **({"adult_opacities": _compared(examples, scores, covid | opacities)} if opacities.any() else {}),
         "by_source": {
             source: _compared(examples, scores, keep)
             for source, keep in cohorts.items()
             if has_both([e for e, kept in zip(examples, keep, strict=True) if kept])
         },
+        **(_opacities_called(examples, scores, opacities, calibration) if calibration and opacities.any() else {}),
     }
+
+
+def _opacities_called(
+    examples: Sequence[Example], scores: Mapping[str, Scores], opacities: np.ndarray, calibration: Calibration
+) -> dict[str, Any]:
+    resampling, measures = Resampling([e.patient_group for e in examples]), {}
+    for name in _THE_NETWORK_AT_WORK & scores.keys():
+        probability = calibration.probabilities(BINARY, scores[name].covid19[:, None])[:, 0]
+        called = probability >= calibration.operating_points[BALANCED].threshold
+        measures[name] = Measure(partial(weighted.share, called[opacities]), opacities, share=True)
+    found = {name: asdict(figure) for name, figure in sorted(resampling.estimates(measures).items())}
+    return {"adult_opacities_called_covid19": found} if found else {}
 
 
 def leave_one_source_pair_out(examples: Sequence[Example], fits: Mapping[str, Fit]) -> dict[str, Any]:

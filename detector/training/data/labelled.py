@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from detector.errors import ManifestError
 from detector.schema import BACTERIAL_PNEUMONIA, COVID19, NORMAL
-from detector.training.data.manifest import LABELS, Example, read_manifest
+from detector.training.data.manifest import LABELS, SPLITS, Example, read_manifest
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -75,7 +75,7 @@ def labelled_folder(folder: Path) -> Labelled:
 
 
 def labelled_manifest(path: Path, split: str | None = None, images: Path | None = None) -> Labelled:
-    """Rows of a manifest: those of `split`; by default the test split, or all where the manifest has no splits.
+    """Rows of a manifest: those of `split`; by default the test split, or all where the manifest has none of ours.
 
     Args:
         path: the CSV file.
@@ -87,7 +87,7 @@ def labelled_manifest(path: Path, split: str | None = None, images: Path | None 
     """
     examples = read_manifest(path)
     if split is None:
-        split = "test" if any(e.split for e in examples) else ""
+        split = "test" if any(e.split in SPLITS for e in examples) else ""
     kept = read_manifest(path, split=split) if split else examples
     name = f"{split} split of {path.name}" if split else path.name
     return Labelled(tuple(kept), images or path.parent, name)

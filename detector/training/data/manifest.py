@@ -24,6 +24,7 @@ LABELS = (
     COVID19,
 )
 PNEUMONIAS = (BACTERIAL_PNEUMONIA, "viral_pneumonia", "pneumonia_unspecified", "other_pneumonia")  # not of COVID-19
+SEVERAL = "several"  # hospitals of a collection of publications
 SPLITS = ("train", "val", "test")
 
 
@@ -40,7 +41,10 @@ class Example:
         age_group: ``"adult"`` or ``"paediatric"``; `""` where the manifest has none.
         view: view position as the source says it; `""` where it does not.
         lung_mask: path of a mask made by a model, or `""`.
-        lung_mask_drawn: path of a mask drawn by hand, or `""`.
+        lung_mask_drawn: path of a mask drawn by hand round the visible lung, or `""`.
+        lung_mask_whole: path of a mask of the whole lung, or `""`; see `detector.training.fit.lungs`.
+        hospital: where the picture was taken; ``"several"`` hospitals, or `""` where the manifest has none.
+        finding: the source's own word, or `""`.
     """
 
     image: str
@@ -52,6 +56,19 @@ class Example:
     view: str = ""
     lung_mask: str = ""
     lung_mask_drawn: str = ""
+    lung_mask_whole: str = ""
+    hospital: str = ""
+    finding: str = ""
+
+    @property
+    def place(self) -> str:
+        """The hospital, or the collection where that took its pictures from several or does not say."""
+        return self.source if self.hospital in ("", SEVERAL) else self.hospital
+
+
+def is_adult_opacity(example: Example) -> bool:
+    """Whether it is an adult with a lung opacity of unknown germ, which is not COVID-19."""
+    return example.label == "pneumonia_unspecified" and example.age_group == "adult"
 
 
 def read_manifest(path: Path, *, split: str | None = None) -> list[Example]:

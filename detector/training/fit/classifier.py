@@ -25,14 +25,16 @@ from detector.model.calibration import probabilities_of
 from detector.model.network import GRID_STEP
 from detector.model.preprocess import INPUT_SIZE, PREPROCESSING_ID
 from detector.run.files import whole_file, write_whole
-from detector.schema import BACTERIAL_PNEUMONIA, BINARY, COVID19, NORMAL, THREE_CLASS
-from detector.statistics.metrics import auroc, log_loss, macro_auroc
+from detector.schema import BACTERIAL_PNEUMONIA, BINARY, COVID19, NORMAL, TASKS, THREE_CLASS
+from detector.statistics.metrics import auroc, macro_auroc
 from detector.training.data.augmentation import cut_out, mix_amplitudes
 from detector.training.data.views import LungMasks, change_picture, plain_view, read_working
 from detector.training.fit import architectures
+from detector.training.fit.ahead import made_ahead
 from detector.training.fit.distillation import TAUGHT, Teachers, distance, with_taught
 from detector.training.fit.imagenet import load_imagenet_weights
 from detector.training.fit.lung_focus import EVIDENCE, lung_cells, outside_share, swap_surroundings, with_evidence
+from detector.training.fit.within import PAIRS, pair_loss, pair_targets, with_pairs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -43,14 +45,14 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 
 #: Which three-class answers a label allows. The network is asked to put its probability on the allowed ones, so
-#: "not normal" can be taught where the picture's truth is none of the three. An adult pneumonia of unknown germ
-#: counts as bacterial: it is never normal, and without it "bacterial" would mean "child".
+#: "neither normal nor COVID-19" can be taught where the picture's truth is none of the three: an adult pneumonia of
+#: unknown germ, a viral one from before 2020. Without these "bacterial" would mean "child".
 ALLOWED_CLASSES: dict[str, tuple[str, ...]] = {
     NORMAL: (NORMAL,),
     BACTERIAL_PNEUMONIA: (BACTERIAL_PNEUMONIA,),
     "pneumonia_unspecified": (BACTERIAL_PNEUMONIA,),
-    "viral_pneumonia": (BACTERIAL_PNEUMONIA, COVID19),
-    "other_pneumonia": (BACTERIAL_PNEUMONIA, COVID19),
+    "viral_pneumonia": (BACTERIAL_PNEUMONIA,),
+    "other_pneumonia": (BACTERIAL_PNEUMONIA,),
     COVID19: (COVID19,),
 }
 
@@ -59,10 +61,10 @@ RANDOM = "random"
 TEACHERS = ("teachers", "teachers_of_whole")  # settings of `FitConfig` that name files of networks
 
 _LOADER_THREADS = 2
-_BATCHES_AHEAD = 6
 _FORBIDDEN = -1e9  # added to the logit of a class that a label does not allow
 _PREDICT_BATCH = 32
-_GROUP = 10  # images of a source × label, for its log-loss to be worth anything
+_GROUP = 10  # images of a hospital × finding, for its log-loss to be worth anything
+_TINY = 1e-12  # keeps the logarithm of a probability of 0 finite
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ class FitConfig:
         warmup_batches: of rising learning rate.
         weight_decay: of AdamW.
         averaging: decay of the exponential moving average of the weights.
-        balance: weight of a source × class group is its size to this power (1: as it comes, 0: all alike).
+        balance: weight of a hospital × finding group is its size to this power (1: as it comes, 0: all alike).
         frozen_units: the stem and this many units keep their ImageNet weights: edges and blobs are the same
             in every hospital, and what is not trained can't learn a scanner.
         validate_every: batches between checkpoints, each with a validation.
@@ -90,9 +92,10 @@ class FitConfig:
         lung_crop: whether pictures are cut to their lungs, as `detector.model.preprocess` does; False only for
             comparison.
         lung_weight: weight of the share of the evidence outside the lungs in the loss.
+        pair_weight: weight of the pairs within one hospital in the loss (see `detector.training.fit.within`).
         swap_probability: of a picture's surroundings to come from another one of the batch.
         style: chance of a random convolution, and of a spectrum mixed with another picture's.
-        patience: validations without a better worst group after which the run ends.
+        patience: validations without a better mean over the groups after which the run ends.
         seed: of sampling, augmentation, dropout and initial weights.
     """
 
@@ -112,6 +115,7 @@ class FitConfig:
     teaching: float = 1.0
     lung_crop: bool = True
     lung_weight: float = 2.0
+    pair_weight: float = 0.5
     swap_probability: float = 0.3
     style: float = 0.3
     patience: int = 6
@@ -151,7 +155,7 @@ def fit(
         transform: what is made of each input before the network sees it, e.g. for the audit's blacked-out lungs.
 
     Returns:
-        The network with its averaged weights at the validation whose worst source × label log-loss was least.
+        The network with its averaged weights at the validation of the least `validate`'s ``balanced_log_loss``.
 
     Raises:
         ModelError: if the checkpoint belongs to another run.
@@ -176,7 +180,7 @@ def fit(
         if run.step % config.validate_every == 0 or run.step == config.batches:
             with run.averaged():
                 report = validate(network, validation, validation_inputs)
-            run.keep_best(report["worst_log_loss"])
+            run.keep_best(report["balanced_log_loss"])
             run.save()
             run.log({"step": run.step, "train_loss": clock.mean_loss(), **report})
             if run.waited >= config.patience:
@@ -253,6 +257,8 @@ def compile_network(network: keras.Model, config: FitConfig) -> None:
         losses[EVIDENCE], weights[EVIDENCE] = outside_share, config.lung_weight
     if config.is_taught:
         losses[TAUGHT], weights[TAUGHT] = distance, config.teaching
+    if config.pair_weight:
+        losses[PAIRS], weights[PAIRS] = pair_loss, config.pair_weight
     network.compile(optimizer, losses, loss_weights=weights, jit_compile=False)
 
 
@@ -282,15 +288,19 @@ def targets_for(examples: Sequence[Example]) -> dict[str, np.ndarray]:
 
 
 def sampling_weights(examples: Sequence[Example], balance: float) -> np.ndarray:
-    """Chance of each example to be drawn, (N,), so that groups of one source and class weigh their size to `balance`.
-
-    All pneumonias that are not COVID-19 are one class here: eight pictures that are a label of their own in a small
-    source would otherwise be drawn until they are known by heart.
-    """
-    groups = [f"{e.source}/{e.label if e.label in {NORMAL, COVID19} else 'pneumonia'}" for e in examples]
-    _, membership, counts = np.unique(groups, return_inverse=True, return_counts=True)
+    """Chance of each example to be drawn, (N,): groups of one hospital and finding weigh their size to `balance`."""
+    _, membership, counts = np.unique(hospital_findings(examples), return_inverse=True, return_counts=True)
     weights = (counts ** (balance - 1.0))[membership]
     return weights / weights.sum()
+
+
+def hospital_findings(examples: Sequence[Example]) -> np.ndarray:
+    """Hospital × finding of each example, (N,) names.
+
+    All pneumonias that are not COVID-19 are one finding here: eight pictures that are a label of their own in a small
+    source would otherwise be drawn until they are known by heart.
+    """
+    return np.array([f"{e.place}/{e.label if e.label in {NORMAL, COVID19} else 'pneumonia'}" for e in examples])
 
 
 def load_inputs(
@@ -325,22 +335,23 @@ def validate(network: keras.Model, examples: Sequence[Example], inputs: np.ndarr
     """Measure a network while it trains.
 
     Returns:
-        Binary AUROC, three-class macro AUROC, and the binary log-loss of each source × label with the worst among
-        those of ten images or more, where there are any: one odd picture must not decide.
+        Binary AUROC, three-class macro AUROC, the log-loss of each hospital × finding (both tasks added, each as it is
+        trained) and its mean over those of ten images or more, where there are any: one odd picture must not decide.
     """
     logits = predict_logits(network, inputs)
     labels = np.array([e.label for e in examples])
-    covid = probabilities_of(BINARY, logits[BINARY.name].astype(float))[:, 0]
+    covid, by_class = (probabilities_of(task, logits[task.name].astype(float)) for task in TASKS)
     three = np.isin(labels, THREE_CLASS.classes)
     truth = np.array([THREE_CLASS.classes.index(label) for label in labels[three]])
-    groups = np.array([f"{e.source}/{e.label}" for e in examples])
-    losses = {str(g): log_loss(labels[groups == g] == COVID19, covid[groups == g]) for g in np.unique(groups)}
+    cost = -np.log(np.where(labels == COVID19, covid[:, 0], covid[:, 1]) + _TINY)
+    cost -= np.log((by_class * targets_for(examples)[THREE_CLASS.name]).sum(axis=1) + _TINY)
+    groups = hospital_findings(examples)
+    losses = {str(g): float(cost[groups == g].mean()) for g in np.unique(groups)}
+    weighty = [loss for g, loss in losses.items() if np.sum(groups == g) >= _GROUP]
     return {
-        "binary_auroc": auroc(labels == COVID19, covid),
-        "three_class_auroc": macro_auroc(
-            truth, probabilities_of(THREE_CLASS, logits[THREE_CLASS.name][three].astype(float))
-        ),
-        "worst_log_loss": max([v for g, v in losses.items() if np.sum(groups == g) >= _GROUP] or losses.values()),
+        "binary_auroc": auroc(labels == COVID19, covid[:, 0]),
+        "three_class_auroc": macro_auroc(truth, by_class[three]),
+        "balanced_log_loss": float(np.mean(weighty or list(losses.values()))),
         "log_loss": losses,
     }
 
@@ -353,6 +364,8 @@ class _Run:
         self.trainer = with_evidence(network) if config.lung_weight else network  # a second view of one set of weights
         if config.is_taught:
             self.trainer = with_taught(self.trainer)
+        if config.pair_weight:
+            self.trainer = with_pairs(self.trainer)
         compile_network(self.trainer, config)
         self.identity = _identity(config)
         self.step = 0
@@ -375,7 +388,7 @@ class _Run:
         return _Averaged(self.network, self.average)
 
     def keep_best(self, loss: float) -> None:
-        """Remember the averaged weights if their worst group is the least bad so far; count the waiting otherwise."""
+        """Remember the averaged weights if their loss is the least so far; count the waiting otherwise."""
         if loss < self.best_loss:
             self.best, self.best_loss, self.best_step, self.waited = self.average, loss, self.step, 0
         else:
@@ -427,8 +440,8 @@ class _Run:
         kept = [line for line in lines if json.loads(line)["step"] < row["step"]] if row["step"] else []
         write_whole(path, ("\n".join([*kept, json.dumps(row)]) + "\n").encode())  # no torn line for a resumed run
         _LOG.info(
-            "batch %d: binary AUROC %s, three-class AUROC %s, worst source × label log-loss %.3f",
-            row["step"], _figure(row["binary_auroc"]), _figure(row["three_class_auroc"]), row["worst_log_loss"],
+            "batch %d: binary AUROC %s, three-class AUROC %s, mean log-loss of hospital × finding %.3f",
+            row["step"], _figure(row["binary_auroc"]), _figure(row["three_class_auroc"]), row["balanced_log_loss"],
         )  # fmt: skip
 
     def forget_log(self) -> None:
@@ -508,21 +521,11 @@ def _batches(
         targets = targets_for(chosen)
         if config.lung_weight:
             targets[EVIDENCE] = lung_cells(fields, INPUT_SIZE // GRID_STEP)
+        if config.pair_weight:
+            targets[PAIRS] = pair_targets(chosen)
         return np.stack([cut_out(one, rng) for one in inputs]), targets, shown
 
-    yield from _ahead(make, range(start, config.batches))
-
-
-def _ahead(make: Callable[[int], tuple], steps: range) -> Iterator[tuple]:
-    with ThreadPoolExecutor(_LOADER_THREADS) as pool:
-        waiting = deque(pool.submit(make, step) for step in steps[:_BATCHES_AHEAD])
-        for step in range(steps.start + _BATCHES_AHEAD, steps.stop + _BATCHES_AHEAD):
-            if not waiting:
-                return
-            batch = waiting.popleft().result()
-            if step < steps.stop:
-                waiting.append(pool.submit(make, step))
-            yield batch
+    yield from made_ahead(make, range(start, config.batches))
 
 
 def _seed_dropout(network: keras.Model, seed: int, step: int) -> None:

@@ -49,7 +49,7 @@ def precision_recall_curves(task: Task, answers: Answers, calibration: Calibrati
 
 def coverage_curve(task: Task, answers: Answers, calibration: Calibration) -> Curve:
     """Error of the forced decisions where only the surest share is answered."""
-    counted = task_answers(task, answers.labels, answers.logits[task.name], calibration)
+    counted = task_answers(task, answers.labels, answers.logits, calibration)
     measure = Measure(lambda w: weighted.error_at_coverage(~counted.right, counted.margin, w, _COVERAGES), counted.keep)
     return Resampling(answers.groups).curve(measure, _COVERAGES)
 
@@ -76,7 +76,7 @@ def reliability_curve(task: Task, answers: Answers, calibration: Calibration, *,
         calibration: of the network.
         raw: the probabilities before the temperature.
     """
-    counted = task_answers(task, answers.labels, answers.logits[task.name], calibration)
+    counted = task_answers(task, answers.labels, answers.logits, calibration)
     probabilities = counted.raw if raw else counted.probabilities
     if task is BINARY:
         confidence, outcome = probabilities[:, 0], counted.truth == 0
@@ -97,7 +97,7 @@ def _bins(images: int) -> int:
 
 
 def _class_curves(task: Task, answers: Answers, calibration: Calibration, of: object) -> list[ClassCurve]:
-    counted = task_answers(task, answers.labels, answers.logits[task.name], calibration)
+    counted = task_answers(task, answers.labels, answers.logits, calibration)
     resampling = Resampling(answers.groups)
     classes = range(1) if task is BINARY else range(len(THREE_CLASS.classes))
     found = []

@@ -16,9 +16,10 @@ import numpy as np
 from detector.answers.pipeline import analyse
 from detector.errors import ManifestError, OutputError, RejectedError
 from detector.model.calibration import BALANCED, Calibration
-from detector.schema import BINARY, COVID19, TASKS
+from detector.schema import BINARY, COVID19, TASKS, THREE_CLASS
 from detector.statistics.bootstrap import RESAMPLES, UNKNOWN, Resampling
 from detector.training.data.manifest import LABELS
+from detector.training.measure import rows
 from detector.training.measure.cohort import Answers
 from detector.training.measure.curves import coverage_curve, net_benefit_curve, treat_all_benefit
 from detector.training.measure.figures import (
@@ -54,6 +55,7 @@ ORIGINAL_NOTE = (
 )
 
 _PROGRESS_EVERY = 200  # images
+_PARTS = ("source", "hospital", "age_group", "view")  # attributes that a cohort is parted by
 
 
 def evaluate(
@@ -165,12 +167,15 @@ def summarise(answers: Answers, card: ModelCard, *, name: str = "", notes: Seque
     replacement, `n` the images that it rests on, `reason` why there is none.
 
     Returns:
-        ``model``, ``images``, ``rejected``; ``cohort`` and ``counts``; ``overall``, ``by_source``, ``by_age_group``
-        and ``by_view``, each one set of figures; ``worst_source``; ``operating_points`` with predictive values and
-        likelihood ratios; ``questions`` within one source; ``original`` for the earlier project's table;
-        ``confusion``; ``net_benefit`` and ``error_by_coverage`` as curves.
+        ``model``, ``images``, ``rejected``; ``cohort`` and ``counts``; ``overall``, ``by_source``,
+        ``by_hospital``, ``by_age_group`` and ``by_view``, each one set of figures; ``worst_source``;
+        ``operating_points`` with predictive values and likelihood ratios; ``questions`` within one source;
+        ``adult_opacities``, ``sensitivities``, ``within_one_hospital`` and, if the cohort has them,
+        ``first_collections``, see `detector.training.measure.rows`; ``original`` for the earlier project's table and,
+        if the cohort has it, ``original_mix`` for the same table on that project's own mix; ``confusion``;
+        ``net_benefit`` and ``error_by_coverage`` as curves.
     """
-    parts = {part: _parts(answers, part) for part in ("source", "age_group", "view")}
+    parts = {part: _parts(answers, part) for part in _PARTS}
     by = {part: {key: measure(kept, card.calibration) for key, kept in kept.items()} for part, kept in parts.items()}
     overall = measure(answers, card.calibration)
     return {
@@ -195,6 +200,10 @@ def summarise(answers: Answers, card: ModelCard, *, name: str = "", notes: Seque
         "worst_source": worst_source(by["source"]),
         "operating_points": _operating_points(answers, card.calibration),
         "questions": _questions(by["source"]),
+        "adult_opacities": rows.adult_opacities(answers, card.calibration),
+        "sensitivities": rows.sensitivities(answers, card.calibration),
+        "within_one_hospital": rows.within_one_hospital(answers, card.calibration),
+        **_parts_of_old(answers, card.calibration),
         "original": _original(answers, card.calibration),
         "confusion": {task.name: _confusion(task, answers, card.calibration) for task in TASKS},
         "net_benefit": _net_benefit(answers, card.calibration),
@@ -202,6 +211,17 @@ def summarise(answers: Answers, card: ModelCard, *, name: str = "", notes: Seque
             task.name: coverage_curve(task, answers, card.calibration).to_json("coverage") for task in TASKS
         },
     }
+
+
+def _parts_of_old(answers: Answers, calibration: Calibration) -> dict[str, Any]:
+    """What can be read beside earlier figures, where the cohort has it."""
+    first, mix = rows.of_the_first_collections(answers), rows.of_the_originals_mix(answers)
+    found: dict[str, Any] = {}
+    if 0 < len(first.examples) < len(answers.examples):
+        found["first_collections"] = {"counts": _counts(first), **measure(first, calibration)}
+    if set(mix.labels) == set(THREE_CLASS.classes):
+        found["original_mix"] = {"mix": rows.MIX, "counts": _counts(mix), **_original(mix, calibration)}
+    return found
 
 
 def worst_source(by_source: Mapping[str, Mapping[str, dict[str, Any]]]) -> dict[str, dict[str, Any]]:
@@ -217,7 +237,11 @@ def worst_source(by_source: Mapping[str, Mapping[str, dict[str, Any]]]) -> dict[
 
 
 def likelihood_ratios(metrics: Mapping[str, Any]) -> dict[str, Any]:
-    """The likelihood ratios alone, as ``likelihood_ratios.json`` holds them."""
+    """The likelihood ratios as ``likelihood_ratios.json`` holds them, within one hospital where there is one."""
+    pooled = metrics["within_one_hospital"]["pooled"]
+    if len(pooled) == 1:
+        ((hospital, found),) = pooled.items()
+        return {BINARY.name: _within(hospital, found)}
     counts = metrics["counts"]["overall"]
     covid = counts["labels"].get(COVID19, 0)
     cohort = f"{metrics['cohort']['name'] or 'labelled images'}, n = {counts['images']}, {covid} with COVID-19"
@@ -230,6 +254,20 @@ def likelihood_ratios(metrics: Mapping[str, Any]) -> dict[str, Any]:
             }
             for name, point in metrics["operating_points"].items()
         }
+    }
+
+
+def _within(hospital: str, found: Mapping[str, Any]) -> dict[str, Any]:
+    images = found["covid19"] + found["others"]
+    views = " and ".join(found["views"])
+    cohort = f"{hospital}, compared within {views} views, n = {images}, {found['covid19']} with COVID-19"
+    return {
+        name: {
+            "positive": _value_and_interval(point["likelihood_ratio_positive"]),
+            "negative": _value_and_interval(point["likelihood_ratio_negative"]),
+            "cohort": cohort,
+        }
+        for name, point in found["operating_points"].items()
     }
 
 
@@ -264,7 +302,7 @@ def _original(answers: Answers, calibration: Calibration) -> dict[str, Any]:
     """The earlier project's figures beside ours in the same form, averaged in each way that it may have meant."""
     resampling, found = Resampling(answers.groups), {}
     for task in TASKS:
-        counted = task_answers(task, answers.labels, answers.logits[task.name], calibration)
+        counted = task_answers(task, answers.labels, answers.logits, calibration)
         every = range(len(task.classes))
         ways = {"weighted by class size": (every, "weighted"), "plain mean of classes": (every, "plain")}
         if task is BINARY:
@@ -280,7 +318,7 @@ def _original(answers: Answers, calibration: Calibration) -> dict[str, Any]:
 
 
 def _confusion(task: Task, answers: Answers, calibration: Calibration) -> dict[str, Any]:
-    counted = task_answers(task, answers.labels, answers.logits[task.name], calibration)
+    counted = task_answers(task, answers.labels, answers.logits, calibration)
     found = confusion(task, answers.labels, counted)
     return {"labels": list(found.labels), "decisions": list(found.decisions), "counts": found.counts.tolist()}
 

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from detector.model.calibration import BALANCED, Calibration, decide, margins, probabilities_of
-from detector.schema import BINARY, COVID19, NORMAL, THREE_CLASS, Task
+from detector.answers.answer import decide_all
+from detector.model.calibration import BALANCED, Calibration, margins, probabilities_of
+from detector.schema import BINARY, COVID19, INDETERMINATE, NORMAL, THREE_CLASS, Task
 from detector.statistics import weighted
 from detector.statistics.bootstrap import NO_IMAGES, Measure
 from detector.training.data.manifest import LABELS, PNEUMONIAS
@@ -43,7 +44,7 @@ class TaskAnswers:
         chosen: index of the forced decision (binary: at the balanced point) in the task's classes.
         right: bool, whether the forced decision is right.
         margin: how far the decision is from turning, see `detector.model.calibration.margins`.
-        answered: bool, whether the margin reaches beyond the indeterminate band.
+        answered: bool, whether the margin reaches beyond the indeterminate band and the other task does not contradict.
     """
 
     keep: np.ndarray
@@ -72,37 +73,38 @@ class Confusion:
     counts: np.ndarray
 
 
-def task_answers(task: Task, labels: np.ndarray, logits: np.ndarray, calibration: Calibration) -> TaskAnswers:
-    """Answer one task for a cohort of (N,) labels and (N, task.logits) logits."""
+def task_answers(
+    task: Task, labels: np.ndarray, logits: Mapping[str, np.ndarray], calibration: Calibration
+) -> TaskAnswers:
+    """Answer one task for a cohort of (N,) labels; logits by task name, (N, task.logits) each."""
     keep = np.ones(len(labels), bool) if task is BINARY else np.isin(labels, THREE_CLASS.classes)
-    kept, logits = labels[keep], np.asarray(logits, float)[keep]
+    decided = decide_all(logits, calibration)[task.name]
+    kept, given = labels[keep], np.asarray(logits[task.name], float)[keep]
     if task is BINARY:
         truth = np.where(kept == COVID19, 0, 1)
         threshold = calibration.operating_points[BALANCED].threshold
     else:
         truth = np.array([task.classes.index(label) for label in kept], int)
         threshold = None
-    probabilities = calibration.probabilities(task, logits)
-    classes = list(task.classes)
-    chosen = np.array([classes.index(name) for name in decide(task, probabilities, threshold)], int)
-    margin = margins(task, probabilities, threshold)
+    probabilities = decided.probabilities[keep]
+    chosen = np.array([task.classes.index(name) for name in decided.forced[keep]], int)
     return TaskAnswers(
         keep=keep,
         truth=truth,
-        logits=logits,
+        logits=given,
         probabilities=probabilities,
-        raw=probabilities_of(task, logits),
+        raw=probabilities_of(task, given),
         chosen=chosen,
         right=chosen == truth,
-        margin=margin,
-        answered=margin >= calibration.bands[task.name],
+        margin=margins(task, probabilities, threshold),
+        answered=decided.decision[keep] != INDETERMINATE,
     )
 
 
 def all_measures(labels: np.ndarray, logits: Mapping[str, np.ndarray], calibration: Calibration) -> dict[str, Measure]:
     """Every figure that each cohort gets, by name: ``binary_…`` and ``three_class_…``."""
-    binary = task_answers(BINARY, labels, logits[BINARY.name], calibration)
-    three = task_answers(THREE_CLASS, labels, logits[THREE_CLASS.name], calibration)
+    binary = task_answers(BINARY, labels, logits, calibration)
+    three = task_answers(THREE_CLASS, labels, logits, calibration)
     return {
         **_named(BINARY, _binary(binary, labels, calibration)),
         **_named(THREE_CLASS, _three_class(three, labels, logits[THREE_CLASS.name], calibration)),

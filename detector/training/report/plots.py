@@ -74,7 +74,7 @@ def evaluation_plots(
     figures: dict[str, go.Figure] = {}
     if answers.examples:
         for task in TASKS:
-            counted = task_answers(task, answers.labels, answers.logits[task.name], calibration)
+            counted = task_answers(task, answers.labels, answers.logits, calibration)
             if counted.keep.any():
                 figures |= _task_plots(task, answers, calibration)
         figures["coverage"] = coverage_plot(
@@ -204,7 +204,7 @@ def training_plot(rows: Sequence[Mapping[str, float]]) -> go.Figure:
         ("binary_auroc", "AUROC, COVID-19 or not", _ORANGE, "solid", "y"),
         ("three_class_auroc", "macro AUROC, three classes", _BLUE, "dash", "y"),
         ("train_loss", "training loss", _GREY, "dot", "y2"),
-        ("worst_log_loss", "worst source × label log-loss", _GREEN, "dashdot", "y2"),
+        ("balanced_log_loss", "mean log-loss of hospital × finding", _GREEN, "dashdot", "y2"),
     ):
         points = [(row["step"], row[key]) for row in rows if row.get(key) is not None]
         if points:
@@ -228,7 +228,7 @@ def training_plot(rows: Sequence[Mapping[str, float]]) -> go.Figure:
 
 
 def _task_plots(task: Task, answers: Answers, calibration: Calibration) -> dict[str, go.Figure]:
-    counted = task_answers(task, answers.labels, answers.logits[task.name], calibration)
+    counted = task_answers(task, answers.labels, answers.logits, calibration)
     name = TASK_NAMES[task.name]
     return {
         f"roc_{task.name}": class_curve_plot(

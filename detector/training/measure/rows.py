@@ -1,0 +1,155 @@
+"""Rows of a report that ask about a part of the cohort: what one hospital, or one mix of collections, has to say.
+
+A figure over all images is mostly told by where they come from. These are not: adults with an opacity that is not
+COVID-19, the sensitivity in each collection, one hospital and one view at a time.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import asdict
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from detector.answers.answer import decide_all
+from detector.schema import BACTERIAL_PNEUMONIA, BINARY, COVID19, INDETERMINATE, NORMAL, THREE_CLASS
+from detector.statistics import weighted
+from detector.statistics.bootstrap import Measure, Resampling
+from detector.training.data.manifest import SEVERAL, is_adult_opacity
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from detector.model.calibration import Calibration
+    from detector.training.measure.cohort import Answers
+
+FIRST_COLLECTIONS = ("raddb", "kaggle", "nih", "ieee8023")  # of the splits before rsna, covidqu and cxnet came
+MIX = "ieee8023 COVID-19 against kaggle normal and bacterial pneumonia"
+
+_NEGATIVE = "CXR negative"  # in a finding: COVID-19 by a test, nothing to be seen
+_ALL = "all"
+_NO_COVID, _NO_OTHER = "no images with COVID-19", "no images without COVID-19"
+_NO_FALSE_POSITIVE = "not finite: no image without COVID-19 was called COVID-19"
+
+
+def adult_opacities(answers: Answers, calibration: Calibration) -> dict[str, dict[str, Any]]:
+    """How adults with an opacity that is not COVID-19 are answered, forced, over all and by source.
+
+    Returns:
+        Source to shares: ``called_covid19`` (binary, balanced), ``three_class_called_<class>``, and
+        ``<task>_indeterminate``.
+    """
+    decided = decide_all(answers.logits, calibration)
+    binary, three = decided[BINARY.name], decided[THREE_CLASS.name]
+    of = {"called_covid19": binary.forced == COVID19}
+    of |= {f"three_class_called_{name}": three.forced == name for name in (COVID19, NORMAL, BACTERIAL_PNEUMONIA)}
+    of |= {f"{task}_indeterminate": found.decision == INDETERMINATE for task, found in decided.items()}
+    return _shares(answers, of, np.array([is_adult_opacity(e) for e in answers.examples], bool))
+
+
+def sensitivities(answers: Answers, calibration: Calibration) -> dict[str, dict[str, Any]]:
+    """Share of COVID-19 called so at the balanced point, by source; pictures that show nothing of it are left out."""
+    called = decide_all(answers.logits, calibration)[BINARY.name].forced == COVID19
+    seen = np.array([e.label == COVID19 and _NEGATIVE not in e.finding for e in answers.examples], bool)
+    return _shares(answers, {"sensitivity": called}, seen)
+
+
+def of_the_first_collections(answers: Answers) -> Answers:
+    """The images of the collections that the earlier splits had."""
+    return answers.only(np.array([e.source in FIRST_COLLECTIONS for e in answers.examples], bool))
+
+
+def of_the_originals_mix(answers: Answers) -> Answers:
+    """The images of the mix that the earlier project was trained and tested on: `MIX`."""
+    kaggle = {NORMAL, BACTERIAL_PNEUMONIA}
+    return answers.only(
+        np.array(
+            [
+                (e.source == "ieee8023" and e.label == COVID19) or (e.source == "kaggle" and e.label in kaggle)
+                for e in answers.examples
+            ],
+            bool,
+        )
+    )
+
+
+def within_one_hospital(answers: Answers, calibration: Calibration) -> dict[str, Any]:
+    """COVID-19 against others where both were taken in one hospital and one view.
+
+    Returns:
+        ``strata``: ``"hospital, view"`` to ``covid19`` and ``others`` (images), ``auroc`` and, by operating point,
+        sensitivity, specificity and both likelihood ratios; ``pooled``: the same over all strata of a hospital, its
+        likelihood ratios those of Mantel and Haenszel (1959), which compare within a view only. Strata with one class
+        are left out.
+    """
+    members: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
+    for number, example in enumerate(answers.examples):
+        if example.hospital not in {"", SEVERAL} and example.view:
+            members[example.hospital][example.view].append(number)
+    strata, pooled = {}, {}
+    for hospital, views in sorted(members.items()):
+        both = {view: index for view, index in views.items() if _has_both(answers.labels[index])}
+        for view, index in sorted(both.items()):
+            strata[f"{hospital}, {view}"] = _compared(answers, calibration, [index])
+        if both:
+            pooled[hospital] = {"views": sorted(both), **_compared(answers, calibration, list(both.values()))}
+    return {"strata": strata, "pooled": pooled}
+
+
+def _compared(answers: Answers, calibration: Calibration, strata: Sequence[Sequence[int]]) -> dict[str, Any]:
+    kept = answers.only(np.isin(np.arange(len(answers.examples)), np.concatenate([list(s) for s in strata])))
+    numbers = np.sort(np.concatenate([list(s) for s in strata]))
+    view = np.array([next(k for k, s in enumerate(strata) if n in set(s)) for n in numbers])
+    covid = kept.labels == COVID19
+    score = calibration.probabilities(BINARY, kept.logits[BINARY.name])[:, 0]
+    resampling = Resampling(kept.groups)
+    found: dict[str, Any] = {"covid19": int(covid.sum()), "others": int((~covid).sum())}
+    area = Measure(lambda w: weighted.auroc(covid, score, w))
+    found["auroc"] = asdict(resampling.estimates({"auroc": area})["auroc"])
+    found["operating_points"] = {}
+    for name, point in calibration.operating_points.items():
+        called = score >= point.threshold
+        ratio = partial(_pooled_ratio, covid=covid, view=view)
+        measures = {
+            "sensitivity": Measure(partial(weighted.share, called[covid]), covid, empty=_NO_COVID, share=True),
+            "specificity": Measure(partial(weighted.share, ~called[~covid]), ~covid, empty=_NO_OTHER, share=True),
+            "likelihood_ratio_positive": Measure(partial(ratio, called=called), undefined=_NO_FALSE_POSITIVE),
+            "likelihood_ratio_negative": Measure(partial(ratio, called=~called)),
+        }
+        figures = resampling.estimates(measures)
+        found["operating_points"][name] = {key: asdict(figure) for key, figure in figures.items()}
+    return found
+
+
+def _pooled_ratio(weights: np.ndarray, *, called: np.ndarray, covid: np.ndarray, view: np.ndarray) -> np.ndarray:
+    """Ratio (S,) of how often COVID-19 and how often the others got an answer, compared within each view."""
+    above, below = np.zeros(len(weights)), np.zeros(len(weights))
+    for stratum in np.unique(view):
+        here = view == stratum
+        sick, others = (weights[:, here & kept].sum(axis=1) for kept in (covid, ~covid))
+        total = np.maximum(sick + others, 1)
+        above += weights[:, here & covid & called].sum(axis=1) * others / total
+        below += weights[:, here & ~covid & called].sum(axis=1) * sick / total
+    return above / below
+
+
+def _shares(answers: Answers, of: Mapping[str, np.ndarray], keep: np.ndarray) -> dict[str, dict[str, Any]]:
+    """Shares of the kept images, over all and by source, with intervals."""
+    sources = np.array([e.source for e in answers.examples])
+    parts = {_ALL: keep} | {str(source): keep & (sources == source) for source in np.unique(sources[keep])}
+    resampling, found = Resampling(answers.groups), {}
+    for part, kept in parts.items():
+        if kept.any():
+            measures = {name: Measure(_share_of(hits[kept]), kept, share=True) for name, hits in of.items()}
+            found[part] = {name: asdict(figure) for name, figure in resampling.estimates(measures).items()}
+    return found
+
+
+def _share_of(hits: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+    return partial(weighted.share, hits)
+
+
+def _has_both(labels: np.ndarray) -> bool:
+    return bool((labels == COVID19).any() and (labels != COVID19).any())
