@@ -82,7 +82,7 @@ def _within(found: Mapping[str, Any] | None) -> dict[str, Any]:
     """Each hospital and view with both answers, then each hospital over all its views."""
     if found is None:
         return {}
-    return found["strata"] | {f"{hospital}, all views": part for hospital, part in found["pooled"].items()}
+    return {**found["strata"], **{f"{hospital}, all views": part for hospital, part in found["pooled"].items()}}
 
 
 def _rejections(counts: Mapping[str, Any]) -> str:
