@@ -7,13 +7,16 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 REQUIREMENTS := requirements.txt requirements-serve.txt requirements-train.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help app test test-systems lint bench fuzz train audit lock install-locked clean
+.PHONY: help app demo-pacs test test-systems lint bench fuzz train audit lock install-locked clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 app: $(VENV)/.run  ## install what serving needs and open the page
 	$(BIN)/python -m detector app
+
+demo-pacs: $(VENV)/.dev  ## a hospital in small: Orthanc, the node, the page; sends an X-ray and shows the report's arrival
+	$(BIN)/python -m scripts.demo_pacs
 
 test: $(VENV)/.dev  ## install what testing needs and run the tests (8 minutes)
 	$(BIN)/python -m pytest

@@ -166,7 +166,8 @@ def made_up(composite_pixels):
         stored = composite_pixels.astype(np.uint16) * 16
         return {
             "bare": make_dicom(composite_pixels),
-            "not valid": make_dicom(composite_pixels, **PATIENT),
+            # Of DCMTK's checker: it takes letters beyond ASCII for an error, whatever the character set.
+            "not valid": make_dicom(composite_pixels, **(PATIENT | {"PatientName": "Muller^Anne=Secret^Name"})),
             "twelve bits": make_dicom(stored, bits_stored=12, WindowCenter=2048, WindowWidth=4096),
         }
 
