@@ -13,7 +13,8 @@ import json
 import os
 import statistics
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,6 @@ import cv2
 import numpy as np
 from streamlit.testing.v1 import AppTest
 
-from detector import words
 from detector.ui import resources
 
 if TYPE_CHECKING:
@@ -75,7 +75,8 @@ def upload(app: AppTest, files: list[bytes]) -> Times:
     began = _uploaded(app, files)
     meanwhile = [_timed(app, lambda: None)]
     while _at_work(app):
-        meanwhile.append(_timed(app, lambda: app.slider(key="opacity").set_value(20 + 5 * (len(meanwhile) % 2))))
+        point = ["sensitive", "balanced"][len(meanwhile) % 2]
+        meanwhile.append(_timed(app, partial(app.segmented_control(key="operating_point").set_value, point)))
         time.sleep(_PAUSE)
     app.run()
     return Times(time.perf_counter() - began, meanwhile)
@@ -87,7 +88,7 @@ def _uploaded(app: AppTest, files: list[bytes]) -> float:
         app.get("file_uploader")[0].upload(f"{number:03d}.png", data, "image/png")
     began = time.perf_counter()
     app.run()
-    while not app.header:
+    while not any("told-other" in element.proto.body for element in app.get("html")):
         app.run()
     return began
 
@@ -95,16 +96,13 @@ def _uploaded(app: AppTest, files: list[bytes]) -> float:
 def interactions(app: AppTest) -> dict[str, dict[str, float]]:
     """Median milliseconds of the script for each interaction: on the clock, and of a processor."""
     modes, points = ["three-class", "binary"], ["sensitive", "balanced"]
+    now = app.session_state["session"]
     changes: dict[str, Callable[[int], object]] = {
-        "question": lambda n: app.segmented_control(key="mode").set_value(modes[n % 2]),
+        "question": lambda n: app.segmented_control(key="question").set_value(modes[n % 2]),
         "operating point": lambda n: app.segmented_control(key="operating_point").set_value(points[n % 2]),
-        "class": lambda n: _explain(app).set_value(["not_covid19", "covid19"][n % 2]),
-        "opacity": lambda n: app.slider(key="opacity").set_value(20 + 5 * (n % 2)),
-        "colour or lines": lambda n: app.segmented_control(key="style").set_value(["lines", "colour"][n % 2]),
-        "window": lambda n: _labelled(app.slider, words.WINDOW).set_value(50 + n % 2),
-        "pre-test probability": lambda n: app.slider(key="pre_test").set_value(20 + n % 2),
-        "next image": lambda _: app.button(key="next").click(),
-        "order": lambda n: app.segmented_control(key="order").set_value(["urgency", "arrival"][n % 2]),
+        "class": lambda n: now.explained.update({_viewer(app)["subject"]: (["not_covid19", "covid19"][n % 2], None)}),
+        "map": lambda n: setattr(now, "look", replace(now.look, opacity=20 + 5 * (n % 2))),
+        "next image": lambda n: setattr(now, "opened", now.uploaded[n].identifier),
     }
     return {name: _medians(app, change) for name, change in changes.items()}
 
@@ -129,12 +127,14 @@ def _timed(app: AppTest, change: Callable[[], object]) -> float:
     return 1000 * (time.perf_counter() - began)
 
 
-def _explain(app: AppTest) -> object:
-    return _labelled(app.segmented_control, words.EXPLAIN)
+def _viewer(app: AppTest) -> dict[str, Any]:
+    """What the viewer was given last."""
+    return _data(app, "viewer")
 
 
-def _labelled(controls: list, label: str) -> object:
-    return next(control for control in controls if control.label == label)
+def _data(app: AppTest, component: str) -> dict[str, Any]:
+    found = [element.proto for element in app.get("bidi_component") if element.proto.json]
+    return json.loads(next(proto.json for proto in found if proto.component_name.endswith(component)))
 
 
 def _at_work(app: AppTest) -> bool:
@@ -169,7 +169,7 @@ def measured(count: int) -> dict[str, Any]:
         "many_files": {
             "files": count,
             "last_answer_seconds": times.last,
-            "answers_on_the_page": int(app.dataframe[0].value[words.COLUMN_PROBABILITY].notna().sum()),
+            "answers_on_the_page": sum(row["covid19"] is not None for row in _data(app, "worklist")["rows"]),
             "forward_passes": passes_of_many,
             "interaction_meanwhile_milliseconds": {
                 "median": statistics.median(times.meanwhile),

@@ -31,7 +31,8 @@ def take(browser: Browser, address: str, name: str, size: tuple[int, int], act: 
     page = browser.new_page(viewport={"width": size[0], "height": size[1]}, device_scale_factor=1)
     page.set_default_timeout(_PATIENCE)
     page.goto(address)
-    page.locator(".js-plotly-plot").nth(1).wait_for(timeout=_FIRST)
+    page.locator(".st-key-viewer canvas[data-ready]").first.wait_for(timeout=_FIRST)
+    page.locator(".js-plotly-plot").first.wait_for(timeout=_FIRST)
     page.get_by_role("button", name=words.ACCEPT).click()
     page.get_by_role("button", name=words.ACCEPT).wait_for(state="detached")
     act(page)
@@ -46,16 +47,17 @@ def nothing(_page: Page) -> None:
 
 
 def three_class(page: Page) -> None:
-    """The other question, explained by lines."""
+    """The other question, one class rather than another."""
     _choose(page, words.MODES[THREE_CLASS.mode])
-    page.get_by_role("radio", name=words.CLASSES[NORMAL], exact=True).wait_for()
-    _choose(page, words.STYLES["lines"])
+    page.locator(".st-key-viewer select").wait_for()
+    page.locator(".st-key-viewer select").select_option(NORMAL)
 
 
 def second_page(page: Page) -> None:
     """How good is it?"""
     page.get_by_role("link", name=words.PAGE_QUALITY).click()
-    page.get_by_role("heading", name=words.TERMS_TITLE).wait_for()
+    page.get_by_role("tab", name=words.TABS[0]).wait_for()
+    page.locator(".js-plotly-plot").first.wait_for()
 
 
 def _choose(page: Page, option: str) -> None:
@@ -67,7 +69,7 @@ SHOTS = (
     ("page", (1440, 900), nothing),
     ("three_class", (1440, 900), three_class),
     ("how_good", (1440, 900), second_page),
-    ("phone", (390, 1560), nothing),
+    ("phone", (390, 844), nothing),
 )
 
 

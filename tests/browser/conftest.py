@@ -125,14 +125,16 @@ def opened(tab, address):
 SNAPSHOT = """
 () => {
     const running = !document.querySelector('[data-test-script-state=notRunning]');
-    const plots = document.querySelectorAll('.js-plotly-plot').length;
-    return running || plots !== 2 ? null : document.body.innerHTML.length;
+    const viewer = document.querySelector('.st-key-viewer_parts');
+    const root = viewer && [...viewer.querySelectorAll('*')].find(e => e.shadowRoot)?.shadowRoot;
+    const drawn = root?.querySelector('canvas[data-ready]');
+    return running || !drawn ? null : document.body.innerHTML.length + root.innerHTML.length;
 }
 """
 
 
 def settle(page):
-    """Wait until the script has run to its end, both charts are drawn and nothing moves any more."""
+    """Wait until the script has run to its end, the viewer is drawn and nothing moves any more."""
     still, last = 0, None
     for _ in range(200):
         page.wait_for_timeout(150)

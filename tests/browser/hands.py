@@ -3,9 +3,9 @@
 import base64
 import re
 
-import cv2
 import numpy as np
 
+from detector import words
 from tests.browser.conftest import settle
 
 _DROP = """
@@ -19,16 +19,15 @@ _DROP = """
         zone.dispatchEvent(new DragEvent(kind, {bubbles: true, cancelable: true, dataTransfer: transfer}));
 }
 """
-_FIGURES = """
-() => [...document.querySelectorAll('.js-plotly-plot')].map(plot => plot.data.map(trace => ({
-    type: trace.type, source: trace.source,
-    x: trace.x ? Array.from(trace.x) : null, y: trace.y ? Array.from(trace.y) : null
-})))
+_BARS = """
+() => [...document.querySelectorAll('.js-plotly-plot')].flatMap(plot => plot.data)
+    .filter(trace => trace.type === 'bar').map(trace => [Array.from(trace.y), Array.from(trace.x)])
 """
-_AXES = """
-() => {
-    const layout = [...document.querySelectorAll('.js-plotly-plot')].at(-1)._fullLayout;
-    return [layout.xaxis, layout.xaxis2].map(axis => [...axis.range]);
+#: What a panel of the viewer shows, as (rows, columns, 4) of RGBA values, a row after the other.
+_PIXELS = """
+(canvas) => {
+    const [width, height] = [canvas.width, canvas.height];
+    return [height, width, Array.from(canvas.getContext('2d').getImageData(0, 0, width, height).data)];
 }
 """
 
@@ -41,39 +40,46 @@ def drop(page, *files):
 
 def bars(page):
     """Class name to probability, as drawn."""
-    (trace,) = [t for figure in page.evaluate(_FIGURES) for t in figure if t["type"] == "bar"]
-    return dict(zip(trace["y"], trace["x"], strict=True))
+    ((names, values),) = page.evaluate(_BARS)
+    return dict(zip(names, values, strict=True))
 
 
-def layers(page):
-    """The pictures of the viewer in order: the X-ray twice, (H, W, 3), and the coloured layer, (h, w, 4)."""
-    sources = [t["source"] for figure in page.evaluate(_FIGURES) for t in figure if t["type"] == "image"]
-    data = [np.frombuffer(base64.b64decode(source.partition(",")[2]), np.uint8) for source in sources]
-    return [cv2.imdecode(one, cv2.IMREAD_UNCHANGED if place == 2 else cv2.IMREAD_COLOR).astype(int)
-            for place, one in enumerate(data)]  # fmt: skip
+def panel(page, place):
+    """What a panel shows, (H, W, 4) uint8 RGBA: 0 is the X-ray, 1 the map."""
+    rows, columns, values = canvas(page, place).evaluate(_PIXELS)
+    return np.array(values, np.uint8).reshape(rows, columns, 4)
 
 
-def ranges(page):
-    """The horizontal range of both panels, in pixels of the X-ray."""
-    return page.evaluate(_AXES)
+def canvas(page, place):
+    """A panel's canvas."""
+    return page.locator(".st-key-viewer canvas").nth(place)
 
 
-def viewer_box(page):
-    """Where the left panel is on the screen."""
-    drag = page.locator(".js-plotly-plot").last.locator(".xy .nsewdrag, .nsewdrag").first
-    drag.scroll_into_view_if_needed()
-    return drag.bounding_box()
+def readout(page):
+    """Window, level and zoom as the viewer shows them."""
+    return page.locator(".st-key-viewer .readout").inner_text()
+
+
+def middle(page, place=0):
+    """The middle of a panel on the screen."""
+    box = canvas(page, place).bounding_box()
+    return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+
+
+def place(page):
+    """Where the open file stands in the list, as the list says: "2 of 3"."""
+    return page.locator(".st-key-worklist .place")
 
 
 def choose(page, group, option):
-    """Press one segment of a segmented control."""
+    """Press one segment of a row of choices, the page's or the viewer's."""
     page.get_by_role("radiogroup", name=re.compile(group)).get_by_text(option, exact=True).click()
     settle(page)
 
 
 def passes(page):
     """How often the network has run, as the page says."""
-    page.get_by_text("Where this answer comes from").click()
+    page.get_by_role("button", name=words.DETAILS).click()
     text = page.get_by_text(re.compile(r"The network has run \d+ times")).inner_text()
-    page.get_by_text("Where this answer comes from").click()
+    page.keyboard.press("Escape")
     return int(re.search(r"has run (\d+) times", text).group(1))

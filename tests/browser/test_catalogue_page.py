@@ -33,7 +33,7 @@ def analyse_all(tab, folder, lines):
     """Drop the files and wait for the end of the run."""
     paths = [folder / line.name for line in lines]
     tab.get_by_test_id("stFileUploaderDropzoneInput").first.set_input_files(paths)
-    expect(tab.get_by_text(f"of {len(paths)}").first).to_be_visible(timeout=_PATIENCE)
+    expect(tab.locator(".st-key-worklist .place")).to_contain_text(f"of {len(paths)}", timeout=_PATIENCE)
     expect(tab.get_by_role("button", name=words.CANCEL)).to_have_count(0, timeout=_PATIENCE)
     settle(tab)
 
@@ -50,6 +50,7 @@ def saved_list(tab):
 
 def empty(tab):
     tab.keyboard.press("Escape")
+    tab.get_by_role("button", name=words.MORE, exact=True).click()
     tab.get_by_role("button", name=words.CLEAR).click()
     settle(tab)
 

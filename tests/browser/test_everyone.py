@@ -3,6 +3,7 @@
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 
+from detector import words
 from tests.browser.conftest import opened, settle
 from tests.browser.hands import choose, drop
 from tests.conftest import encode
@@ -45,12 +46,10 @@ def test_both_pages_have_no_serious_finding(themed, width):
     page.set_viewport_size({"width": width, "height": 1000})
     settle(page)
     assert serious(page) == []
-    page.get_by_role("button", name="I understand").click()
-    settle(page)
     choose(page, "Question", "Three-class")
     assert serious(page) == []
     page.goto(page.url.rstrip("/") + "/how-good")
-    page.get_by_role("heading", name="The words").wait_for()
+    page.get_by_role("tab", name=words.TABS[0]).wait_for()
     page.wait_for_timeout(1500)
     assert serious(page) == []
 
@@ -58,37 +57,49 @@ def test_both_pages_have_no_serious_finding(themed, width):
 def test_refusal_has_no_serious_finding(themed, composite_pixels):
     page = themed
     drop(page, ("turned.png", encode(composite_pixels[::-1])), ("empty.png", b""))
-    page.get_by_role("button", name="Turn and analyse").wait_for()
-    page.get_by_role("img", name="The refused picture turned.png").wait_for()
+    page.get_by_role("button", name=words.CORRECT_TURN).wait_for()
+    page.get_by_role("img", name=words.REJECTED_ALT.format(name="turned.png")).wait_for()
     assert serious(page) == []
 
 
 def test_every_chart_and_picture_has_words(page):
     charts = page.get_by_test_id("stPlotlyChart")
     for place in range(charts.count()):
-        words = charts.nth(place).evaluate(
+        told = charts.nth(place).evaluate(
             "e => [e, ...e.querySelectorAll('[aria-label]')].map(x => x.getAttribute('aria-label')).join(' ')"
         )
-        assert "COVID-19" in words
+        assert "COVID-19" in told
+    for canvas in page.locator(".st-key-viewer canvas").all():
+        assert "COVID-19" in canvas.get_attribute("aria-label")
     assert page.evaluate("() => [...document.images].filter(i => !i.hasAttribute('alt')).length") == 0
 
 
 REACHED = """
 () => {
     const e = document.activeElement;
-    return e === document.body ? null : [e.getAttribute('aria-label') || '', e.innerText || '', e.tagName].join('|');
+    const inner = e.shadowRoot?.activeElement ?? e;
+    const told = [inner.getAttribute('aria-label') || '', inner.innerText || '', inner.tagName];
+    return e === document.body ? null : told.join('|');
 }
 """
 
 
 def test_tab_key_reaches_every_control(page):
-    page.get_by_role("button", name="I understand").click()
-    settle(page)
     page.evaluate("() => window.scrollTo(0, 0)")
     seen = []
     for _ in range(70):
         page.keyboard.press("Tab")
         seen.append(page.evaluate(REACHED) or "")
     walked = "\n".join(seen)
-    for words in ("Upload", "Fetch sample", "Next", "Grey scale", "Save this answer", "Save the list", "Opacity"):
-        assert words in walked, f"{words} was not reached: {seen}"
+    for control in (
+        "Upload",
+        words.MORE,
+        words.NEXT,
+        words.VIEWER["grey"],
+        words.SAVE_CASE,
+        words.SAVE_LIST,
+        words.VIEWER["opacity"],
+        words.HEADS["urgency"][1],
+        words.VIEWER["help"],
+    ):
+        assert control in walked, f"{control} was not reached: {seen}"

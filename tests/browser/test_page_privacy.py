@@ -51,7 +51,7 @@ def watch(kind):
     kind.__new__ = new
 
 def count():
-    while not hasattr(sys.modules.get("detector.ui.worklist"), "_open"):  # the last of the module: it is complete
+    while not hasattr(sys.modules.get("detector.ui.exports"), "list_pages"):  # the last of the module: it is complete
         time.sleep(0.1)
     for name, kind in KINDS:
         watch(getattr(sys.modules[name], kind))
@@ -119,7 +119,7 @@ def test_whole_session_leaves_nothing_behind_and_speaks_to_nobody(tab, watched, 
         {"name": f"{UPLOAD_NAME}2.dcm", "mimeType": "application/dicom", "buffer": broken},
         {"name": "plain.png", "mimeType": "image/png", "buffer": encode(composite_pixels[4:-4, 4:-4])},
     ])  # fmt: skip
-    expect(tab.get_by_test_id("stAlertContentError")).to_have_count(1, timeout=200_000)
+    expect(tab.get_by_role("button", name="rejected 1")).to_be_visible(timeout=200_000)
     settle(tab)
     tab.get_by_role("radiogroup", name=re.compile("Question")).get_by_text("Three-class", exact=True).click()
     settle(tab)
