@@ -15,9 +15,18 @@ TEXTS = {str(path.relative_to(ROOT)): path.read_text("utf-8") for path in DOCUME
 
 def commands():
     """Each command's name with its options."""
-    parser = make_parser()
-    (below,) = (action for action in parser._actions if isinstance(action, argparse._SubParsersAction))
-    return {name: set(command._option_string_actions) for name, command in below.choices.items()}
+    return {name: options(command) for name, command in below(make_parser()).items()}
+
+
+def below(parser):
+    """The commands of a parser, by name."""
+    found = [action.choices for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+    return found[0] if found else {}
+
+
+def options(parser):
+    """A command's options and those of its own commands."""
+    return set(parser._option_string_actions).union(*map(options, below(parser).values()))
 
 
 def lines_of_commands(text):
