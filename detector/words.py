@@ -257,16 +257,10 @@ PRE_TEST_HELP = (
 )
 POST_TEST = "After the X-ray: **{value}** ({low} to {high})"
 POST_TEST_WHY = (
-    "Post-test odds = pre-test odds × LR. {kind} = {value:.2g} ({low:.2g} to {high:.2g}), measured on {cohort}."
+    "Post-test odds = pre-test odds × LR. {kind} = {value:.2g} ({low:.2g} to {high:.2g}), measured in a hospital that "
+    "the network had not seen: {hospital}."
 )
 LR_POSITIVE, LR_NEGATIVE = "LR+ of an answer above the threshold", "LR- of an answer below it"
-LR_FLATTERS = (
-    "That cohort comes from the collections that the network learnt from, so it flatters. "
-    "Elsewhere the X-ray tells less."
-)
-LR_MEASURED = (
-    "Those are networks trained like this one, for a shorter time, and asked about two collections that they never saw."
-)
 
 # What an answer is worth in a hospital that the network has not seen
 WORTH_NOT_MEASURED = "What this answer is worth in a new hospital: not measured."
@@ -396,10 +390,6 @@ FREQUENCY_ILL = "Of 100 people with COVID-19: {flagged} flagged, {missed} missed
 FREQUENCY_WELL = "Of 100 people without: {false} falsely flagged."
 WORST_TITLE, WORST_GROUP = "Worst group", "{source}: AUROC {figure}, {n} images."
 NEW_HOSPITAL_TITLE = "A positive answer in a new hospital"
-LEFT_OUT_WORTH = "On collections left out of the training, it multiplied the odds by {value} ({low} to {high})."
-LEFT_OUT_NO_WORTH = (
-    "No proven value: on collections left out of the training, it multiplied the odds by {value} ({low} to {high})."
-)
 TRUST_TITLE = "The maps"
 MAPS_TRUSTED = (
     "{inside} of the evidence for COVID-19 lies in the lungs, its peak in a lung in {peak} of the cases; {said}."

@@ -1,7 +1,7 @@
-"""From a pre-test to a post-test probability by likelihood ratios: post-test odds = pre-test odds × LR.
+"""What an answer is worth in a hospital that the network has not seen, and what it makes of a pre-test probability.
 
-The ratios are read from what the evaluation has written; where it has written none they follow from the sensitivity
-and the specificity of the test split, and the page says that these flatter.
+Post-test odds = pre-test odds × likelihood ratio. The ratios come from the external test alone, and from within one
+hospital: positives of one hospital against negatives of another tell how the hospitals differ.
 """
 
 from __future__ import annotations
@@ -13,17 +13,18 @@ from typing import TYPE_CHECKING, Any
 
 from detector import words
 from detector.paths import MODELS
-from detector.schema import BINARY, COVID19, INDETERMINATE, NOT_COVID19
+from detector.schema import BINARY, COVID19, NORMAL, NOT_COVID19
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from detector.answers.answer import Verdict
 
 EVALUATION = MODELS / "evaluation"
-_LEFT_OUT = "leave"  # a cohort of sources that the network has not seen is named so: leave-one-source-pair-out
+EXTERNAL = "external_test"
 _LEAST_OF_A_CLASS = 30  # images: a ratio of fewer says what chance says
-_LARGEST_RATIO = 1e6  # a specificity of 1 on a finite cohort: more than any cohort can show
+_SIDES = {COVID19: "positive", NOT_COVID19: "negative"}
 
 
 @dataclass(frozen=True)
@@ -34,22 +35,34 @@ class LikelihoodRatio:
     ci_low: float
     ci_high: float
 
+    @property
+    def is_proven(self) -> bool:
+        """Whether the interval leaves 1 out, at which an answer says nothing."""
+        return not self.ci_low <= 1 <= self.ci_high
+
 
 @dataclass(frozen=True)
-class Ratios:
-    """Likelihood ratios of one operating point.
+class Worth:
+    """What one answer was worth in a hospital that the network had not seen.
 
     Attributes:
-        positive: of an answer above the operating point, sensitivity / (1 - specificity).
-        negative: of an answer below it, (1 - sensitivity) / specificity.
-        cohort: what they were measured on.
-        flatters: whether the cohort comes from the collections that the network learnt from.
+        hospital: its name.
+        ratio: likelihood ratio of the answer; None where it has no finite interval.
+        covid19: images with COVID-19 that it rests on.
+        others: images without.
+        others_are: what those show, in words.
     """
 
-    positive: LikelihoodRatio
-    negative: LikelihoodRatio
-    cohort: str
-    flatters: bool
+    hospital: str
+    ratio: LikelihoodRatio | None
+    covid19: int
+    others: int
+    others_are: str
+
+    @property
+    def is_known(self) -> bool:
+        """Whether it rests on enough images of both classes."""
+        return self.ratio is not None and min(self.covid19, self.others) >= _LEAST_OF_A_CLASS
 
 
 @dataclass(frozen=True)
@@ -73,54 +86,60 @@ def judge(verdict: Verdict, pre_test: float, folder: Path = EVALUATION) -> Judge
     """Say what an answer makes of a pre-test probability of COVID-19.
 
     Returns:
-        None where the answer changes nothing: another task than the binary one, "can't tell", no likelihood ratio, or
-        one whose interval holds 1.
+        None where the answer changes nothing: another task than the binary one, "can't tell", or a likelihood ratio
+        that is not known or whose interval holds 1.
 
     Raises:
         ValueError: if the pre-test probability is not between 0 and 1, both excluded.
     """
-    if verdict.task is not BINARY or verdict.operating_point is None:
-        return None
-    ratios = None if verdict.decision == INDETERMINATE else read_ratios(verdict.operating_point.name, folder)
-    if ratios is None:
-        return None
-    ratio = ratios.positive if verdict.decision == COVID19 else ratios.negative
-    if ratio.ci_low <= 1 <= ratio.ci_high:
+    found = worth_of(verdict, folder)
+    if found is None or not found.is_known or found.ratio is None or not found.ratio.is_proven:
         return None
     kind = words.LR_POSITIVE if verdict.decision == COVID19 else words.LR_NEGATIVE
-    why = words.POST_TEST_WHY.format(
-        kind=kind, value=ratio.value, low=ratio.ci_low, high=ratio.ci_high, cohort=ratios.cohort
-    )
-    said = [why, words.LR_FLATTERS if ratios.flatters else words.LR_MEASURED]
-    after = post_test(pre_test, ratio)
+    ratio, after = found.ratio, post_test(pre_test, found.ratio)
     value, low, high = map(words.percent, (after.value, after.ci_low, after.ci_high))
-    return Judgement(words.POST_TEST.format(value=value, low=low, high=high), " ".join(said))
+    return Judgement(
+        words.POST_TEST.format(value=value, low=low, high=high),
+        words.POST_TEST_WHY.format(
+            kind=kind, value=ratio.value, low=ratio.ci_low, high=ratio.ci_high, hospital=found.hospital
+        ),
+    )
 
 
 def worth(verdict: Verdict, folder: Path = EVALUATION) -> str:
-    """What an answer is worth in a hospital that the network has not seen, in one sentence.
-
-    Within one hospital and one view alone: positives of one hospital against negatives of another tell how the
-    hospitals differ.
-    """
-    measured = read_json(folder / "external_worth.json") or {}
-    point = verdict.operating_point
-    side = {COVID19: "positive", NOT_COVID19: "negative"}.get(verdict.decision)
-    found = (measured.get(verdict.task.name) or {}).get(point.name if point else "")
-    if found is None or side is None:
+    """What an answer is worth in a hospital that the network has not seen, in one sentence."""
+    found = worth_of(verdict, folder)
+    if found is None:
         return words.WORTH_NOT_MEASURED
-    compared = {
-        "covid19": found["covid19"],
-        "others": found["others"],
-        "others_are": words.COMPARED_WITH.get(found["others_are"], words.COMPARED_WITH["others"]),
-    }
-    if min(found["covid19"], found["others"]) < _LEAST_OF_A_CLASS:
+    compared = {"covid19": found.covid19, "others": found.others, "others_are": found.others_are}
+    if not found.is_known or found.ratio is None:
         return words.WORTH_UNKNOWN.format(**compared)
-    ratio = _ratio(found[side])
-    proven = not ratio.ci_low <= 1 <= ratio.ci_high
-    said = {"positive": words.WORTH_POSITIVE, "negative": words.WORTH_NEGATIVE}[side] if proven else words.WORTH_NONE
+    kind = words.WORTH_POSITIVE if verdict.decision == COVID19 else words.WORTH_NEGATIVE
+    said = kind if found.ratio.is_proven else words.WORTH_NONE
+    ratio = found.ratio
     value, low, high = (f"{number:.2g}" for number in (ratio.value, ratio.ci_low, ratio.ci_high))
     return words.WORTH_COMPARED.format(said=said.format(value=value, low=low, high=high), **compared)
+
+
+def worth_of(verdict: Verdict, folder: Path = EVALUATION) -> Worth | None:
+    """What an answer was worth in the hospital of the external test that says most; None where none says anything."""
+    point, side = verdict.operating_point, _SIDES.get(verdict.decision)
+    measured = read_metrics(EXTERNAL, folder)
+    if verdict.task is not BINARY or point is None or side is None or measured is None:
+        return None
+    hospitals = measured.get("within_one_hospital", {}).get("pooled", {})
+    if not hospitals:
+        return None
+    name = max(hospitals, key=lambda one: min(hospitals[one]["covid19"], hospitals[one]["others"]))
+    found = hospitals[name]
+    figures = found["operating_points"].get(point.name, {})
+    return Worth(
+        hospital=name,
+        ratio=_ratio(figures.get(f"likelihood_ratio_{side}")),
+        covid19=found["covid19"],
+        others=found["others"],
+        others_are=_others(measured, name),
+    )
 
 
 def post_test(pre_test: float, ratio: LikelihoodRatio) -> PostTest:
@@ -133,21 +152,6 @@ def post_test(pre_test: float, ratio: LikelihoodRatio) -> PostTest:
         msg = f"pre_test must lie between 0 and 1. Received {pre_test}."
         raise ValueError(msg)
     return PostTest(*(_updated(pre_test, value) for value in (ratio.value, ratio.ci_low, ratio.ci_high)))
-
-
-def read_ratios(operating_point: str, folder: Path = EVALUATION) -> Ratios | None:
-    """Likelihood ratios of an operating point; None where nothing has been measured."""
-    measured = read_json(folder / "likelihood_ratios.json")
-    if measured is not None:
-        try:
-            point = measured["binary"][operating_point]
-            positive, negative = (_ratio(point[side]) for side in ("positive", "negative"))
-            cohort = str(point["cohort"])
-            return Ratios(positive, negative, cohort, flatters=_LEFT_OUT not in cohort.lower())
-        except (KeyError, TypeError, ValueError):
-            return None
-    metrics = read_metrics("test", folder)
-    return None if metrics is None else _from_metrics(metrics, operating_point)
 
 
 def read_metrics(split: str, folder: Path = EVALUATION) -> dict[str, Any] | None:
@@ -165,39 +169,18 @@ def read_json(path: Path) -> dict[str, Any] | None:
     return found if isinstance(found, dict) else None
 
 
-def _from_metrics(metrics: dict[str, Any], operating_point: str) -> Ratios | None:
-    """Ratios of sensitivity and specificity; their interval takes both at their ends, so it is on the wide side."""
-    try:
-        overall = metrics["overall"]
-        sensitivity = overall[f"binary_{operating_point}_sensitivity"]
-        specificity = overall[f"binary_{operating_point}_specificity"]
-        positive = LikelihoodRatio(
-            *(
-                _quotient(sensitivity[a], 1 - specificity[b])
-                for a, b in (("value", "value"), ("ci_low", "ci_low"), ("ci_high", "ci_high"))
-            )
-        )
-        negative = LikelihoodRatio(
-            *(
-                _quotient(1 - sensitivity[a], specificity[b])
-                for a, b in (("value", "value"), ("ci_high", "ci_high"), ("ci_low", "ci_low"))
-            )
-        )
-    except (KeyError, TypeError):
+def _ratio(entry: Mapping[str, Any] | None) -> LikelihoodRatio | None:
+    """A likelihood ratio with a finite interval; None where it has none."""
+    values = [(entry or {}).get(name) for name in ("value", "ci_low", "ci_high")]
+    if any(value is None or not math.isfinite(value) or value < 0 for value in values):
         return None
-    return Ratios(positive, negative, f"test split, n = {sensitivity['n']}", flatters=True)
+    return LikelihoodRatio(*map(float, values))  # type: ignore[arg-type]
 
 
-def _ratio(entry: dict[str, Any]) -> LikelihoodRatio:
-    values = [float(entry[name]) for name in ("value", "ci_low", "ci_high")]
-    if not all(math.isfinite(value) and value >= 0 for value in values):
-        msg = f"A likelihood ratio must be finite and not negative. Received {values}."
-        raise ValueError(msg)
-    return LikelihoodRatio(*values)
-
-
-def _quotient(above: float, below: float) -> float:
-    return above / below if below * _LARGEST_RATIO > above else _LARGEST_RATIO
+def _others(measured: Mapping[str, Any], hospital: str) -> str:
+    """What a hospital's images without COVID-19 show."""
+    labels = measured.get("counts", {}).get("by_hospital", {}).get(hospital, {}).get("labels", {})
+    return words.COMPARED_WITH[NORMAL if set(labels) - {COVID19} == {NORMAL} else "others"]
 
 
 def _updated(pre_test: float, ratio: float) -> float:

@@ -10,10 +10,11 @@ import plotly.graph_objects as go
 import plotly.io
 
 from detector import words
-from detector.answers.pretest import EVALUATION, read_json, read_metrics, read_ratios
+from detector.answers.answer import Verdict
+from detector.answers.pretest import EVALUATION, EXTERNAL, read_json, read_metrics, worth
 from detector.model.calibration import BALANCED
 from detector.report.map_audit import map_audit_sentences
-from detector.schema import BINARY, THREE_CLASS
+from detector.schema import BINARY, COVID19, THREE_CLASS, OperatingPoint
 from detector.ui.forest import CHANCE, Line
 
 if TYPE_CHECKING:
@@ -152,7 +153,7 @@ def headline_lines(folder: Path = EVALUATION) -> list[Line]:
     found = [_line(words.SAME_COLLECTIONS, test.get("overall", {}).get("binary_auroc"), "main")]
     found += [
         _line(words.UNSEEN_HOSPITAL.format(name=name), part.get("binary_auroc"), "main")
-        for name, part in (read_metrics("external_test", folder) or {}).get("by_hospital", {}).items()
+        for name, part in (read_metrics(EXTERNAL, folder) or {}).get("by_hospital", {}).items()
     ]
     left_out = audit.get("leave_one_source_pair_out", {}).get("network")
     if left_out:
@@ -224,13 +225,10 @@ def maps_trusted(folder: Path = EVALUATION) -> str | None:
 
 def new_hospital(folder: Path = EVALUATION) -> str:
     """What a positive answer is worth where the network has not been, in a sentence."""
-    ratios = read_ratios(BALANCED, folder)
-    if ratios is None or ratios.flatters:
-        return words.WORTH_NOT_MEASURED
-    ratio = ratios.positive
-    proven = not ratio.ci_low <= 1 <= ratio.ci_high
-    said = words.LEFT_OUT_WORTH if proven else words.LEFT_OUT_NO_WORTH
-    return said.format(value=f"{ratio.value:.2g}", low=f"{ratio.ci_low:.2g}", high=f"{ratio.ci_high:.2g}")
+    points = (read_metrics(EXTERNAL, folder) or {}).get("operating_points", {})
+    chosen = points.get(BALANCED, {}).get("chosen_on")
+    point = OperatingPoint(**chosen) if chosen else None
+    return worth(Verdict(BINARY, {}, COVID19, COVID19, point), folder)
 
 
 def _line(label: str, estimate: Mapping[str, Any] | None, tone: str) -> Line | None:
