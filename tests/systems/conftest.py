@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.browser.conftest import chromium, tab  # noqa: F401 - fixtures
 from tests.conftest import ROOT
-
-pytest_plugins = ["tests.browser.conftest"]
 
 
 def pytest_collection_modifyitems(items):

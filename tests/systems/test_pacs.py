@@ -21,7 +21,7 @@ from detector.answers.pipeline import analyse
 from detector.read.source import read_source
 from detector.report.dicom import write_results
 from tests.conftest import ROOT, make_dicom
-from tests.report.test_dicom import PATIENT
+from tests.report.test_dicom_results import PATIENT
 from tests.systems.orthanc import Orthanc, free_port, missing
 
 MARK = "CANARY"
