@@ -169,7 +169,9 @@ CATALOGUE = (
         for syntax in (RLELossless, JPEGLSLossless, JPEG2000Lossless, JPEGLossless, JPEGLosslessSV1)
     ],
     Line("29", "JPEGExtended8Bit.dcm",
-         lambda: make.encapsulated(make.compressed(JPEGExtended12Bit, make.chest()), JPEGExtended12Bit, like=make.chest())),
+         lambda: make.encapsulated(
+             make.compressed(JPEGExtended12Bit, make.chest()), JPEGExtended12Bit, like=make.chest()
+         )),
     refused("unsupported_transfer_syntax", "28", "JPEGExtended12Bit.dcm",
             lambda: make.encapsulated(
                 make.compressed(JPEGExtended12Bit).replace(b"\xff\xc1\x00\x0b\x08", b"\xff\xc1\x00\x0b\x0c"),

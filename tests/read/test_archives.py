@@ -79,7 +79,7 @@ def test_jpeg_lossless_that_was_cut_is_no_picture(end):
 
 def test_each_compression_has_one_decoder(monkeypatch):
     asked = []
-    monkeypatch.setattr(dicom, "pixel_array", lambda dataset, decoding_plugin: asked.append(decoding_plugin) or RAMP)
+    monkeypatch.setattr(dicom, "pixel_array", lambda _, decoding_plugin: asked.append(decoding_plugin) or RAMP)
     frame = encode(RAMP, ".jpg")
     dicom.decode(dicom.read_header(make.encapsulated(frame, "1.2.840.10008.1.2.4.50", like=RAMP)))
     assert asked == ["pillow"]
