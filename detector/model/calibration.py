@@ -159,7 +159,8 @@ def fit_band(margin: np.ndarray, wrong: np.ndarray, groups: np.ndarray) -> float
 def _left_after(members: np.ndarray) -> np.ndarray:
     """How many of each row's true entries are left once the first 0, 1, … N columns are left out: (rows, N + 1)."""
     passed = np.concatenate([np.zeros((len(members), 1), int), np.cumsum(members, axis=1)], axis=1)
-    return passed[:, -1:] - passed
+    left: np.ndarray = passed[:, -1:] - passed
+    return left
 
 
 def probabilities_of(task: Task, logits: np.ndarray) -> np.ndarray:

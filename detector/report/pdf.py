@@ -236,7 +236,7 @@ def _draw_pictures(canvas: Canvas, page: CasePage, top: float, *, bottom: float,
         canvas.drawRightString(left + half - 2 * mm, low + box - 6 * mm, "L")
         _draw_badges(canvas, page.badges, left + half, top - 0.5 * mm)
     _draw_scale(canvas, page, _EDGE + half + _GAP + 2 * mm, top - head - box + 2 * mm)
-    return top - head - box
+    return float(top - head - box)
 
 
 def _draw_badges(canvas: Canvas, badges: Sequence[str], right: float, top: float) -> None:

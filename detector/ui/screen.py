@@ -82,7 +82,8 @@ def evidence_layer(heatmap: np.ndarray, full_scale: float) -> np.ndarray:
     """
     strength = np.clip(heatmap / np.float32(full_scale), -1, 1)[..., np.newaxis]
     colour = np.where(strength > 0, FOR_COLOUR[::-1], AGAINST_COLOUR[::-1])
-    return np.rint(np.concatenate([colour, np.abs(strength)], axis=-1) * 255).astype(np.uint8)
+    layer: np.ndarray = np.rint(np.concatenate([colour, np.abs(strength)], axis=-1) * 255).astype(np.uint8)
+    return layer
 
 
 def painted(image: np.ndarray, heatmap: np.ndarray, full_scale: float, look: Look) -> np.ndarray:
@@ -224,7 +225,8 @@ def _smooth(outline: np.ndarray) -> np.ndarray:
     """(n, 2) points of a closed outline, each the mean of its neighbourhood."""
     reach = min(_SMOOTHED, len(outline)) // 2
     shifted = [np.roll(outline, shift, axis=0) for shift in range(-reach, reach + 1)]
-    return np.mean(shifted, axis=0)[:: max(1, reach)]
+    smooth: np.ndarray = np.mean(shifted, axis=0)[:: max(1, reach)]
+    return smooth
 
 
 def _path(outline: np.ndarray) -> str:

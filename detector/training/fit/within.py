@@ -7,7 +7,7 @@ et al. 2005), in the two scores that a reader is told: COVID-19 or not, and norm
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
@@ -41,7 +41,7 @@ def pair_targets(examples: Sequence[Example]) -> np.ndarray:
     return np.array(rows, np.float32)
 
 
-def pair_loss(truth, scores):  # noqa: ANN001, ANN201 - tensors of the backend
+def pair_loss(truth: Any, scores: Any) -> Any:
     """Mean logistic loss of the pairs of one hospital, both scores added.
 
     Args:
