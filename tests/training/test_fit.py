@@ -14,7 +14,7 @@ import pytest
 from detector.errors import ManifestError, ModelError
 from detector.model.network import LITE0_STAGES, build_network
 from detector.model.preprocess import frame_picture, lung_crop
-from detector.training.data.manifest import LABELS, Example, read_image, read_manifest
+from detector.training.data.manifest import LABELS, Example, read_manifest
 from detector.training.data.views import LungMasks, plain_view, read_working
 from detector.training.fit import classifier as fit_module
 from detector.training.fit.ahead import made_ahead
@@ -354,13 +354,13 @@ class TestBatches:
         (inputs, targets, _), *_ = batches(start=8)
         assert inputs.shape == (2, 160, 160, 1)
         assert inputs.dtype == np.float32
-        shapes = {"binary": (2, 1), "three_class": (2, 3), "evidence": (2, 10, 10, 1)}
+        shapes = {"binary": (2, 1), "three_class": (2, 3), "evidence": (2, 10, 10, 1), "pairs": (2, 3)}
         assert {name: value.shape for name, value in targets.items()} == shapes
         assert 0 < targets["evidence"].mean() < 1
 
     def test_without_their_weight_nothing_is_asked_of_the_lungs(self, batches):
         (_, targets, _), *_ = batches(replace(self.CONFIG, lung_weight=0.0), start=8)
-        assert set(targets) == {"binary", "three_class"}
+        assert set(targets) == {"binary", "three_class", "pairs"}
 
     @pytest.mark.parametrize("cut", [True, False], ids=["cut", "whole"])
     def test_pictures_are_cut_to_their_lungs_unless_the_run_says_otherwise(self, batches, cut):
@@ -650,7 +650,7 @@ class TestPredictAndValidate:
 
     def test_uncut_inputs_are_the_whole_pictures(self, examples, images, lungs):
         inputs = load_inputs(examples[:1], images, lungs, cut=False)
-        whole = frame_picture(read_image(images / examples[0].image))
+        whole = frame_picture(read_working(images / examples[0].image))
         nothing = np.zeros((160, 160), bool)
         np.testing.assert_array_equal(inputs[0], lung_crop(whole, nothing).pixels)
 

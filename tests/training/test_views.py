@@ -1,5 +1,6 @@
 """What the network is shown: lungs found once and kept, and moved along with whatever happens to their picture."""
 
+import cv2
 import numpy as np
 import pytest
 
@@ -9,7 +10,7 @@ from detector.training.data import augmentation, views
 from detector.training.data.manifest import Example, read_image
 from detector.training.data.views import LungMasks, change_picture, find_lung_masks, loose_box, plain_view, read_working
 from detector.training.fit.lungs import dice
-from tests.conftest import encode
+from tests.conftest import COMPOSITES, encode
 
 SEEDS = range(12)
 
@@ -118,9 +119,12 @@ class TestCache:
 
 
 class TestPlainView:
-    def test_training_and_app_give_the_network_the_same_pixels(self, tmp_path, composite, composite_pixels):
-        (tmp_path / "a.png").write_bytes(composite)
-        frame = frame_picture(composite_pixels.astype(np.float32) / np.float32(255))
+    @pytest.mark.parametrize("name", ["covid19", "normal", "bacterial_pneumonia"])  # the last has flat borders
+    def test_training_and_app_give_the_network_the_same_pixels(self, tmp_path, name):
+        whole = cv2.imread(str(COMPOSITES / f"{name}.png"), cv2.IMREAD_GRAYSCALE)
+        small = cv2.resize(whole, (224, 224), interpolation=cv2.INTER_AREA)  # the size that the collections have
+        (tmp_path / "a.png").write_bytes(encode(small))
+        frame = frame_picture(small)
         field = lung_input(frame).pixels[..., 0] < -0.2
         served = lung_crop(frame, field)
         view = plain_view(read_working(tmp_path / "a.png"), lungs_on_frame(field, frame.content))

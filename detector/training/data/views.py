@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import cv2
 import numpy as np
 
 from detector.model.preprocess import (
@@ -94,12 +95,12 @@ def find_lung_masks(
 
 
 def read_working(path: Path) -> np.ndarray:
-    """Read a picture on the working grid, (224, 224) float32 in [0, 1].
+    """Read a picture on the working grid, (224, 224) float32 in [0, 1], its tone as it comes: framing equalises it.
 
     Raises:
         ManifestError: if it can't be read.
     """
-    return frame_picture(read_image(path)).working
+    return cv2.resize(read_image(path), (WORKING_SIZE, WORKING_SIZE), interpolation=cv2.INTER_AREA)
 
 
 def plain_view(image: np.ndarray, lungs: np.ndarray, *, size: int = INPUT_SIZE, cut: bool = True) -> NetworkInput:
