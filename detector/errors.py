@@ -197,6 +197,27 @@ class NonFiniteError(DetectorError):
     user_message = "The network gave no valid number for this image, so there is no answer."
 
 
+class ExcludedError(RejectedError):
+    """The patient is on the list of those who are left out."""
+
+    code = "excluded"
+    user_message = "This patient is excluded from analysis at this site."
+
+
+class NotFrontalError(RejectedError):
+    """The header names a view that is not frontal."""
+
+    code = "view_position"
+    user_message = "The header says that this is not a frontal view."
+
+
+class OtherBodyPartError(RejectedError):
+    """The header names another body part."""
+
+    code = "body_part"
+    user_message = "The header says that this is not a chest."
+
+
 class ModelError(DetectorError):
     """The model is missing, damaged or not the one that its card describes."""
 

@@ -122,14 +122,16 @@ def test_a_table_of_candidates_belongs_to_no_weights(tmp_path, models):
     assert json.loads((models / "evaluation" / "longer_candidates.json").read_text()) == {"candidates": {}}
 
 
-@pytest.mark.parametrize("name", ["audit", "saliency", "test", "val"])
-def test_everything_that_is_shipped_was_measured_of_the_shipped_weights(name):
-    measured = json.loads((MODELS / "evaluation" / f"{name}.json").read_text())
-    assert measured["model"]["sha256"] == card_of(MODELS)["sha256"]
+def test_everything_that_is_shipped_was_measured_of_the_shipped_weights():
+    measured = {path.stem: json.loads(path.read_text()) for path in (MODELS / "evaluation").glob("*.json")}
+    of = {name: found["model"]["sha256"] for name, found in measured.items() if "model" in found}
+    assert set(of) >= {"test", "val"}
+    assert set(of.values()) == {card_of(MODELS)["sha256"]}
 
 
 def test_shipped_card_has_what_the_shipped_files_say():
     performance = card_of(MODELS)["performance"]
     for split in ("val", "test"):
         assert performance[split] == json.loads((MODELS / "evaluation" / f"{split}.json").read_text())["overall"]
-    assert performance["saliency"] == json.loads((MODELS / "evaluation" / "saliency.json").read_text())["headline"]
+    maps = MODELS / "evaluation" / "saliency.json"
+    assert performance.get("saliency") == (json.loads(maps.read_text())["headline"] if maps.exists() else None)

@@ -11,6 +11,7 @@ from detector.paths import MODELS
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Iterator, Mapping
 
 
 def add(commands: Commands) -> None:
@@ -26,12 +27,19 @@ def run(options: argparse.Namespace) -> int:
         card = read_card(MODELS / f"{name}.json")
         sys.stdout.write(f"{card.name} {card.version}\n  sha256 {card.sha256}\n")
         for cohort, figures in card.performance.items():
-            for figure, estimate in figures.items():
+            for figure, estimate in _estimates(figures):
                 sys.stdout.write(f"  {cohort}: {figure} {_estimate(estimate)}\n")
     return EXIT_OK
 
 
-def _estimate(estimate: dict[str, Any]) -> str:
+def _estimates(figures: Mapping[str, Any], name: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Each figure with its name, those of groups under the group's."""
+    for key, value in figures.items():
+        if isinstance(value, dict):
+            yield from [(name + key, value)] if "value" in value else _estimates(value, f"{name}{key} ")
+
+
+def _estimate(estimate: Mapping[str, Any]) -> str:
     if estimate["value"] is None:
         return f"not measured ({estimate['reason']})"
     interval = "" if estimate["ci_low"] is None else f" (95 % {estimate['ci_low']:.3f} to {estimate['ci_high']:.3f})"

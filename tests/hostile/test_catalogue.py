@@ -17,7 +17,8 @@ MOST_MEGABYTES = 100
 BY_ID = {line.id: line for line in CATALOGUE}
 #: Refusals that no file can cause by itself, and where they are tested instead.
 ELSEWHERE = {
-    "decoder_crash": "tests/test_sandbox.py",
+    "decoder_crash": "tests/read/test_sandbox.py",
+    **dict.fromkeys(("excluded", "view_position", "body_part"), "tests/pacs/test_selection.py"),
     "unreadable_path": "tests/hostile/test_folder.py",
     "not_a_chest_xray": "tests/hostile/test_gate_lines.py",
 }
