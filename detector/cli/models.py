@@ -42,5 +42,6 @@ def _estimates(figures: Mapping[str, Any], name: str = "") -> Iterator[tuple[str
 def _estimate(estimate: Mapping[str, Any]) -> str:
     if estimate["value"] is None:
         return f"not measured ({estimate['reason']})"
-    interval = "" if estimate["ci_low"] is None else f" (95 % {estimate['ci_low']:.3f} to {estimate['ci_high']:.3f})"
+    low, high = ("…" if estimate[end] is None else f"{estimate[end]:.3f}" for end in ("ci_low", "ci_high"))
+    interval = "" if low == high == "…" else f" (95 % {low} to {high})"
     return f"{estimate['value']:.3f}{interval}, n = {estimate['n']}"
