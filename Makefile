@@ -19,7 +19,7 @@ demo-pacs: $(VENV)/.dev  ## a hospital in small: Orthanc, the node, the page; se
 	$(BIN)/python -m scripts.demo_pacs
 
 test: $(VENV)/.dev  ## install what testing needs and run the tests (8 minutes)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(ARGS)
 
 test-systems: $(VENV)/.dev  ## test with other systems: the wheel, the container's steps, Orthanc (12 minutes)
 	$(BIN)/python -m pytest -m systems
