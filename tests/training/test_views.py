@@ -145,9 +145,15 @@ class TestPlainView:
         assert view.lung_field.shape == (96, 96)
 
     def test_reading_brings_a_picture_to_the_working_grid(self, images):
+        pixels = read_image(images / "07.png")
         working = read_working(images / "07.png")
         assert working.shape == (224, 224)
-        np.testing.assert_array_equal(working, frame_picture(read_image(images / "07.png")).working)
+        assert working.mean() == pytest.approx(pixels.mean(), abs=0.02)
+
+    def test_a_picture_of_the_collections_size_is_read_as_it_is(self, tmp_path):
+        pixels = np.random.default_rng(1).integers(0, 256, (224, 224), np.uint8)
+        (tmp_path / "a.png").write_bytes(encode(pixels))
+        np.testing.assert_array_equal(read_working(tmp_path / "a.png"), read_image(tmp_path / "a.png"))
 
 
 class TestChangePicture:
