@@ -84,7 +84,7 @@ def access(user=USER, password=PASSWORD):
 def storescu(port, *paths, title="MODALITY", called="ARCHIVE", status=0):
     """Send files the way a modality would."""
     done = subprocess.run(
-        ["storescu", "-aet", title, "-aec", called, "+sd", "127.0.0.1", str(port), *map(str, paths)],
+        ["storescu", "-R", "-aet", title, "-aec", called, "+sd", "127.0.0.1", str(port), *map(str, paths)],
         capture_output=True, text=True, check=False, timeout=SECONDS * 4,
     )  # fmt: skip
     assert (done.returncode == 0) == (status == 0), done.stdout + done.stderr
