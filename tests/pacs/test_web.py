@@ -16,6 +16,7 @@ from detector.answers.answer import Question
 from detector.cli.main import main
 from detector.errors import SliceError
 from detector.pacs import analyse as analyse_module
+from detector.pacs import web
 from detector.pacs.analyse import analyse_archive
 from detector.pacs.web import Archive, ArchiveError, ArchiveRefusedError, Credentials, Found, Wanted
 from tests.conftest import make_dicom
@@ -220,7 +221,8 @@ def test_credentials_come_from_the_environment():
     assert Credentials.from_environment({}) == Credentials()
 
 
-def test_an_archive_that_is_away_is_said_without_its_address(service):
+def test_an_archive_that_is_away_is_said_without_its_address(service, monkeypatch):
+    monkeypatch.setattr(web, "_ATTEMPTS", 1)  # the pauses between them are the library's
     service.stop()
     with pytest.raises(ArchiveError) as error:
         list(Archive(service.url, Credentials()).find(Wanted()))
