@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
 RESAMPLES = 2000
 NO_SPREAD = "no interval: every resample gives this figure"
-UNKNOWN = "unknown"  # source, age group or view of images that have none
 ONE_CLASS = "not defined: the images are all of one class"
 NO_IMAGES = "no images of these labels"
 

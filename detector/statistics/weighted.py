@@ -1,8 +1,7 @@
-"""Measures of a score or a probability in many resamples at once.
+"""Figures of merit of a score, a decision or a probability, in many resamples at once.
 
 Each takes ``weights (S, N)``, whole numbers, how often a resample drew each image, and gives ``(S,)`` or ``(S, K)``,
-NaN where a resample does not define it (one class only). A cohort as it is, is one row of ones;
-`detector.statistics.metrics` reads it that way.
+NaN where a resample does not define it (one class only). A cohort as it is, is one row of ones.
 """
 
 from __future__ import annotations

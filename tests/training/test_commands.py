@@ -5,7 +5,6 @@ import json
 import math
 import shutil
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 import pytest
@@ -20,11 +19,9 @@ from detector.model.network import LITE0_STAGES, build_lung_network, build_netwo
 from detector.model.preprocess import LUNG_PREPROCESSING_ID
 from detector.schema import THREE_CLASS
 from detector.statistics import bootstrap as resampling
-from detector.statistics.metrics import bootstrap
 from detector.training.data.manifest import Example
 from detector.training.fit import architectures, commands, convert
 from detector.training.fit import gate as fit_gate
-from detector.training.fit import lungs as fit_lungs
 from detector.training.fit.commands import calibrate, train_classifier, train_gate, train_lungs
 from detector.training.measure.cohort import Answers
 from tests.conftest import encode
@@ -119,7 +116,7 @@ def _small(monkeypatch):
     )
     monkeypatch.setattr(convert, "TEXTURE_LAYERS", ("unit00_project_bn",))
     monkeypatch.setattr(resampling, "RESAMPLES", 5)
-    monkeypatch.setattr(fit_lungs, "bootstrap", partial(bootstrap, samples=5))
+    monkeypatch.setattr(resampling, "RESAMPLES", 5)
 
 
 # The first batch of a warm-up has a learning rate of zero, so two are the fewest that move a weight.

@@ -1,7 +1,6 @@
 """Lung fitting: overlap by hand, and a mask that goes wherever its picture goes."""
 
 import math
-from functools import partial
 
 import keras
 import numpy as np
@@ -9,7 +8,7 @@ import pytest
 
 from detector.errors import ManifestError
 from detector.schema import Geometry
-from detector.statistics.metrics import bootstrap
+from detector.statistics import bootstrap as resampling
 from detector.training.data import augmentation
 from detector.training.data.manifest import Example
 from detector.training.fit import lungs as module
@@ -178,7 +177,7 @@ class TestMeasureDice:
 
     @pytest.fixture(autouse=True)
     def _few_resamples(self, monkeypatch):
-        monkeypatch.setattr(module, "bootstrap", partial(bootstrap, samples=5))
+        monkeypatch.setattr(resampling, "RESAMPLES", 5)
 
     def test_by_source_and_age_group_and_the_island_does_not_count(self, images):
         found = measure_dice(LeftHalf(), self.ROWS, images)
@@ -204,7 +203,7 @@ class TestCrossValidatedDice:
             return LeftHalf()
 
         monkeypatch.setattr(module, "fit_lungs", fit_lungs)
-        monkeypatch.setattr(module, "bootstrap", partial(bootstrap, samples=5))
+        monkeypatch.setattr(resampling, "RESAMPLES", 5)
         return patients
 
     def test_no_patient_is_measured_by_a_network_that_saw_him(self, images, seen):

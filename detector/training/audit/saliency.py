@@ -22,11 +22,12 @@ from detector.answers.pipeline import analyse
 from detector.errors import ManifestError, RejectedError
 from detector.model.gradcam import closed_form_cam, evidence_maps
 from detector.model.network import FEATURE_LAYER
-from detector.run.files import make_folder, write_json, write_whole
+from detector.run.files import make_folder, write_json
 from detector.schema import BINARY, COVID19, NOT_COVID19, TASKS, THREE_CLASS
 from detector.statistics import weighted
-from detector.statistics.bootstrap import UNKNOWN, Measure, Resampling
+from detector.statistics.bootstrap import Measure, Resampling
 from detector.training.audit.randomise import randomise, stages_from_the_top, weights_restored
+from detector.training.measure.cohort import UNKNOWN
 from detector.training.measure.saliency import (
     FRACTIONS,
     area_under,
@@ -37,6 +38,7 @@ from detector.training.measure.saliency import (
     lung_prior,
     own_lungs,
 )
+from detector.training.report.plots import write_plots
 from detector.training.report.saliency_plots import saliency_plots
 
 if TYPE_CHECKING:
@@ -466,5 +468,4 @@ def _taken(rights: Mapping[Answer, Sequence[Explained]], limit: int) -> list[Exp
 
 def _write(found: Mapping[str, Any], out: Path) -> None:
     write_json(out / RESULTS, found)
-    for name, figure in saliency_plots(found).items():
-        write_whole(out / "plots" / f"{name}.json", f"{figure.to_json()}\n".encode())
+    write_plots(saliency_plots(found), out / "plots")

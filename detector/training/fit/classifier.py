@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import keras
 import numpy as np
 from keras import ops
+from sklearn.metrics import roc_auc_score
 
 from detector.errors import ModelError
 from detector.model.calibration import probabilities_of
@@ -26,7 +27,6 @@ from detector.model.network import GRID_STEP
 from detector.model.preprocess import INPUT_SIZE, PREPROCESSING_ID
 from detector.run.files import whole_file, write_whole
 from detector.schema import BACTERIAL_PNEUMONIA, BINARY, COVID19, NORMAL, TASKS, THREE_CLASS
-from detector.statistics.metrics import auroc, macro_auroc
 from detector.training.data.augmentation import cut_out, mix_amplitudes
 from detector.training.data.views import LungMasks, change_picture, plain_view, read_working
 from detector.training.fit import architectures
@@ -349,11 +349,17 @@ def validate(network: keras.Model, examples: Sequence[Example], inputs: np.ndarr
     losses = {str(g): float(cost[groups == g].mean()) for g in np.unique(groups)}
     weighty = [loss for g, loss in losses.items() if np.sum(groups == g) >= _GROUP]
     return {
-        "binary_auroc": auroc(labels == COVID19, covid[:, 0]),
-        "three_class_auroc": macro_auroc(truth, by_class[three]),
+        "binary_auroc": _auroc(labels == COVID19, covid[:, 0]),
+        "three_class_auroc": _auroc(np.eye(len(THREE_CLASS.classes), dtype=bool)[truth], by_class[three]),
         "balanced_log_loss": float(np.mean(weighty or list(losses.values()))),
         "log_loss": losses,
     }
+
+
+def _auroc(truth: np.ndarray, scores: np.ndarray) -> float | None:
+    """AUROC of (N,), or the mean over the columns of (N, classes); None where a class or its opposite is absent."""
+    absent = ~truth.any(axis=0) | truth.all(axis=0)
+    return None if np.any(absent) else float(roc_auc_score(truth, scores))
 
 
 class _Run:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import shutil
 from dataclasses import asdict, replace
@@ -28,6 +27,7 @@ from detector.model.card import DEFAULT_MODEL, GATE, LUNG_MODEL, MODELS, ModelCa
 from detector.model.engine import Engine
 from detector.model.network import load_network
 from detector.model.preprocess import INPUT_SIZE, LUNG_PREPROCESSING_ID, PREPROCESSING_ID
+from detector.run.files import make_folder, write_json, write_whole
 from detector.schema import BINARY, COVID19, NOT_COVID19, TASKS, THREE_CLASS
 from detector.training.audit.candidates import compare_candidates
 from detector.training.audit.leave_out import Trainings, protocol
@@ -71,7 +71,7 @@ from detector.training.fit.lungs import (
     with_masks,
 )
 from detector.training.measure.cohort import Answers, truth_index
-from detector.training.measure.evaluate import answer_all, evaluate, make_folder
+from detector.training.measure.evaluate import answer_all, evaluate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -239,7 +239,7 @@ def measure_lungs(
         "licence": LICENCE,
         "limits": list(_LUNG_LIMITS),
     }
-    (out / f"{LUNG_MODEL}.json").write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
+    write_json(out / f"{LUNG_MODEL}.json", card)
 
 
 def train_gate(
@@ -459,7 +459,7 @@ def _each_told_once(training: dict[str, Any], told: set[str] | None = None) -> d
 
 
 def _write_card(card: ModelCard, out: Path) -> None:
-    (out / f"{card.name}.json").write_text(card.to_json(), encoding="utf-8")
+    write_whole(out / f"{card.name}.json", card.to_json().encode())
 
 
 def _cohort(examples: Sequence[Example]) -> dict[str, int]:

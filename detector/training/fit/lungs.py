@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,8 @@ from keras import ops
 from detector.errors import ManifestError
 from detector.model.network import build_lung_network
 from detector.model.preprocess import INPUT_SIZE, WORKING_SIZE, frame_picture, largest_parts, lung_input
-from detector.statistics.metrics import Estimate, bootstrap
+from detector.statistics import weighted
+from detector.statistics.bootstrap import Estimate, Measure, Resampling
 from detector.training.data.augmentation import augment, move
 from detector.training.data.manifest import Example, read_image
 from detector.training.data.views import read_working
@@ -207,7 +209,7 @@ def measure_cover(network: keras.Model, examples: Sequence[Example], images: Pat
         return float(_answer(network, network_input.pixels)[mask].mean())
 
     shares = np.array([cover(example) for example in drawn])
-    return bootstrap(lambda index: float(shares[index].mean()), [e.patient_group for e in drawn])
+    return Resampling([e.patient_group for e in drawn]).estimate(Measure(partial(weighted.share, shares)))
 
 
 def with_masks(examples: Sequence[Example]) -> list[Example]:
@@ -254,4 +256,4 @@ def _by_group(examples: Sequence[Example], scores: np.ndarray) -> dict[str, Any]
 
 def _mean(scores: np.ndarray, examples: Sequence[Example], keep: np.ndarray) -> Estimate:
     patients = [e.patient_group for e, kept in zip(examples, keep, strict=True) if kept]
-    return bootstrap(lambda index: float(scores[index].mean()), patients)
+    return Resampling(patients).estimate(Measure(partial(weighted.share, scores)))

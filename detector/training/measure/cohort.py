@@ -12,6 +12,8 @@ from detector.schema import THREE_CLASS
 if TYPE_CHECKING:
     from detector.training.data.manifest import Example
 
+UNKNOWN = "unknown"  # source, age group or view of images that have none
+
 
 @dataclass(frozen=True, eq=False)
 class Answers:

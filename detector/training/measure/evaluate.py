@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-import json
+import io
 import logging
 import time
 from collections import Counter
@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from detector.answers.pipeline import analyse
-from detector.errors import ManifestError, OutputError, RejectedError
+from detector.errors import ManifestError, RejectedError
 from detector.model.calibration import BALANCED, Calibration
+from detector.run.files import make_folder, write_json, write_whole
 from detector.schema import BINARY, COVID19, TASKS, THREE_CLASS
-from detector.statistics.bootstrap import RESAMPLES, UNKNOWN, Resampling
+from detector.statistics.bootstrap import RESAMPLES, Resampling
 from detector.training.data.manifest import LABELS
 from detector.training.measure import rows
-from detector.training.measure.cohort import Answers
+from detector.training.measure.cohort import UNKNOWN, Answers
 from detector.training.measure.curves import coverage_curve, net_benefit_curve, treat_all_benefit
 from detector.training.measure.figures import (
     all_measures,
@@ -104,14 +105,11 @@ def write_evaluation(
     make_folder(out)
     metrics = summarise(answers, card, name=name, notes=notes)
     figures = evaluation_plots(answers, card.calibration, training_log=training_log)
-    try:
-        _write_json(metrics, out / "metrics.json")
-        _write_json(likelihood_ratios(metrics), out / "likelihood_ratios.json")
-        _write_predictions(answers, card.calibration, out / "predictions.csv")
-        write_plots(figures, out / "plots")
-        (out / "report.html").write_text(report_page(metrics, card, figures), encoding="utf-8")
-    except OSError as error:
-        raise OutputError(f"{out} cannot be written: {error}.") from error
+    write_json(out / "metrics.json", metrics)
+    write_json(out / "likelihood_ratios.json", likelihood_ratios(metrics))
+    write_whole(out / "predictions.csv", _predictions(answers, card.calibration).encode())
+    write_plots(figures, out / "plots")
+    write_whole(out / "report.html", report_page(metrics, card, figures).encode())
     return metrics
 
 
@@ -357,23 +355,8 @@ def _value_and_interval(figure: Mapping[str, Any]) -> dict[str, float | None]:
     return {key: figure[key] for key in ("value", "ci_low", "ci_high")}
 
 
-def _write_json(values: Mapping[str, Any], path: Path) -> None:
-    path.write_text(json.dumps(values, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-
-
-def make_folder(out: Path) -> None:
-    """Make a folder for results before the work that fills it.
-
-    Raises:
-        OutputError: if it can't be made.
-    """
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{out} cannot be made: {error}.") from error
-
-
-def _write_predictions(answers: Answers, calibration: Calibration, path: Path) -> None:
+def _predictions(answers: Answers, calibration: Calibration) -> str:
+    """The table of ``predictions.csv``."""
     columns = ["image", "label", "source"]
     values: list[np.ndarray] = []
     for task in TASKS:
@@ -381,8 +364,9 @@ def _write_predictions(answers: Answers, calibration: Calibration, path: Path) -
         columns += [f"{task.name}_logit{i}" for i in range(task.logits)]
         columns += [f"{task.name}_probability_{name}" for name in task.classes]
         values += [*logits.T, *calibration.probabilities(task, logits).T]
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(columns)
-        for example, *numbers in zip(answers.examples, *values, strict=True):
-            writer.writerow([example.image, example.label, example.source, *(repr(float(x)) for x in numbers)])
+    table = io.StringIO(newline="")
+    writer = csv.writer(table)
+    writer.writerow(columns)
+    for example, *numbers in zip(answers.examples, *values, strict=True):
+        writer.writerow([example.image, example.label, example.source, *(repr(float(x)) for x in numbers)])
+    return table.getvalue()

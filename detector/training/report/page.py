@@ -10,7 +10,7 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from detector.schema import NOTICE
-from detector.statistics.bootstrap import UNKNOWN
+from detector.training.measure.cohort import UNKNOWN
 from detector.training.report import sentences
 from detector.training.report.plots import LABEL_NAMES
 

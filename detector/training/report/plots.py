@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import plotly.graph_objects as go
 
+from detector.run.files import make_folder, write_whole
 from detector.schema import BACTERIAL_PNEUMONIA, BINARY, COVID19, NORMAL, NOT_COVID19, TASKS, THREE_CLASS
 from detector.training.measure.curves import (
     coverage_curve,
@@ -22,6 +23,7 @@ from detector.training.measure.curves import (
     treat_all_benefit,
 )
 from detector.training.measure.figures import confusion, task_answers
+from detector.training.report.colours import BLUE, CLEAR, GREEN, GREY, ORANGE, faint
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -47,15 +49,12 @@ LABEL_NAMES = {
 }
 TASK_NAMES = {BINARY.name: "COVID-19 or not", THREE_CLASS.name: "three classes"}
 
-_ORANGE, _BLUE, _GREEN, _GREY = "#D55E00", "#0072B2", "#009E73", "#6B7280"
 _CLASS_STYLE = {
-    COVID19: (_ORANGE, "solid"),
-    NORMAL: (_BLUE, "dash"),
-    BACTERIAL_PNEUMONIA: (_GREEN, "dot"),
+    COVID19: (ORANGE, "solid"),
+    NORMAL: (BLUE, "dash"),
+    BACTERIAL_PNEUMONIA: (GREEN, "dot"),
 }
-_TASK_STYLE = {BINARY.name: (_ORANGE, "solid"), THREE_CLASS.name: (_BLUE, "dash")}
-_BAND_OPACITY = 0.18
-_CLEAR = "rgba(0,0,0,0)"
+_TASK_STYLE = {BINARY.name: (ORANGE, "solid"), THREE_CLASS.name: (BLUE, "dash")}
 _HEIGHT = 420  # pixels
 _DECIMALS = 5
 _BAND_NOTE = "bands: 95 % intervals"
@@ -92,11 +91,11 @@ def write_plots(figures: Mapping[str, go.Figure], folder: Path) -> None:
     """Write each figure to ``<name>.json``.
 
     Raises:
-        OSError: if the folder can't be written.
+        OutputError: if the folder can't be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     for name, figure in figures.items():
-        (folder / f"{name}.json").write_text(figure.to_json() + "\n", encoding="utf-8")
+        write_whole(folder / f"{name}.json", f"{figure.to_json()}\n".encode())
 
 
 def class_curve_plot(
@@ -119,7 +118,7 @@ def reliability_plot(task: Task, calibrated: Curve, raw: Curve) -> go.Figure:
     figure = go.Figure()
     _add_line(figure, [0, 1], [0, 1], "perfect")
     for curve, name, colour, symbol in (
-        (raw, "before the temperature", _GREY, "x"),
+        (raw, "before the temperature", GREY, "x"),
         (calibrated, "as shown to the reader", _TASK_STYLE[task.name][0], "circle"),
     ):
         figure.add_scatter(
@@ -184,11 +183,11 @@ def coverage_plot(curves: Mapping[str, Curve]) -> go.Figure:
 def net_benefit_plot(curve: Curve, prevalence: float) -> go.Figure:
     """Net benefit against treating everyone and no one (Vickers and Elkin 2006)."""
     figure = go.Figure()
-    _add_curve(figure, curve, "treat by the network", _ORANGE, "solid")
+    _add_curve(figure, curve, "treat by the network", ORANGE, "solid")
     everyone = [treat_all_benefit(prevalence, t) for t in curve.places]
     figure.add_scatter(
         x=_rounded(curve.places), y=_rounded(everyone), mode="lines", name="treat everyone",
-        line={"color": _BLUE, "dash": "dash", "width": 2},
+        line={"color": BLUE, "dash": "dash", "width": 2},
     )  # fmt: skip
     _add_line(figure, [0, float(curve.places[-1])], [0, 0], "treat no one")
     figure.update_xaxes(tickformat=".0%")
@@ -201,10 +200,10 @@ def training_plot(rows: Sequence[Mapping[str, float]]) -> go.Figure:
     """Loss of the training, and areas and worst log-loss on validation, along the batches."""
     figure = go.Figure()
     for key, name, colour, dash, axis in (
-        ("binary_auroc", "AUROC, COVID-19 or not", _ORANGE, "solid", "y"),
-        ("three_class_auroc", "macro AUROC, three classes", _BLUE, "dash", "y"),
-        ("train_loss", "training loss", _GREY, "dot", "y2"),
-        ("balanced_log_loss", "mean log-loss of hospital × finding", _GREEN, "dashdot", "y2"),
+        ("binary_auroc", "AUROC, COVID-19 or not", ORANGE, "solid", "y"),
+        ("three_class_auroc", "macro AUROC, three classes", BLUE, "dash", "y"),
+        ("train_loss", "training loss", GREY, "dot", "y2"),
+        ("balanced_log_loss", "mean log-loss of hospital × finding", GREEN, "dashdot", "y2"),
     ):
         points = [(row["step"], row[key]) for row in rows if row.get(key) is not None]
         if points:
@@ -265,7 +264,7 @@ def _add_curve(figure: go.Figure, curve: Curve, name: str, colour: str, dash: st
         x=_rounded(np.concatenate([x, x[::-1]])),
         y=_rounded(np.concatenate([curve.ci_high[known], curve.ci_low[known][::-1]])),
         fill="toself",
-        fillcolor=_faint(colour),
+        fillcolor=faint(colour),
         line={"width": 0},
         mode="lines",
         hoverinfo="skip",
@@ -284,7 +283,7 @@ def _add_curve(figure: go.Figure, curve: Curve, name: str, colour: str, dash: st
 
 
 def _add_line(figure: go.Figure, x: list[float], y: list[float], name: str) -> None:
-    figure.add_scatter(x=x, y=y, mode="lines", name=name, line={"color": _GREY, "dash": "longdash", "width": 1})
+    figure.add_scatter(x=x, y=y, mode="lines", name=name, line={"color": GREY, "dash": "longdash", "width": 1})
 
 
 def percent(share: float) -> str:
@@ -301,18 +300,13 @@ def _dressed(figure: go.Figure, title: str, note: str, x_title: str, y_title: st
     return figure.update_layout(
         template="none",
         title={"text": f"{title}<br><sup>{note}</sup>", "x": 0, "xanchor": "left"},
-        paper_bgcolor=_CLEAR,
-        plot_bgcolor=_CLEAR,
+        paper_bgcolor=CLEAR,
+        plot_bgcolor=CLEAR,
         height=_HEIGHT,
         margin={"l": 64, "r": 16, "t": 64, "b": 96},
         legend={"orientation": "h", "y": -0.22, "x": 0},
         hovermode="closest",
     )
-
-
-def _faint(colour: str) -> str:
-    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
-    return f"rgba({red},{green},{blue},{_BAND_OPACITY})"
 
 
 def _rounded(values: ArrayLike) -> list[Any]:

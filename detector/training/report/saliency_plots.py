@@ -8,30 +8,27 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from detector.schema import BACTERIAL_PNEUMONIA, BINARY, COVID19, NORMAL, THREE_CLASS
+from detector.training.report.colours import BLUE, CLEAR, GREEN, GREY, ORANGE, faint
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-#: Colours for colour-blind readers (Okabe and Ito 2008); a second cue, symbol or dash, tells them apart in print.
-_OURS, _BLUE, _GREEN, _GREY = "#D55E00", "#0072B2", "#009E73", "#6B7280"
-_CLEAR = "rgba(0,0,0,0)"
 _ROW_HEIGHT, _FRAME_HEIGHT, _CURVE_HEIGHT = 26, 190, 420  # pixels
-_BAND_OPACITY = 0.15
 
 _CLASSES = {COVID19: "COVID-19", NORMAL: "normal", BACTERIAL_PNEUMONIA: "bacterial pneumonia"}
 _TASKS = {BINARY.name: "binary", THREE_CLASS.name: "three-class"}
 _MAPS = {
-    "saliency": ("this map", _OURS, "solid"),
-    "random": ("random map", _GREY, "dot"),
-    "lung_prior": ("middle of the lungs (mean of all pictures)", _BLUE, "dash"),
-    "own_lungs": ("middle of this picture's lungs", _GREEN, "dashdot"),
+    "saliency": ("this map", ORANGE, "solid"),
+    "random": ("random map", GREY, "dot"),
+    "lung_prior": ("middle of the lungs (mean of all pictures)", BLUE, "dash"),
+    "own_lungs": ("middle of this picture's lungs", GREEN, "dashdot"),
 }
 #: What parts are exchanged for: the ending of the file's name, and words.
 _FILLS = {"another_class": ("", "another class's picture"), "blurred": ("_blurred", "the blurred picture")}
 _RANDOMISED = {
-    "binary": ("binary", _OURS),
-    "three_class": ("three-class, as shown", _BLUE),
-    "three_class_with_mean": ("three-class, mean not subtracted", _GREY),
+    "binary": ("binary", ORANGE),
+    "three_class": ("three-class, as shown", BLUE),
+    "three_class_with_mean": ("three-class, mean not subtracted", GREY),
 }
 
 
@@ -56,18 +53,18 @@ def saliency_plots(found: Mapping[str, Any]) -> dict[str, go.Figure]:
 def in_lung_plot(rows: Sequence[Mapping[str, Any]]) -> go.Figure:
     """Median share of the evidence in the lungs, beside those of maps that equal the lungs and that know nothing."""
     figure = go.Figure()
-    _add_points(figure, rows, "in_lung_fraction", "evidence in the lungs", _OURS, "circle")
-    _add_points(figure, rows, "grid_ceiling", "a map equal to the lungs, on this grid", _GREY, "line-ns-open")
-    _add_points(figure, rows, "lung_box_fraction", "lungs' share of what the network sees", _BLUE, "diamond-open")
-    _add_points(figure, rows, "lung_area_fraction", "lungs' share of the picture", _GREEN, "square-open")
+    _add_points(figure, rows, "in_lung_fraction", "evidence in the lungs", ORANGE, "circle")
+    _add_points(figure, rows, "grid_ceiling", "a map equal to the lungs, on this grid", GREY, "line-ns-open")
+    _add_points(figure, rows, "lung_box_fraction", "lungs' share of what the network sees", BLUE, "diamond-open")
+    _add_points(figure, rows, "lung_area_fraction", "lungs' share of the picture", GREEN, "square-open")
     return _rows_dressed(figure, rows, "Where the evidence lies: median share in the lungs", "share")
 
 
 def peak_plot(rows: Sequence[Mapping[str, Any]]) -> go.Figure:
     """How often the strongest cell lies in a lung."""
     figure = go.Figure()
-    _add_points(figure, rows, "peak_in_lung", "peak in a lung", _OURS, "circle")
-    _add_points(figure, rows, "lung_box_fraction", "lungs' share of what the network sees", _BLUE, "diamond-open")
+    _add_points(figure, rows, "peak_in_lung", "peak in a lung", ORANGE, "circle")
+    _add_points(figure, rows, "lung_box_fraction", "lungs' share of what the network sees", BLUE, "diamond-open")
     return _rows_dressed(figure, rows, "Where the strongest evidence lies", "share of the images")
 
 
@@ -79,7 +76,7 @@ def randomisation_plot(randomisation: Mapping[str, Any]) -> go.Figure:
         places = [step["randomised_down_to"] for step in steps]
         for kind, dash in (("signed", "solid"), ("absolute", "dash")):
             _add_band(figure, places, _columns([s[kind] for s in steps]), f"{words}, {kind}", colour, dash)
-    figure.add_hline(y=0, line={"color": _GREY, "width": 1})
+    figure.add_hline(y=0, line={"color": GREY, "width": 1})
     count, seeds = randomisation["images"], randomisation["seeds"]
     title = f"Weights lost from the top: does the map go with them? ({count} images, {seeds} seeds)"
     return _dressed(figure, title, "randomised down to", "rank correlation").update_layout(height=_CURVE_HEIGHT)
@@ -165,7 +162,7 @@ def _add_band(
             mode="lines",
             line={"width": 0},
             fill=fill,
-            fillcolor=_faint(colour),
+            fillcolor=faint(colour),
             showlegend=False,
             hoverinfo="skip",
             **shared,
@@ -174,11 +171,6 @@ def _add_band(
     ]
     for trace in (*edges, line):
         figure.add_trace(trace, row=column and 1, col=column)
-
-
-def _faint(colour: str) -> str:
-    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
-    return f"rgba({red},{green},{blue},{_BAND_OPACITY})"
 
 
 def _rows_dressed(figure: go.Figure, rows: Sequence[Mapping[str, Any]], title: str, x_title: str) -> go.Figure:
@@ -191,8 +183,8 @@ def _rows_dressed(figure: go.Figure, rows: Sequence[Mapping[str, Any]], title: s
 def _dressed(figure: go.Figure, title: str, x_title: str, y_title: str) -> go.Figure:
     return figure.update_layout(
         title={"text": title, "font": {"size": 15}},
-        paper_bgcolor=_CLEAR,
-        plot_bgcolor=_CLEAR,
+        paper_bgcolor=CLEAR,
+        plot_bgcolor=CLEAR,
         legend={"orientation": "h", "y": -0.25},
         margin={"l": 10, "r": 10, "t": 70, "b": 10},
     ).update_xaxes(title=x_title, automargin=True).update_yaxes(title=y_title)  # fmt: skip
