@@ -14,7 +14,7 @@ from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
@@ -37,7 +37,7 @@ from detector.training.fit.lung_focus import EVIDENCE, lung_cells, outside_share
 from detector.training.fit.within import PAIRS, pair_loss, pair_targets, with_pairs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from detector.schema import NetworkInput
     from detector.training.data.manifest import Example
@@ -262,7 +262,7 @@ def compile_network(network: keras.Model, config: FitConfig) -> None:
     network.compile(optimizer, losses, loss_weights=weights, jit_compile=False)
 
 
-def allowed_class_loss(allowed, logits):  # noqa: ANN001, ANN201 - tensors of the backend
+def allowed_class_loss(allowed: Any, logits: Any) -> Any:  # tensors of the backend
     """Negative log of the probability that lies on the allowed classes.
 
     For one allowed class it is the cross-entropy; where all are allowed it is zero.
@@ -291,7 +291,7 @@ def sampling_weights(examples: Sequence[Example], balance: float) -> np.ndarray:
     """Chance of each example to be drawn, (N,): groups of one hospital and finding weigh their size to `balance`."""
     _, membership, counts = np.unique(hospital_findings(examples), return_inverse=True, return_counts=True)
     weights = (counts ** (balance - 1.0))[membership]
-    return weights / weights.sum()
+    return np.asarray(weights / weights.sum())
 
 
 def hospital_findings(examples: Sequence[Example]) -> np.ndarray:
@@ -331,7 +331,7 @@ def predict_logits(network: keras.Model, inputs: np.ndarray) -> dict[str, np.nda
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def validate(network: keras.Model, examples: Sequence[Example], inputs: np.ndarray) -> dict:
+def validate(network: keras.Model, examples: Sequence[Example], inputs: np.ndarray) -> dict[str, Any]:
     """Measure a network while it trains.
 
     Returns:
@@ -439,7 +439,7 @@ class _Run:
             self.best_loss = float(saved["best_loss"])
         _LOG.info("resumed at batch %d", self.step)
 
-    def log(self, row: dict) -> None:
+    def log(self, row: Mapping[str, Any]) -> None:
         """Append one line to the training log; a line of the same or a later step, from before a kill, gives way."""
         path = self.out / "training_log.jsonl"
         lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []

@@ -397,11 +397,11 @@ def _pedigree(config: FitConfig) -> dict[str, Any]:
         ModelError: if one of them can't be read.
     """
     files = {name: getattr(config, name) for name in TEACHERS}
-    first = config.initial if isinstance(config.initial, str) else None
-    if first not in _FIRST_WEIGHTS:
+    first = _FIRST_WEIGHTS.get(config.initial) if isinstance(config.initial, str) else None
+    if first is None:
         files["initial_weights"] = np.atleast_1d(config.initial).tolist()
     found = {name: [_earlier(Path(path)) for path in files[name]] for name in sorted(files) if files[name]}
-    return _each_told_once({"initial_weights": _FIRST_WEIGHTS.get(first)} | found)
+    return _each_told_once({"initial_weights": first} | found)
 
 
 def _draft_card(out: Path, config: FitConfig, origin: dict[str, Any]) -> ModelCard:

@@ -9,7 +9,7 @@ saw what the lungs show too.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
@@ -54,7 +54,8 @@ class Teachers:
             whole: (N, size, size, 1), the whole pictures.
         """
         shown = [(network, lungs) for network in self._of_lungs] + [(network, whole) for network in self._of_whole]
-        return np.mean([_side_by_side(network.predict_on_batch(inputs)) for network, inputs in shown], axis=0)
+        logits = [_side_by_side(network.predict_on_batch(inputs)) for network, inputs in shown]
+        return np.asarray(np.mean(logits, axis=0))
 
 
 def with_taught(network: keras.Model) -> keras.Model:
@@ -63,7 +64,7 @@ def with_taught(network: keras.Model) -> keras.Model:
     return keras.Model(network.input, {**network.output, TAUGHT: logits})
 
 
-def distance(taught, logits):  # noqa: ANN001, ANN201 - tensors of the backend
+def distance(taught: Any, logits: Any) -> Any:  # tensors of the backend
     """Cross-entropy of the student's probabilities under its teachers', all tasks added.
 
     Args:

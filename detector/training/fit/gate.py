@@ -141,7 +141,8 @@ def save_gate(gate: Gate, folder: Path) -> dict[str, Any]:
     """Write ``gate.npz``; returns the card's entry."""
     path = folder / GATE
     names = ("mean", "scale", "kernel", "bias", "child_kernel", "child_bias")
-    np.savez_compressed(path, **{name: np.asarray(getattr(gate, name), np.float32) for name in names})
+    arrays: dict[str, Any] = {name: np.asarray(getattr(gate, name), np.float32) for name in names}
+    np.savez_compressed(path, **arrays)
     return {
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
         "refuse_below": gate.refuse_below,
@@ -242,7 +243,7 @@ def left_out_rates(
     train: Seen, validation: Seen, *, seed: int, strange: Mapping[str, np.ndarray]
 ) -> dict[str, dict[str, float | int]]:
     """False refusals of each source by a gate that was fitted, thresholds and all, without that source."""
-    rates = {}
+    rates: dict[str, dict[str, float | int]] = {}
     sources = _sources(validation)
     if len(sources) == 1:
         return rates  # nothing would be left to fit the thresholds on
@@ -321,9 +322,9 @@ def _part(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 def _noise(rng: np.random.Generator) -> np.ndarray:
     """Noise from white to cloudy."""
-    noise = rng.normal(size=(224, 224)).astype(np.float32)
-    noise = cv2.GaussianBlur(noise, (0, 0), float(np.exp(rng.uniform(-1, 4))))
-    return (noise - noise.min()) / max(float(np.ptp(noise)), 1e-6)
+    white = rng.normal(size=(224, 224)).astype(np.float32)
+    noise = cv2.GaussianBlur(white, (0, 0), float(np.exp(rng.uniform(-1, 4))))
+    return np.asarray((noise - noise.min()) / max(float(np.ptp(noise)), 1e-6))
 
 
 def _page(rng: np.random.Generator) -> np.ndarray:
@@ -353,7 +354,8 @@ def _window(rng: np.random.Generator) -> np.ndarray:
 
 def _shapes(rng: np.random.Generator) -> np.ndarray:
     """Soft ellipses on a gradient: dark ovals are not yet lungs."""
-    ramp = np.linspace(*rng.uniform(0, 1, 2), 224, dtype=np.float32)
+    first, last = rng.uniform(0, 1, 2)
+    ramp = np.linspace(first, last, 224, dtype=np.float32)
     image = np.tile(ramp, (224, 1)) if rng.random() < 0.5 else np.tile(ramp[:, None], (1, 224))
     for _ in range(int(rng.integers(1, 6))):
         centre = tuple(int(v) for v in rng.integers(0, 224, 2))

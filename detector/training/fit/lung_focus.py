@@ -70,7 +70,7 @@ def lung_cells(fields: np.ndarray, cells: int) -> np.ndarray:
     step = size // cells
     share = fields.reshape(number, cells, step, cells, step).mean(axis=(2, 4), dtype=np.float32)
     share[fields.mean(axis=(1, 2)) < _LEAST_LUNG] = 1
-    return share[..., np.newaxis]
+    return np.asarray(share[..., np.newaxis])
 
 
 def swap_surroundings(
@@ -125,7 +125,7 @@ def misleading_surroundings(
 def _in_surroundings(picture: np.ndarray, kept: np.ndarray, other: np.ndarray) -> np.ndarray:
     soft = cv2.GaussianBlur(kept.astype(np.float32), (0, 0), _SOFT_EDGE)
     share = np.minimum(soft * 2, 1)[..., np.newaxis]  # the whole of it, fading outside its border
-    return share * picture + (1 - share) * other
+    return np.asarray(share * picture + (1 - share) * other)
 
 
 def segmenter(lungs: keras.Model) -> Callable[[np.ndarray], np.ndarray]:

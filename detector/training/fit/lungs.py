@@ -109,7 +109,7 @@ def fit_lungs(examples: Sequence[Example], images: Path, config: LungFitConfig) 
     return network
 
 
-def overlap_loss(truth, logits):  # noqa: ANN001, ANN201 - tensors of the backend
+def overlap_loss(truth: Any, logits: Any) -> Any:  # tensors of the backend
     """Cross-entropy plus one minus soft Dice (Milletari et al. 2016, arXiv:1606.04797), where the mask says something.
 
     Args:

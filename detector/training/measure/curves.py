@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +14,8 @@ from detector.statistics.bootstrap import Curve, Measure, Resampling
 from detector.training.measure.figures import task_answers
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from detector.model.calibration import Calibration
     from detector.schema import Task
     from detector.training.measure.cohort import Answers
@@ -96,7 +99,9 @@ def _bins(images: int) -> int:
     return min(_RELIABILITY_BINS, max(1, images // _LEAST_IN_BIN))
 
 
-def _class_curves(task: Task, answers: Answers, calibration: Calibration, of: object) -> list[ClassCurve]:
+def _class_curves(
+    task: Task, answers: Answers, calibration: Calibration, of: Callable[..., np.ndarray]
+) -> list[ClassCurve]:
     counted = task_answers(task, answers.labels, answers.logits, calibration)
     resampling = Resampling(answers.groups)
     classes = range(1) if task is BINARY else range(len(THREE_CLASS.classes))
@@ -107,6 +112,6 @@ def _class_curves(task: Task, answers: Answers, calibration: Calibration, of: ob
             found.append(ClassCurve(task.classes[k], None))
             continue
         score = counted.probabilities[:, k]
-        measure = Measure(lambda w, p=positive, s=score: of(p, s, w, _RATES), counted.keep)
+        measure = Measure(partial(of, positive, score, places=_RATES), counted.keep)
         found.append(ClassCurve(task.classes[k], resampling.curve(measure, _RATES)))
     return found

@@ -301,8 +301,11 @@ def _original(answers: Answers, calibration: Calibration) -> dict[str, Any]:
     resampling, found = Resampling(answers.groups), {}
     for task in TASKS:
         counted = task_answers(task, answers.labels, answers.logits, calibration)
-        every = range(len(task.classes))
-        ways = {"weighted by class size": (every, "weighted"), "plain mean of classes": (every, "plain")}
+        every = tuple(range(len(task.classes)))
+        ways: dict[str, tuple[tuple[int, ...], str]] = {
+            "weighted by class size": (every, "weighted"),
+            "plain mean of classes": (every, "plain"),
+        }
         if task is BINARY:
             ways["COVID-19 alone"] = ((0,), "plain")
         found[task.name] = {"original": ORIGINAL_FIGURES[task.name]} | {

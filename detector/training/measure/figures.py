@@ -145,7 +145,7 @@ def original_form(answers: TaskAnswers, classes: Sequence[int], how: str) -> dic
     def average(part: str, w: np.ndarray) -> np.ndarray:
         values = np.stack([parts[part](w, k) for k in classes])
         sizes = np.stack([w[:, truth == k].sum(axis=1) if how == "weighted" else np.ones(len(w)) for k in classes])
-        return (values * sizes).sum(axis=0) / sizes.sum(axis=0)
+        return np.asarray((values * sizes).sum(axis=0) / sizes.sum(axis=0))
 
     return {
         "accuracy": Measure(lambda w: weighted.share(answers.right, w), keep, share=True),
@@ -237,7 +237,7 @@ def _three_class(
 
 def _binary_calibration(covid: np.ndarray, answers: TaskAnswers, temperature: float) -> dict[str, Measure]:
     raw_odds = answers.logits[:, 0]
-    found = {}
+    found: dict[str, Measure] = {}
     for suffix, probabilities, odds in (
         ("", answers.probabilities[:, 0], raw_odds / temperature),
         ("_before_temperature", answers.raw[:, 0], raw_odds),
@@ -257,7 +257,7 @@ def _binary_calibration(covid: np.ndarray, answers: TaskAnswers, temperature: fl
 
 def _three_class_calibration(answers: TaskAnswers) -> dict[str, Measure]:
     truth, rows = answers.truth, np.arange(len(answers.truth))
-    found = {}
+    found: dict[str, Measure] = {}
     for suffix, probabilities in (("", answers.probabilities), ("_before_temperature", answers.raw)):
         distance = ((probabilities - np.eye(probabilities.shape[1])[truth]) ** 2).sum(axis=1)
         right, top = probabilities.argmax(axis=1) == truth, probabilities.max(axis=1, initial=0)
@@ -328,8 +328,8 @@ def _worst_recognised(labels: np.ndarray, called: np.ndarray) -> np.ndarray:
     """(N,) bool, the images of the class that is recognised least; `called` (N,) holds indices of classes."""
     members = [labels == name for name in THREE_CLASS.classes]
     recalls = [np.mean(called[mine] == k) if mine.any() else np.inf for k, mine in enumerate(members)]
-    return members[int(np.argmin(recalls))]
+    return np.asarray(members[int(np.argmin(recalls))])
 
 
 def _cost(probability: np.ndarray) -> np.ndarray:
-    return -np.log(np.maximum(probability, _TINY))
+    return np.asarray(-np.log(np.maximum(probability, _TINY)))

@@ -85,7 +85,7 @@ def exchanged(pixels: np.ndarray, donor: np.ndarray, cam: np.ndarray, *, insert:
 
 def area_under(curve: np.ndarray) -> np.ndarray:
     """Area under (…, len(FRACTIONS)) values along the fractions, by trapezia; of a constant it is the constant."""
-    return np.trapezoid(curve, FRACTIONS, axis=-1)
+    return np.asarray(np.trapezoid(curve, FRACTIONS, axis=-1))
 
 
 def class_scores(
