@@ -23,10 +23,11 @@ from detector.model.calibration import (
     fit_temperature,
     margins,
 )
-from detector.model.card import DEFAULT_MODEL, GATE, LUNG_MODEL, MODELS, ModelCard, load_card, read_card
+from detector.model.card import DEFAULT_MODEL, GATE, LUNG_MODEL, ModelCard, load_card, read_card
 from detector.model.engine import Engine
 from detector.model.network import load_network
 from detector.model.preprocess import INPUT_SIZE, LUNG_PREPROCESSING_ID, PREPROCESSING_ID
+from detector.paths import MODELS
 from detector.run.files import make_folder, write_json, write_whole
 from detector.schema import BINARY, COVID19, NOT_COVID19, TASKS, THREE_CLASS
 from detector.training.audit.candidates import compare_candidates
