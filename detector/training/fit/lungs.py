@@ -209,7 +209,7 @@ def measure_cover(network: keras.Model, examples: Sequence[Example], images: Pat
         return float(_answer(network, network_input.pixels)[mask].mean())
 
     shares = np.array([cover(example) for example in drawn])
-    return Resampling([e.patient_group for e in drawn]).estimate(Measure(partial(weighted.share, shares)))
+    return _mean(shares, drawn)
 
 
 def with_masks(examples: Sequence[Example]) -> list[Example]:
@@ -250,10 +250,11 @@ def _answer(network: keras.Model, pixels: np.ndarray) -> np.ndarray:
 
 def _by_group(examples: Sequence[Example], scores: np.ndarray) -> dict[str, Any]:
     groups = np.array([f"{e.source}, {e.age_group or 'age not known'}" for e in examples])
-    chosen = {"all": np.ones(len(examples), bool)} | {str(g): groups == g for g in np.unique(groups)}
-    return {name: asdict(_mean(scores[keep], examples, keep)) for name, keep in chosen.items()}
+    chosen = {"all": np.arange(len(examples))} | {str(g): np.flatnonzero(groups == g) for g in np.unique(groups)}
+    return {name: asdict(_mean(scores[kept], [examples[i] for i in kept])) for name, kept in chosen.items()}
 
 
-def _mean(scores: np.ndarray, examples: Sequence[Example], keep: np.ndarray) -> Estimate:
-    patients = [e.patient_group for e, kept in zip(examples, keep, strict=True) if kept]
-    return Resampling(patients).estimate(Measure(partial(weighted.share, scores)))
+def _mean(scores: np.ndarray, examples: Sequence[Example]) -> Estimate:
+    """Mean score (N,) with its interval over patients."""
+    measure = Measure(partial(weighted.share, scores), empty="no images")
+    return Resampling([e.patient_group for e in examples]).estimate(measure)
