@@ -342,7 +342,7 @@ def validate(network: keras.Model, examples: Sequence[Example], inputs: np.ndarr
     labels = np.array([e.label for e in examples])
     covid, by_class = (probabilities_of(task, logits[task.name].astype(float)) for task in TASKS)
     three = np.isin(labels, THREE_CLASS.classes)
-    truth = np.array([THREE_CLASS.classes.index(label) for label in labels[three]])
+    truth = np.array([THREE_CLASS.classes.index(label) for label in labels[three]], int)
     cost = -np.log(np.where(labels == COVID19, covid[:, 0], covid[:, 1]) + _TINY)
     cost -= np.log((by_class * targets_for(examples)[THREE_CLASS.name]).sum(axis=1) + _TINY)
     groups = hospital_findings(examples)
