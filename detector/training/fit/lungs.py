@@ -251,7 +251,7 @@ def _answer(network: keras.Model, pixels: np.ndarray) -> np.ndarray:
 def _by_group(examples: Sequence[Example], scores: np.ndarray) -> dict[str, Any]:
     groups = np.array([f"{e.source}, {e.age_group or 'age not known'}" for e in examples])
     chosen = {"all": np.arange(len(examples))} | {str(g): np.flatnonzero(groups == g) for g in np.unique(groups)}
-    return {name: asdict(_mean(scores[kept], [examples[i] for i in kept])) for name, kept in chosen.items()}
+    return {name: asdict(_mean(scores[kept], [examples[i] for i in kept.tolist()])) for name, kept in chosen.items()}
 
 
 def _mean(scores: np.ndarray, examples: Sequence[Example]) -> Estimate:
