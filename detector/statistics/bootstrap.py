@@ -72,7 +72,7 @@ class Curve:
 
 
 @dataclass(frozen=True, eq=False)
-class Measure:
+class Statistic:
     """A figure that can be resampled.
 
     Attributes:
@@ -107,28 +107,28 @@ class Resampling:
         self.images = len(self._membership)
         self._samples, self._seed = RESAMPLES if samples is None else samples, seed
 
-    def estimates(self, measures: Mapping[str, Measure]) -> dict[str, Estimate]:
+    def estimates(self, statistics: Mapping[str, Statistic]) -> dict[str, Estimate]:
         """Estimate figures, each with the 95 % percentile interval of its resamples."""
-        drawn = self._drawn(measures)
-        return {name: self._estimate(measure, drawn[name]) for name, measure in measures.items()}
+        drawn = self._drawn(statistics)
+        return {name: self._estimate(statistic, drawn[name]) for name, statistic in statistics.items()}
 
-    def estimate(self, measure: Measure) -> Estimate:
+    def estimate(self, statistic: Statistic) -> Estimate:
         """Estimate one figure."""
-        return self.estimates({"": measure})[""]
+        return self.estimates({"": statistic})[""]
 
-    def curve(self, measure: Measure, places: np.ndarray) -> Curve:
-        """Estimate a measure that gives (S, K), at `places` (K,), with the interval of each."""
-        whole, *drawn = self._drawn({"curve": measure})["curve"]
+    def curve(self, statistic: Statistic, places: np.ndarray) -> Curve:
+        """Estimate a statistic that gives (S, K), at `places` (K,), with the interval of each."""
+        whole, *drawn = self._drawn({"curve": statistic})["curve"]
         low, high = _interval(np.array(drawn))
-        return Curve(np.asarray(places, float), whole, low, high, len(self._deciding(measure)))
+        return Curve(np.asarray(places, float), whole, low, high, len(self._deciding(statistic)))
 
-    def _drawn(self, measures: Mapping[str, Measure]) -> dict[str, np.ndarray]:
+    def _drawn(self, statistics: Mapping[str, Statistic]) -> dict[str, np.ndarray]:
         """Name to (1 + samples, ...): of the cohort as it is first, then of each resample."""
-        parts: dict[str, list[np.ndarray]] = {name: [] for name in measures}
+        parts: dict[str, list[np.ndarray]] = {name: [] for name in statistics}
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             for weights in self._weights():
-                for name, measure in measures.items():
-                    parts[name].append(measure.of(weights if measure.keep is None else weights[:, measure.keep]))
+                for name, statistic in statistics.items():
+                    parts[name].append(statistic.of(weights if statistic.keep is None else weights[:, statistic.keep]))
         return {name: np.concatenate(found) for name, found in parts.items()}
 
     def _weights(self) -> Iterator[np.ndarray]:
@@ -144,20 +144,20 @@ class Resampling:
             times = np.bincount(cells.ravel(), minlength=count * self.patients).reshape(count, self.patients)
             yield times[:, self._membership].astype(float)
 
-    def _deciding(self, measure: Measure) -> np.ndarray:
+    def _deciding(self, statistic: Statistic) -> np.ndarray:
         """Patient of each image that decides a figure."""
-        mask = measure.keep if measure.rests_on is None else measure.rests_on
+        mask = statistic.keep if statistic.rests_on is None else statistic.rests_on
         return self._membership if mask is None else self._membership[mask]
 
-    def _estimate(self, measure: Measure, found: np.ndarray) -> Estimate:
+    def _estimate(self, statistic: Statistic, found: np.ndarray) -> Estimate:
         value, drawn = float(found[0]), found[1:]
-        deciding = self._deciding(measure)
+        deciding = self._deciding(statistic)
         count = len(deciding)
         if not np.isfinite(value):
-            return Estimate(None, None, None, count, measure.undefined if count else measure.empty)
+            return Estimate(None, None, None, count, statistic.undefined if count else statistic.empty)
         if np.isnan(drawn).mean() > 1 - _LEAST_DEFINED:
             return Estimate(value, None, None, count, "too few patients for an interval")
-        if measure.share and value in {0.0, 1.0}:
+        if statistic.share and value in {0.0, 1.0}:
             patients = len(np.unique(deciding))  # resampling would give no interval
             return Estimate(value, *exact_interval(round(value * patients), patients), count)
         low, high = (float(end) for end in _interval(drawn))

@@ -12,7 +12,7 @@ from detector.cli.main import main
 from detector.errors import ManifestError, OutputError, UnsupportedFormatError
 from detector.report.map_audit import map_audit_sentences
 from detector.schema import BINARY, THREE_CLASS
-from detector.statistics import bootstrap, weighted
+from detector.statistics import bootstrap, merit
 from detector.training.audit import saliency as module
 from detector.training.audit.randomise import TOP
 from detector.training.audit.saliency import (
@@ -63,7 +63,7 @@ def test_image_without_a_figure_is_left_out_of_it():
 
 
 def test_share_of_all_has_the_exact_interval():
-    measure = module._measure(np.full(10, 1.0), weighted.share, share=True)
+    measure = module._statistic(np.full(10, 1.0), merit.share, share=True)
     found = bootstrap.Resampling([str(i) for i in range(10)]).estimate(measure)
     assert (found.ci_low, found.ci_high) == pytest.approx((0.6915, 1), abs=1e-4)  # 0.025 ** (1 / 10)
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from detector.training.audit import leave_out
-from detector.training.audit.leave_out import Trainings, measure, protocol, summary
+from detector.training.audit.leave_out import Trainings, measure_left_out, protocol, summary
 from detector.training.audit.source_pairs import SourcePair
 from detector.training.data.manifest import Example
 from detector.training.fit.classifier import FitConfig
@@ -49,7 +49,7 @@ class TestMeasure:
     def test_thresholds_come_from_validation_and_figures_from_what_was_left_out(self):
         validation = numbered("normal", [-3, -2]) + numbered("covid19", [2, 3])
         left_out = numbered("normal", [-1, 1, -4, -5]) + numbered("covid19", [4, -6])
-        found = measure(None, validation, left_out, list)
+        found = measure_left_out(None, validation, left_out, list)
         # 4 stands above all four, -6 above none.
         assert found["auroc"]["value"] == pytest.approx(0.5)
         balanced = found["operating_points"]["balanced"]
@@ -78,7 +78,7 @@ class TestRun:
         def measure_own(_network, own, _read):
             seen.update(own=own)
 
-        monkeypatch.setattr(leave_out, "measure", measure)
+        monkeypatch.setattr(leave_out, "measure_left_out", measure)
         monkeypatch.setattr(leave_out, "measure_own", measure_own)
         trainings = Trainings(tmp_path, tmp_path / "runs", FitConfig(), lungs=None)
         return trainings.run_pair(SourcePair("a", "c"), examples), seen

@@ -8,7 +8,7 @@ import pytest
 from detector.schema import ModelInfo
 from detector.statistics import bootstrap as resampling
 from detector.training.measure.evaluate import summarise
-from detector.training.measure.figures import all_measures
+from detector.training.measure.figures import all_statistics
 from detector.training.report.page import report_page
 from detector.training.report.plots import evaluation_plots
 from detector.training.report.sentences import EXPLAINED, OPACITIES, PLOT_WORDS, TABLES
@@ -54,7 +54,7 @@ class TestReportPage:
         for _, names in TABLES:
             for name in names:
                 assert name in measured or re.match(r"binary_(sensitive|specific)_", name), name  # points of the card
-        assert set(all_measures(answers.labels, answers.logits, CALIBRATION)) <= set(EXPLAINED)
+        assert set(all_statistics(answers.labels, answers.logits, CALIBRATION)) <= set(EXPLAINED)
 
     def test_a_small_cohort_is_called_so_and_a_larger_one_is_not(self):
         assert "Fewer than 100 images" in page(answers_of(MIXED))

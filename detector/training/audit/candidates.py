@@ -20,8 +20,8 @@ from keras import ops
 from detector.model.calibration import probabilities_of
 from detector.run.files import write_json
 from detector.schema import BINARY, COVID19, THREE_CLASS
-from detector.statistics import weighted
-from detector.statistics.bootstrap import Measure, Resampling
+from detector.statistics import merit
+from detector.statistics.bootstrap import Resampling, Statistic
 from detector.training.data.manifest import PNEUMONIAS
 from detector.training.fit.classifier import RANDOM, fit, load_inputs, predict_logits
 from detector.training.fit.lung_focus import EVIDENCE, lung_cells, misleading_surroundings, outside_share, with_evidence
@@ -126,7 +126,7 @@ def compare_candidates(
 
 def comparison_figures(
     labels: np.ndarray, logits: Mapping[str, np.ndarray], misled: np.ndarray, outside: np.ndarray
-) -> dict[str, Measure]:
+) -> dict[str, Statistic]:
     """What candidates are compared by.
 
     Args:
@@ -143,14 +143,14 @@ def comparison_figures(
     chances = probabilities_of(THREE_CLASS, logits[THREE_CLASS.name][three].astype(float))
     right = chances.argmax(axis=1) == truth
     return {
-        "binary_auroc": Measure(partial(weighted.auroc, covid, score)),
-        "auroc_covid19_against_other_pneumonias": Measure(
-            partial(weighted.auroc, covid[against], score[against]), against
+        "binary_auroc": Statistic(partial(merit.auroc, covid, score)),
+        "auroc_covid19_against_other_pneumonias": Statistic(
+            partial(merit.auroc, covid[against], score[against]), against
         ),
-        "three_class_macro_auroc": Measure(partial(weighted.macro_auroc, truth, chances), three),
-        "three_class_accuracy": Measure(partial(weighted.share, right), three, share=True),
-        "binary_auroc_in_misleading_surroundings": Measure(partial(weighted.auroc, covid, misled)),
-        "evidence_in_lungs": Measure(partial(weighted.share, 1 - outside[covid]), covid),
+        "three_class_macro_auroc": Statistic(partial(merit.macro_auroc, truth, chances), three),
+        "three_class_accuracy": Statistic(partial(merit.share, right), three, share=True),
+        "binary_auroc_in_misleading_surroundings": Statistic(partial(merit.auroc, covid, misled)),
+        "evidence_in_lungs": Statistic(partial(merit.share, 1 - outside[covid]), covid),
     }
 
 

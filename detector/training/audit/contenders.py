@@ -19,8 +19,8 @@ from detector.errors import ManifestError
 from detector.model.calibration import BALANCED
 from detector.run.files import make_folder, write_json
 from detector.schema import BINARY, COVID19, TASKS, THREE_CLASS
-from detector.statistics import weighted
-from detector.statistics.bootstrap import Measure, Resampling
+from detector.statistics import merit
+from detector.statistics.bootstrap import Resampling, Statistic
 from detector.training.audit.baselines import Scores, standard_baselines
 from detector.training.audit.source_pairs import has_both, parted, source_pairs
 from detector.training.data.manifest import is_adult_opacity, read_image, read_manifest
@@ -229,7 +229,7 @@ def _opacities_called(
     for name in _THE_NETWORK_AT_WORK & scores.keys():
         probability = calibration.probabilities(BINARY, scores[name].covid19[:, None])[:, 0]
         called = probability >= calibration.operating_points[BALANCED].threshold
-        measures[name] = Measure(partial(weighted.share, called[opacities]), opacities, share=True)
+        measures[name] = Statistic(partial(merit.share, called[opacities]), opacities, share=True)
     found = {name: asdict(figure) for name, figure in sorted(resampling.estimates(measures).items())}
     return {"adult_opacities_called_covid19": found} if found else {}
 
@@ -251,7 +251,7 @@ def leave_one_source_pair_out(examples: Sequence[Example], fits: Mapping[str, Fi
         figures = {}
         for name, fit in fits.items():
             score = fit(train)(test).covid19
-            figures[name] = asdict(resampling.estimate(Measure(partial(weighted.auroc, covid, score))))
+            figures[name] = asdict(resampling.estimate(Statistic(partial(merit.auroc, covid, score))))
         counts = {"train": len(train), "positives": int(covid.sum()), "negatives": int((~covid).sum())}
         pairs[pair.name] = {**counts, "binary_auroc": figures}
     names = list(fits) if pairs else []
@@ -325,9 +325,9 @@ def _compared(examples: Sequence[Example], scores: Mapping[str, Scores], keep: n
     for name, score in scores.items():
         covid, by_class = score.covid19[keep], score.three_class[keep][three]
         measures = {
-            "binary_auroc": Measure(partial(weighted.auroc, labels == COVID19, covid)),
-            "three_class_macro_auroc": Measure(
-                partial(weighted.macro_auroc, truth, by_class), three, undefined="not defined: a class is absent"
+            "binary_auroc": Statistic(partial(merit.auroc, labels == COVID19, covid)),
+            "three_class_macro_auroc": Statistic(
+                partial(merit.macro_auroc, truth, by_class), three, undefined="not defined: a class is absent"
             ),
         }
         figures[name] = {key: asdict(figure) for key, figure in resampling.estimates(measures).items()}

@@ -18,8 +18,8 @@ import numpy as np
 from detector.model.calibration import fit_operating_points, probabilities_of
 from detector.run.files import write_json
 from detector.schema import BINARY, COVID19
-from detector.statistics import weighted
-from detector.statistics.bootstrap import Measure, Resampling
+from detector.statistics import merit
+from detector.statistics.bootstrap import Resampling, Statistic
 from detector.training.audit.baselines import Scores
 from detector.training.audit.source_pairs import parted
 from detector.training.fit.classifier import FitConfig, fit, load_inputs, predict_logits
@@ -99,7 +99,7 @@ class Trainings:
         own = _sample([e for e in examples if e.source == pair.positive], np.random.default_rng(self.config.seed))
         result = {
             "pair": asdict(pair),
-            **measure(network, validation, left_out, self._read_plain),
+            **measure_left_out(network, validation, left_out, self._read_plain),
             "own_source": measure_own(network, own, self._read_plain),
         }
         write_json(path, result)
@@ -107,7 +107,7 @@ class Trainings:
         return result
 
 
-def measure(
+def measure_left_out(
     network: keras.Model,
     validation: Sequence[Example],
     left_out: Sequence[Example],
@@ -135,7 +135,7 @@ def measure_own(
 
 def _area(examples: Sequence[Example], scores: np.ndarray) -> dict[str, Any]:
     labels = _covid(examples)
-    area = Measure(partial(weighted.auroc, labels, scores))
+    area = Statistic(partial(merit.auroc, labels, scores))
     estimate = Resampling([e.patient_group for e in examples]).estimate(area)
     return {"auroc": asdict(estimate), "positives": int(labels.sum()), "negatives": int((~labels).sum())}
 

@@ -24,8 +24,8 @@ from detector.model.gradcam import closed_form_cam, evidence_maps
 from detector.model.network import FEATURE_LAYER
 from detector.run.files import make_folder, write_json
 from detector.schema import BINARY, COVID19, NOT_COVID19, TASKS, THREE_CLASS
-from detector.statistics import weighted
-from detector.statistics.bootstrap import Measure, Resampling
+from detector.statistics import merit
+from detector.statistics.bootstrap import Resampling, Statistic
 from detector.training.audit.randomise import randomise, stages_from_the_top, weights_restored
 from detector.training.measure.cohort import UNKNOWN
 from detector.training.measure.saliency import (
@@ -183,15 +183,15 @@ def explain_all(
 
 #: What is measured of each image, and how a group is summed up.
 _STATISTICS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
-    "in_lung_fraction": weighted.median,
-    "lung_area_fraction": weighted.median,
-    "lung_box_fraction": weighted.median,
-    "ratio": weighted.median,
-    "ratio_to_box": weighted.median,
-    "grid_ceiling": weighted.median,
-    "peak_in_lung": weighted.share,
-    "mostly_outside": weighted.share,
-    "faint": weighted.share,
+    "in_lung_fraction": merit.median,
+    "lung_area_fraction": merit.median,
+    "lung_box_fraction": merit.median,
+    "ratio": merit.median,
+    "ratio_to_box": merit.median,
+    "grid_ceiling": merit.median,
+    "peak_in_lung": merit.share,
+    "mostly_outside": merit.share,
+    "faint": merit.share,
 }
 _SHARES = {"peak_in_lung", "mostly_outside", "faint"}  # of images
 
@@ -205,7 +205,7 @@ def in_lung(rights: Mapping[Answer, Sequence[Explained]], engine: Engine) -> lis
         for source in ("all", *sorted({e.example.source or UNKNOWN for e in group})):
             index = [i for i, e in enumerate(group) if source in {"all", e.example.source or UNKNOWN}]
             measures = {
-                key: _measure(np.array([measured[i][key] for i in index], float), of, share=key in _SHARES)
+                key: _statistic(np.array([measured[i][key] for i in index], float), of, share=key in _SHARES)
                 for key, of in _STATISTICS.items()
             }
             found = Resampling([group[i].example.patient_group for i in index]).estimates(measures)
@@ -233,15 +233,17 @@ def _lung_figures(explained: Explained, cam: np.ndarray, full_scale: float) -> d
     }
 
 
-def _measure(values: np.ndarray, of: Callable[[np.ndarray, np.ndarray], np.ndarray], *, share: bool = False) -> Measure:
+def _statistic(
+    values: np.ndarray, of: Callable[[np.ndarray, np.ndarray], np.ndarray], *, share: bool = False
+) -> Statistic:
     """A figure of a group of images (N,); those that don't define it, whose value is NaN, are left out."""
     defined = np.isfinite(values)
-    return Measure(partial(of, values[defined]), defined, share=share)
+    return Statistic(partial(of, values[defined]), defined, share=share)
 
 
 def mean_of(values: np.ndarray, patients: Sequence[str]) -> dict[str, Any]:
     """Mean of a group of images (N,) with its 95 % interval over patients."""
-    return asdict(Resampling(patients).estimate(_measure(values, weighted.share)))
+    return asdict(Resampling(patients).estimate(_statistic(values, merit.share)))
 
 
 def randomisation(chosen: Sequence[Explained], engine: Engine, *, seeds: int = SEEDS) -> dict[str, Any]:
@@ -436,7 +438,7 @@ def _margins(areas: Curves, ours: str, other: str, patients: Sequence[str]) -> d
 
 def _band(values: np.ndarray, patients: Sequence[str]) -> dict[str, list[float | None]]:
     """Mean curve of (N, fractions) with its interval at each fraction."""
-    mean = Measure(lambda weights: weights @ values / weights.sum(axis=1, keepdims=True))
+    mean = Statistic(lambda weights: weights @ values / weights.sum(axis=1, keepdims=True))
     curve = Resampling(patients).curve(mean, FRACTIONS)
     return {"value": curve.values.tolist(), "ci_low": curve.ci_low.tolist(), "ci_high": curve.ci_high.tolist()}
 

@@ -23,8 +23,8 @@ from keras import ops
 from detector.errors import ManifestError
 from detector.model.network import build_lung_network
 from detector.model.preprocess import INPUT_SIZE, WORKING_SIZE, frame_picture, largest_parts, lung_input
-from detector.statistics import weighted
-from detector.statistics.bootstrap import Estimate, Measure, Resampling
+from detector.statistics import merit
+from detector.statistics.bootstrap import Estimate, Resampling, Statistic
 from detector.training.data.augmentation import augment, move
 from detector.training.data.manifest import Example, read_image
 from detector.training.data.views import read_working
@@ -256,5 +256,5 @@ def _by_group(examples: Sequence[Example], scores: np.ndarray) -> dict[str, Any]
 
 def _mean(scores: np.ndarray, examples: Sequence[Example]) -> Estimate:
     """Mean score (N,) with its interval over patients."""
-    measure = Measure(partial(weighted.share, scores), empty="no images")
+    measure = Statistic(partial(merit.share, scores), empty="no images")
     return Resampling([e.patient_group for e in examples]).estimate(measure)

@@ -23,10 +23,10 @@ from detector.answers.site import Figure, Site, SiteTask
 from detector.errors import RejectedError
 from detector.model.calibration import BALANCED, SENSITIVE, SPECIFIC, probabilities_of
 from detector.schema import BACTERIAL_PNEUMONIA, BINARY, COVID19, NORMAL, NOT_COVID19, TASKS, OperatingPoint
-from detector.statistics.bootstrap import Measure, Resampling
+from detector.statistics.bootstrap import Resampling, Statistic
 from detector.statistics.conformal import conformal_quantile
 from detector.statistics.intervals import exact_interval, likelihood_ratio_interval, more_to_halve
-from detector.statistics.weighted import auroc
+from detector.statistics.merit import auroc
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -302,7 +302,9 @@ def _fitted(task: Task, truth: np.ndarray, logits: np.ndarray) -> dict[str, Figu
         for (name, value), e in zip(values.items(), errors, strict=True)
     }
     positive = truth == 0
-    area = Resampling([str(i) for i in range(n)]).estimates({"auroc": Measure(partial(auroc, positive, logits[:, 0]))})
+    area = Resampling([str(i) for i in range(n)]).estimates(
+        {"auroc": Statistic(partial(auroc, positive, logits[:, 0]))}
+    )
     estimate = area["auroc"]
     return {**found, "auroc": Figure(estimate.value or 0.0, estimate.ci_low, estimate.ci_high, n)}
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from detector.schema import BINARY, COVID19, THREE_CLASS
-from detector.statistics import weighted
-from detector.statistics.bootstrap import Curve, Measure, Resampling
+from detector.statistics import merit
+from detector.statistics.bootstrap import Curve, Resampling, Statistic
 from detector.training.measure.figures import task_answers
 
 if TYPE_CHECKING:
@@ -42,18 +42,18 @@ class ClassCurve:
 
 def roc_curves(task: Task, answers: Answers, calibration: Calibration) -> list[ClassCurve]:
     """Sensitivity at each false positive rate, of COVID-19 (binary) or of each class against the rest."""
-    return _class_curves(task, answers, calibration, weighted.roc)
+    return _class_curves(task, answers, calibration, merit.roc)
 
 
 def precision_recall_curves(task: Task, answers: Answers, calibration: Calibration) -> list[ClassCurve]:
     """Precision at each recall, likewise."""
-    return _class_curves(task, answers, calibration, weighted.precision_at_recall)
+    return _class_curves(task, answers, calibration, merit.precision_at_recall)
 
 
 def coverage_curve(task: Task, answers: Answers, calibration: Calibration) -> Curve:
     """Error of the forced decisions where only the surest share is answered."""
     counted = task_answers(task, answers.labels, answers.logits, calibration)
-    measure = Measure(lambda w: weighted.error_at_coverage(~counted.right, counted.margin, w, _COVERAGES), counted.keep)
+    measure = Statistic(lambda w: merit.error_at_coverage(~counted.right, counted.margin, w, _COVERAGES), counted.keep)
     return Resampling(answers.groups).curve(measure, _COVERAGES)
 
 
@@ -61,7 +61,7 @@ def net_benefit_curve(answers: Answers, calibration: Calibration) -> Curve:
     """Net benefit of treating those whose calibrated probability of COVID-19 reaches each threshold."""
     covid = answers.labels == COVID19
     score = calibration.probabilities(BINARY, answers.logits[BINARY.name])[:, 0]
-    measure = Measure(lambda w: weighted.net_benefit(covid, score, w, _THRESHOLDS))
+    measure = Statistic(lambda w: merit.net_benefit(covid, score, w, _THRESHOLDS))
     return Resampling(answers.groups).curve(measure, _THRESHOLDS)
 
 
@@ -91,7 +91,7 @@ def reliability_curve(task: Task, answers: Answers, calibration: Calibration, *,
     members = np.zeros((order.size, len(bins)))
     for column, part in enumerate(bins):
         members[part, column] = 1
-    measure = Measure(lambda w: (w @ (members * outcome[:, None])) / (w @ members), counted.keep)
+    measure = Statistic(lambda w: (w @ (members * outcome[:, None])) / (w @ members), counted.keep)
     return Resampling(answers.groups).curve(measure, np.array([confidence[part].mean() for part in bins]))
 
 
@@ -112,6 +112,6 @@ def _class_curves(
             found.append(ClassCurve(task.classes[k], None))
             continue
         score = counted.probabilities[:, k]
-        measure = Measure(partial(of, positive, score, places=_RATES), counted.keep)
+        measure = Statistic(partial(of, positive, score, places=_RATES), counted.keep)
         found.append(ClassCurve(task.classes[k], resampling.curve(measure, _RATES)))
     return found

@@ -24,9 +24,9 @@ from detector.training.measure import rows
 from detector.training.measure.cohort import UNKNOWN, Answers
 from detector.training.measure.curves import coverage_curve, net_benefit_curve, treat_all_benefit
 from detector.training.measure.figures import (
-    all_measures,
+    all_statistics,
     confusion,
-    operating_point_measures,
+    operating_point_statistics,
     original_form,
     task_answers,
 )
@@ -149,7 +149,7 @@ def _kept(analysis: Analysis) -> tuple[dict[str, np.ndarray], dict[str, float]]:
 
 def measure(answers: Answers, calibration: Calibration) -> dict[str, dict[str, Any]]:
     """Every figure of a cohort with its interval, by name; a figure that is not defined is null with the reason."""
-    found = Resampling(answers.groups).estimates(all_measures(answers.labels, answers.logits, calibration))
+    found = Resampling(answers.groups).estimates(all_statistics(answers.labels, answers.logits, calibration))
     for task in TASKS:  # slope and temperature only multiply each other, so this one need not be fitted again
         slope = found[f"{task.name}_calibration_slope"]
         found[f"{task.name}_calibration_slope_before_temperature"] = slope.times(
@@ -271,7 +271,7 @@ def _within(hospital: str, found: Mapping[str, Any]) -> dict[str, Any]:
 
 def _operating_points(answers: Answers, calibration: Calibration) -> dict[str, Any]:
     """What each operating point is worth here, beside what it was chosen for on validation."""
-    by_point = operating_point_measures(answers.labels, answers.logits[BINARY.name], calibration)
+    by_point = operating_point_statistics(answers.labels, answers.logits[BINARY.name], calibration)
     resampling = Resampling(answers.groups)
     return {
         name: {

@@ -12,8 +12,8 @@ import numpy as np
 from detector.answers.answer import decide_all
 from detector.model.calibration import BALANCED, Calibration, margins, probabilities_of
 from detector.schema import BINARY, COVID19, INDETERMINATE, NORMAL, THREE_CLASS, Task
-from detector.statistics import weighted
-from detector.statistics.bootstrap import NO_IMAGES, Measure
+from detector.statistics import merit
+from detector.statistics.bootstrap import NO_IMAGES, Statistic
 from detector.training.data.manifest import LABELS, PNEUMONIAS
 
 if TYPE_CHECKING:
@@ -101,7 +101,9 @@ def task_answers(
     )
 
 
-def all_measures(labels: np.ndarray, logits: Mapping[str, np.ndarray], calibration: Calibration) -> dict[str, Measure]:
+def all_statistics(
+    labels: np.ndarray, logits: Mapping[str, np.ndarray], calibration: Calibration
+) -> dict[str, Statistic]:
     """Every figure that each cohort gets, by name: ``binary_…`` and ``three_class_…``."""
     binary = task_answers(BINARY, labels, logits, calibration)
     three = task_answers(THREE_CLASS, labels, logits, calibration)
@@ -111,9 +113,9 @@ def all_measures(labels: np.ndarray, logits: Mapping[str, np.ndarray], calibrati
     }
 
 
-def operating_point_measures(
+def operating_point_statistics(
     labels: np.ndarray, logits: np.ndarray, calibration: Calibration
-) -> dict[str, dict[str, Measure]]:
+) -> dict[str, dict[str, Statistic]]:
     """By operating point: predictive values at each of `PREVALENCES`, and likelihood ratios.
 
     Args:
@@ -126,7 +128,7 @@ def operating_point_measures(
     return {name: _point(covid, score >= point.threshold) for name, point in calibration.operating_points.items()}
 
 
-def original_form(answers: TaskAnswers, classes: Sequence[int], how: str) -> dict[str, Measure]:
+def original_form(answers: TaskAnswers, classes: Sequence[int], how: str) -> dict[str, Statistic]:
     """Accuracy, precision, recall, F1 and AUC of forced decisions, averaged over classes.
 
     Args:
@@ -136,10 +138,10 @@ def original_form(answers: TaskAnswers, classes: Sequence[int], how: str) -> dic
     """
     probability, truth, keep, chosen = answers.probabilities, answers.truth, answers.keep, answers.chosen
     parts = {
-        "precision": lambda w, k: weighted.precision(truth == k, chosen == k, w),
-        "recall": lambda w, k: weighted.share((chosen == k)[truth == k], w[:, truth == k]),
-        "f1": lambda w, k: weighted.f1(truth == k, chosen == k, w),
-        "auc": lambda w, k: weighted.auroc(truth == k, probability[:, k], w),
+        "precision": lambda w, k: merit.precision(truth == k, chosen == k, w),
+        "recall": lambda w, k: merit.share((chosen == k)[truth == k], w[:, truth == k]),
+        "f1": lambda w, k: merit.f1(truth == k, chosen == k, w),
+        "auc": lambda w, k: merit.auroc(truth == k, probability[:, k], w),
     }
 
     def average(part: str, w: np.ndarray) -> np.ndarray:
@@ -148,8 +150,8 @@ def original_form(answers: TaskAnswers, classes: Sequence[int], how: str) -> dic
         return np.asarray((values * sizes).sum(axis=0) / sizes.sum(axis=0))
 
     return {
-        "accuracy": Measure(lambda w: weighted.share(answers.right, w), keep, share=True),
-        **{part: Measure(partial(average, part), keep, undefined=_ABSENT_CLASS) for part in parts},
+        "accuracy": Statistic(lambda w: merit.share(answers.right, w), keep, share=True),
+        **{part: Statistic(partial(average, part), keep, undefined=_ABSENT_CLASS) for part in parts},
     }
 
 
@@ -161,26 +163,26 @@ def confusion(task: Task, labels: np.ndarray, answers: TaskAnswers) -> Confusion
     return Confusion(rows, task.classes, np.array(counts, int).reshape(-1, len(task.classes)))
 
 
-def _named(task: Task, measures: dict[str, Measure]) -> dict[str, Measure]:
+def _named(task: Task, measures: dict[str, Statistic]) -> dict[str, Statistic]:
     return {f"{task.name}_{name}": measure for name, measure in measures.items()}
 
 
-def _binary(answers: TaskAnswers, labels: np.ndarray, calibration: Calibration) -> dict[str, Measure]:
+def _binary(answers: TaskAnswers, labels: np.ndarray, calibration: Calibration) -> dict[str, Statistic]:
     covid, score = labels == COVID19, answers.probabilities[:, 0]
     pneumonia = np.isin(labels, PNEUMONIAS)
     against = covid | pneumonia
     measures = {
-        "auroc": Measure(lambda w: weighted.auroc(covid, score, w)),
-        "auprc": Measure(lambda w: weighted.average_precision(covid, score, w), undefined=_NO_POSITIVES),
+        "auroc": Statistic(lambda w: merit.auroc(covid, score, w)),
+        "auprc": Statistic(lambda w: merit.average_precision(covid, score, w), undefined=_NO_POSITIVES),
         **{
-            f"sensitivity_at_specificity_{least:.2f}": Measure(
-                partial(weighted.sensitivity_at_specificity, covid, score, least_specificity=least)
+            f"sensitivity_at_specificity_{least:.2f}": Statistic(
+                partial(merit.sensitivity_at_specificity, covid, score, least_specificity=least)
             )
             for least in SPECIFICITIES
         },
         **_binary_calibration(covid, answers, calibration.temperatures[BINARY.name]),
-        "calibration_slope": Measure(
-            partial(weighted.calibration_slope, covid, answers.logits[:, 0] / calibration.temperatures[BINARY.name]),
+        "calibration_slope": Statistic(
+            partial(merit.calibration_slope, covid, answers.logits[:, 0] / calibration.temperatures[BINARY.name]),
             undefined=_SEPARATED,
         ),
     }
@@ -192,15 +194,15 @@ def _binary(answers: TaskAnswers, labels: np.ndarray, calibration: Calibration) 
     return {
         **measures,
         **_decisions(answers),
-        "auroc_covid19_against_other_pneumonias": Measure(
-            lambda w: weighted.auroc(covid[against], score[against], w), against
+        "auroc_covid19_against_other_pneumonias": Statistic(
+            lambda w: merit.auroc(covid[against], score[against], w), against
         ),
     }
 
 
 def _three_class(
     answers: TaskAnswers, labels: np.ndarray, logits: np.ndarray, calibration: Calibration
-) -> dict[str, Measure]:
+) -> dict[str, Statistic]:
     truth, probability, keep, chosen = answers.truth, answers.probabilities, answers.keep, answers.chosen
     called = np.full(len(labels), -1)
     called[keep] = chosen
@@ -212,64 +214,64 @@ def _three_class(
     sick_or_normal = pneumonia | (labels == NORMAL)
     not_normal = 1 - calibration.probabilities(THREE_CLASS, logits)[:, THREE_CLASS.classes.index(NORMAL)]
     return {
-        "macro_auroc": Measure(lambda w: weighted.macro_auroc(truth, probability, w), keep, undefined=_ABSENT_CLASS),
+        "macro_auroc": Statistic(lambda w: merit.macro_auroc(truth, probability, w), keep, undefined=_ABSENT_CLASS),
         **_three_class_calibration(answers),
-        "calibration_slope": Measure(
-            partial(weighted.softmax_slope, truth, answers.logits / calibration.temperatures[THREE_CLASS.name]),
+        "calibration_slope": Statistic(
+            partial(merit.softmax_slope, truth, answers.logits / calibration.temperatures[THREE_CLASS.name]),
             keep,
             undefined=_SEPARATED,
         ),
         **recalls,
-        "lowest_recall": Measure(
-            lambda w: weighted.lowest_recall(truth, chosen, w, len(THREE_CLASS.classes)),
+        "lowest_recall": Statistic(
+            lambda w: merit.lowest_recall(truth, chosen, w, len(THREE_CLASS.classes)),
             keep,
             undefined=_ABSENT_CLASS,
             share=True,
             rests_on=_worst_recognised(labels, called),
         ),
         **_decisions(answers),
-        "auroc_pneumonia_against_normal": Measure(
-            lambda w: weighted.auroc(pneumonia[sick_or_normal], not_normal[sick_or_normal], w),
+        "auroc_pneumonia_against_normal": Statistic(
+            lambda w: merit.auroc(pneumonia[sick_or_normal], not_normal[sick_or_normal], w),
             sick_or_normal,
         ),
     }
 
 
-def _binary_calibration(covid: np.ndarray, answers: TaskAnswers, temperature: float) -> dict[str, Measure]:
+def _binary_calibration(covid: np.ndarray, answers: TaskAnswers, temperature: float) -> dict[str, Statistic]:
     raw_odds = answers.logits[:, 0]
-    found: dict[str, Measure] = {}
+    found: dict[str, Statistic] = {}
     for suffix, probabilities, odds in (
         ("", answers.probabilities[:, 0], raw_odds / temperature),
         ("_before_temperature", answers.raw[:, 0], raw_odds),
     ):
         found |= {
-            f"brier_score{suffix}": Measure(partial(weighted.share, (probabilities - covid) ** 2)),
-            f"log_loss{suffix}": Measure(
-                partial(weighted.share, _cost(np.where(covid, probabilities, 1 - probabilities)))
+            f"brier_score{suffix}": Statistic(partial(merit.share, (probabilities - covid) ** 2)),
+            f"log_loss{suffix}": Statistic(
+                partial(merit.share, _cost(np.where(covid, probabilities, 1 - probabilities)))
             ),
-            f"ece{suffix}": Measure(partial(weighted.expected_calibration_error, covid, probabilities)),
-            f"calibration_intercept{suffix}": Measure(
-                partial(weighted.calibration_intercept, covid, odds), undefined=_SEPARATED
+            f"ece{suffix}": Statistic(partial(merit.expected_calibration_error, covid, probabilities)),
+            f"calibration_intercept{suffix}": Statistic(
+                partial(merit.calibration_intercept, covid, odds), undefined=_SEPARATED
             ),
         }
     return found
 
 
-def _three_class_calibration(answers: TaskAnswers) -> dict[str, Measure]:
+def _three_class_calibration(answers: TaskAnswers) -> dict[str, Statistic]:
     truth, rows = answers.truth, np.arange(len(answers.truth))
-    found: dict[str, Measure] = {}
+    found: dict[str, Statistic] = {}
     for suffix, probabilities in (("", answers.probabilities), ("_before_temperature", answers.raw)):
         distance = ((probabilities - np.eye(probabilities.shape[1])[truth]) ** 2).sum(axis=1)
         right, top = probabilities.argmax(axis=1) == truth, probabilities.max(axis=1, initial=0)
         found |= {
-            f"brier_score{suffix}": Measure(partial(weighted.share, distance), answers.keep),
-            f"log_loss{suffix}": Measure(partial(weighted.share, _cost(probabilities[rows, truth])), answers.keep),
-            f"ece{suffix}": Measure(partial(weighted.expected_calibration_error, right, top), answers.keep),
+            f"brier_score{suffix}": Statistic(partial(merit.share, distance), answers.keep),
+            f"log_loss{suffix}": Statistic(partial(merit.share, _cost(probabilities[rows, truth])), answers.keep),
+            f"ece{suffix}": Statistic(partial(merit.expected_calibration_error, right, top), answers.keep),
         }
     return found
 
 
-def _decisions(answers: TaskAnswers) -> dict[str, Measure]:
+def _decisions(answers: TaskAnswers) -> dict[str, Statistic]:
     """Accuracy of forced decisions; coverage and error with the indeterminate band, and at a fixed coverage."""
     kept = np.flatnonzero(answers.keep)
     answered = np.zeros(len(answers.keep), bool)
@@ -279,13 +281,13 @@ def _decisions(answers: TaskAnswers) -> dict[str, Measure]:
     empty = _NO_ANSWER if kept.size else NO_IMAGES
     wrong = ~answers.right
     return {
-        "accuracy": Measure(partial(weighted.share, answers.right), answers.keep, share=True),
-        "coverage": Measure(partial(weighted.share, answers.answered), answers.keep, share=True),
-        "error_when_answered": Measure(
-            partial(weighted.share, wrong[answers.answered]), answered, empty=empty, share=True
+        "accuracy": Statistic(partial(merit.share, answers.right), answers.keep, share=True),
+        "coverage": Statistic(partial(merit.share, answers.answered), answers.keep, share=True),
+        "error_when_answered": Statistic(
+            partial(merit.share, wrong[answers.answered]), answered, empty=empty, share=True
         ),
-        f"error_at_coverage_{COVERAGE:.2f}": Measure(
-            lambda w: weighted.error_at_coverage(wrong, answers.margin, w, np.array([COVERAGE]))[:, 0],
+        f"error_at_coverage_{COVERAGE:.2f}": Statistic(
+            lambda w: merit.error_at_coverage(wrong, answers.margin, w, np.array([COVERAGE]))[:, 0],
             answers.keep,
             share=True,
             rests_on=surest,
@@ -293,9 +295,9 @@ def _decisions(answers: TaskAnswers) -> dict[str, Measure]:
     }
 
 
-def _point(covid: np.ndarray, called: np.ndarray) -> dict[str, Measure]:
+def _point(covid: np.ndarray, called: np.ndarray) -> dict[str, Statistic]:
     def rates(w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return weighted.share(called[covid], w[:, covid]), weighted.share(called[~covid], w[:, ~covid])
+        return merit.share(called[covid], w[:, covid]), merit.share(called[~covid], w[:, ~covid])
 
     def ppv(prevalence: float, w: np.ndarray) -> np.ndarray:
         hit, false_alarm = rates(w)
@@ -308,20 +310,20 @@ def _point(covid: np.ndarray, called: np.ndarray) -> dict[str, Measure]:
 
     measures = {}
     for prevalence in PREVALENCES:
-        measures[f"ppv_at_prevalence_{prevalence:.2f}"] = Measure(partial(ppv, prevalence))
-        measures[f"npv_at_prevalence_{prevalence:.2f}"] = Measure(partial(npv, prevalence))
+        measures[f"ppv_at_prevalence_{prevalence:.2f}"] = Statistic(partial(ppv, prevalence))
+        measures[f"npv_at_prevalence_{prevalence:.2f}"] = Statistic(partial(npv, prevalence))
     both = covid.any() and not covid.all()
-    finite = _NO_FALSE_POSITIVE if both else Measure.undefined
+    finite = _NO_FALSE_POSITIVE if both else Statistic.undefined
     return {
         **measures,
-        "likelihood_ratio_positive": Measure(lambda w: np.divide(*rates(w)), undefined=finite),
-        "likelihood_ratio_negative": Measure(lambda w: np.divide(*(1 - rate for rate in rates(w)))),
+        "likelihood_ratio_positive": Statistic(lambda w: np.divide(*rates(w)), undefined=finite),
+        "likelihood_ratio_negative": Statistic(lambda w: np.divide(*(1 - rate for rate in rates(w)))),
     }
 
 
-def _share(hits: np.ndarray, keep: np.ndarray, empty: str) -> Measure:
+def _share(hits: np.ndarray, keep: np.ndarray, empty: str) -> Statistic:
     """Share of the kept images that are hits; both (N,) bool."""
-    return Measure(partial(weighted.share, hits[keep]), keep, empty=empty, share=True)
+    return Statistic(partial(merit.share, hits[keep]), keep, empty=empty, share=True)
 
 
 def _worst_recognised(labels: np.ndarray, called: np.ndarray) -> np.ndarray:

@@ -15,8 +15,8 @@ import numpy as np
 
 from detector.answers.answer import decide_all
 from detector.schema import BACTERIAL_PNEUMONIA, BINARY, COVID19, INDETERMINATE, NORMAL, THREE_CLASS
-from detector.statistics import weighted
-from detector.statistics.bootstrap import Measure, Resampling
+from detector.statistics import merit
+from detector.statistics.bootstrap import Resampling, Statistic
 from detector.training.data.manifest import SEVERAL, is_adult_opacity
 
 if TYPE_CHECKING:
@@ -106,17 +106,17 @@ def _compared(answers: Answers, calibration: Calibration, strata: Sequence[Seque
     score = calibration.probabilities(BINARY, kept.logits[BINARY.name])[:, 0]
     resampling = Resampling(kept.groups)
     found: dict[str, Any] = {"covid19": int(covid.sum()), "others": int((~covid).sum())}
-    area = Measure(lambda w: weighted.auroc(covid, score, w))
+    area = Statistic(lambda w: merit.auroc(covid, score, w))
     found["auroc"] = asdict(resampling.estimates({"auroc": area})["auroc"])
     found["operating_points"] = {}
     for name, point in calibration.operating_points.items():
         called = score >= point.threshold
         ratio = partial(_pooled_ratio, covid=covid, view=view)
         measures = {
-            "sensitivity": Measure(partial(weighted.share, called[covid]), covid, empty=_NO_COVID, share=True),
-            "specificity": Measure(partial(weighted.share, ~called[~covid]), ~covid, empty=_NO_OTHER, share=True),
-            "likelihood_ratio_positive": Measure(partial(ratio, called=called), undefined=_NO_FALSE_POSITIVE),
-            "likelihood_ratio_negative": Measure(partial(ratio, called=~called)),
+            "sensitivity": Statistic(partial(merit.share, called[covid]), covid, empty=_NO_COVID, share=True),
+            "specificity": Statistic(partial(merit.share, ~called[~covid]), ~covid, empty=_NO_OTHER, share=True),
+            "likelihood_ratio_positive": Statistic(partial(ratio, called=called), undefined=_NO_FALSE_POSITIVE),
+            "likelihood_ratio_negative": Statistic(partial(ratio, called=~called)),
         }
         figures = resampling.estimates(measures)
         found["operating_points"][name] = {key: asdict(figure) for key, figure in figures.items()}
@@ -142,13 +142,13 @@ def _shares(answers: Answers, of: Mapping[str, np.ndarray], keep: np.ndarray) ->
     resampling, found = Resampling(answers.groups), {}
     for part, kept in parts.items():
         if kept.any():
-            measures = {name: Measure(_share_of(hits[kept]), kept, share=True) for name, hits in of.items()}
+            measures = {name: Statistic(_share_of(hits[kept]), kept, share=True) for name, hits in of.items()}
             found[part] = {name: asdict(figure) for name, figure in resampling.estimates(measures).items()}
     return found
 
 
 def _share_of(hits: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-    return partial(weighted.share, hits)
+    return partial(merit.share, hits)
 
 
 def _has_both(labels: np.ndarray) -> bool:
