@@ -6,6 +6,7 @@ network, but for the stability check that the reader asks for.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
     from detector.model.engine import Engine
     from detector.ui.worklist import Entry
 
-_MAP_SIDE = 256  # pixels of the map that is sent
-
 
 @st.fragment
 def render_case(entry: Entry, question: Question, card: ModelCard, engine: Engine) -> None:
@@ -50,6 +49,14 @@ def render_case(entry: Entry, question: Question, card: ModelCard, engine: Engin
     with st.container(key="evidence"):
         if isinstance(result, Case) and told is not None:
             _render_evidence(entry, result, told, card, engine)
+
+
+def prepare(entry: Entry, question: Question) -> None:
+    """Have ready what takes time, so that the answer and the pictures it belongs to are sent together."""
+    if isinstance(entry.result, Case):
+        entry.result.drawing(_explained(entry.result, question))
+        with suppress(DetectorError):  # the viewer says so
+            entry.result.picture.pixels  # noqa: B018 - decoded again where it has left the shelf
 
 
 def screen_of(entry: Entry, case: Case, told: Answer) -> Screen:
@@ -72,7 +79,7 @@ def screen_of(entry: Entry, case: Case, told: Answer) -> Screen:
         classes=[(one, words.CLASSES[one]) for one in task.classes],
         target=told.target_class,
         against=told.question.against,
-        heatmap=case.heatmap(told.cam, longer_side=_MAP_SIDE),
+        drawing=case.drawing(told),
         full_scale=told.full_scale,
     )
 

@@ -18,6 +18,7 @@ from detector.read.image_io import name_warnings
 from detector.read.sandbox import read_radiograph
 from detector.schema import Correction
 from detector.ui.greyscale import display_copy, native_copy
+from detector.ui.screen import Drawing, drawing_of
 from detector.ui.shelf import Picture
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from detector.ui.shelf import Shelf
 
 _LOG = logging.getLogger(__name__)
+
+_MAP_SIDE = 256  # pixels of the longer side of the map that is drawn
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +48,7 @@ class Case:
     analysis: Analysis
     _answers: dict[Question, Answer] = field(default_factory=dict, repr=False)
     _misnamed: dict[tuple[str, ...], Case] = field(default_factory=dict, repr=False)
+    _drawings: dict[Question, Drawing] = field(default_factory=dict, repr=False)
 
     def under(self, name: str) -> Case:
         """The case as a file of this name: two files of the same bytes may promise different formats."""
@@ -62,7 +66,7 @@ class Case:
         return self._otherwise(replace(self.analysis, suggested_correction=None))
 
     def _otherwise(self, analysis: Analysis) -> Case:
-        return replace(self, analysis=analysis, _answers={}, _misnamed={})
+        return replace(self, analysis=analysis, _answers={}, _misnamed={}, _drawings={})
 
     @property
     def image(self) -> np.ndarray:
@@ -112,6 +116,13 @@ class Case:
         """Bring a map to the grid of `image`, or to a coarser one of the same shape: (H, W) float32."""
         shape = self.shape if longer_side is None else overlay.display_size(*self.shape, longer_side=longer_side)
         return overlay.to_heatmap(cam, overlay.scaled(self.analysis.geometry, *shape))
+
+    def drawing(self, told: Answer) -> Drawing:
+        """The map of one of this image's answers, drawn once: a reader steps back and forth."""
+        if told.question not in self._drawings:
+            heatmap = self.heatmap(told.cam, longer_side=_MAP_SIDE)
+            self._drawings[told.question] = drawing_of(heatmap, told.full_scale, self.shape)
+        return self._drawings[told.question]
 
     def with_pixels(self, data: bytes) -> Analysis:
         """The analysis with its picture, decoded once more from the file's bytes and corrected as it was then.

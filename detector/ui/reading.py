@@ -15,7 +15,7 @@ from detector.paths import ASSETS
 from detector.schema import BINARY, TASKS
 from detector.ui import resources
 from detector.ui.answer_view import render_answer
-from detector.ui.case_view import render_case
+from detector.ui.case_view import prepare, render_case
 from detector.ui.cases import Case
 from detector.ui.session import session
 from detector.ui.worklist import entries_of, render_progress, render_worklist
@@ -169,5 +169,6 @@ def _render_room(sources: Sequence[Source], question: Question, card: ModelCard,
     """The open file: what is told of it, its pictures, what the map says."""
     entries = entries_of(sources, session().analyst, question)
     entry = next((entry for entry in entries if entry.source.identifier == session().opened), entries[0])
+    prepare(entry, question)
     render_answer(entry, engine)
     render_case(entry, question, card, engine)

@@ -141,6 +141,19 @@ def css(colour: np.ndarray) -> str:
     return f"rgb({', '.join(str(round(255 * float(part))) for part in colour)})"
 
 
+@dataclass(frozen=True)
+class Drawing:
+    """A map as the viewer draws it: a layer of colours as a data address, and outlines as `lines_of` gives them."""
+
+    layer: str
+    lines: list[dict[str, Any]]
+
+
+def drawing_of(heatmap: np.ndarray, full_scale: float, shape: tuple[int, int]) -> Drawing:
+    """Draw a map, (h, w) float32 in logit units, over a picture of `shape`."""
+    return Drawing(layer_of(heatmap, full_scale), lines_of(heatmap, full_scale, shape))
+
+
 @dataclass(frozen=True, eq=False)
 class Screen:
     """Everything that is drawn of one file. Two panels: the X-ray, and the same with the evidence.
@@ -158,7 +171,7 @@ class Screen:
         classes: name and label of each class that can be explained.
         target: class that is explained.
         against: class that it is contrasted with.
-        heatmap: (h, w) float32 over the picture, evidence in logit units; None where there is no answer.
+        drawing: of the map; None where there is no answer.
         full_scale: evidence in full colour.
     """
 
@@ -174,7 +187,7 @@ class Screen:
     classes: Sequence[tuple[str, str]] = ()
     target: str = ""
     against: str | None = None
-    heatmap: np.ndarray | None = None
+    drawing: Drawing | None = None
     full_scale: float = 1.0
 
 
@@ -191,7 +204,7 @@ def badges_of(told: Answer, greyscale: Greyscale | None = None) -> tuple[str, ..
 
 def message(screen: Screen, look: Look, labels: Mapping[str, Any]) -> dict[str, Any]:
     """The component's data; see assets/viewer.js."""
-    drawn = screen.heatmap
+    drawn = screen.drawing
     return {
         "image": screen.image,
         "subject": screen.subject,
@@ -205,8 +218,8 @@ def message(screen: Screen, look: Look, labels: Mapping[str, Any]) -> dict[str, 
         "classes": [{"name": name, "label": label} for name, label in screen.classes],
         "target": screen.target,
         "against": screen.against,
-        "layer": None if drawn is None else layer_of(drawn, screen.full_scale),
-        "lines": None if drawn is None else lines_of(drawn, screen.full_scale, screen.shape),
+        "layer": None if drawn is None else drawn.layer,
+        "lines": None if drawn is None else drawn.lines,
         "scale": None
         if drawn is None
         else {"full": round(screen.full_scale), "towards": css(FOR_COLOUR), "against": css(AGAINST_COLOUR)},
