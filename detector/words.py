@@ -468,8 +468,8 @@ CANDIDATE_MORE_MEASURES = {
 }
 MAPS_IN_LUNGS = (
     "Of {n} COVID-19 decisions that are right, the median share of the evidence in the lungs is {share}, {times:.1f} "
-    "times the lungs' share of the picture. On this grid a map equal to the lungs would keep {ceiling:.0%} there, a "
-    "map without preference {by_chance:.0%}."
+    "times the lungs' share of the picture. On this grid a map equal to the lungs would keep {ceiling} there, a "
+    "map without preference {by_chance}."
 )
 MAPS_PEAK = "The strongest evidence lies in a lung in {share} of them."
 MAPS_CURVES = {

@@ -36,8 +36,8 @@ def _in_lungs(figures: Mapping[str, Figure]) -> str:
         n=share["n"],
         share=_with_interval(share),
         times=ratio["value"],
-        ceiling=ceiling["value"],
-        by_chance=by_chance["value"],
+        ceiling=words.percent(ceiling["value"]),
+        by_chance=words.percent(by_chance["value"]),
     )
 
 
@@ -59,7 +59,7 @@ def _verdict(margin: Figure) -> str:
 
 
 def _margin(margin: Figure) -> str:
-    interval = "" if margin["ci_low"] is None else f", 95% {margin['ci_low']:+.3f} to {margin['ci_high']:+.3f}"
+    interval = "" if margin["ci_low"] is None else f", 95 % {margin['ci_low']:+.3f} to {margin['ci_high']:+.3f}"
     return f"area {margin['value']:+.3f}{interval}"
 
 
@@ -73,5 +73,6 @@ def _randomised(figures: Mapping[str, Figure]) -> str:
 
 def _with_interval(share: Figure) -> str:
     if share["ci_low"] is None or share["ci_high"] is None:
-        return f"{share['value']:.0%}"
-    return f"{share['value']:.0%} (95% interval {100 * share['ci_low']:.0f} to {share['ci_high']:.0%})"
+        return words.percent(share["value"])
+    low, high = words.percent(share["ci_low"]), words.percent(share["ci_high"])
+    return f"{words.percent(share['value'])} (95 % interval {low} to {high})"

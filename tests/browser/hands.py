@@ -1,9 +1,11 @@
 """What a reader does on the page, and what they see there."""
 
 import base64
+import io
 import re
 
 import numpy as np
+from PIL import Image
 
 from detector import words
 from tests.browser.conftest import settle
@@ -23,15 +25,6 @@ _BARS = """
 () => [...document.querySelectorAll('.js-plotly-plot')].flatMap(plot => plot.data)
     .filter(trace => trace.type === 'bar').map(trace => [Array.from(trace.y), Array.from(trace.x)])
 """
-#: What a panel of the viewer shows, as (rows, columns, 4) of RGBA values, a row after the other.
-_PIXELS = """
-(canvas) => {
-    const [width, height] = [canvas.width, canvas.height];
-    return [height, width, Array.from(canvas.getContext('2d').getImageData(0, 0, width, height).data)];
-}
-"""
-
-
 def drop(page, *files):
     """Drag files (name, bytes) onto the upload, as from a folder."""
     zone = page.get_by_test_id("stFileUploaderDropzone").first.element_handle()
@@ -46,8 +39,8 @@ def bars(page):
 
 def panel(page, place):
     """What a panel shows, (H, W, 4) uint8 RGBA: 0 is the X-ray, 1 the map."""
-    rows, columns, values = canvas(page, place).evaluate(_PIXELS)
-    return np.array(values, np.uint8).reshape(rows, columns, 4)
+    data = base64.b64decode(canvas(page, place).evaluate("canvas => canvas.toDataURL()").partition(",")[2])
+    return np.asarray(Image.open(io.BytesIO(data)).convert("RGBA"))
 
 
 def canvas(page, place):

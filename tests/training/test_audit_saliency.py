@@ -304,11 +304,11 @@ def test_report_says_what_was_measured_for_better_or_worse():
     lines = map_audit_sentences({"headline": MEASURED})
     assert lines[0].startswith(
         "Of 50 COVID-19 decisions that are right, the median share of the evidence in the lungs is "
-        "75% (95% interval 70 to 80%), 2.5 times the lungs' share of the picture."
+        "75 % (95 % interval 70 % to 80 %), 2.5 times the lungs' share of the picture."
     )
-    assert "87%" in lines[0]
-    assert "35%" in lines[0]
-    assert lines[1] == "The strongest evidence lies in a lung in 90% (95% interval 80 to 95%) of them."
+    assert "87 %" in lines[0]
+    assert "35 %" in lines[0]
+    assert lines[1] == "The strongest evidence lies in a lung in 90 % (95 % interval 80 % to 95 %) of them."
     assert "more than in the order of a map of the lungs' middle (area +0.100" in lines[2]
     assert "less than in a random order (area -0.100" in lines[2]
     assert "not for certain otherwise than in the order of a map of the lungs' middle" in lines[3]

@@ -104,8 +104,8 @@ LIMITS = (
     ),
     "Viral pneumonia other than COVID-19 is none of the three classes; it was taught as neither normal nor COVID-19.",
     (
-        "Frontal views only. The gate refuses most side views, CT slices, turned and inverted pictures and photographs;"
-        " what it lets pass, and which X-rays it rejects wrongly, was measured on few pictures."
+        "Frontal views only. The gate rejects most lateral views, CT slices, rotated and inverted pictures and "
+        "photographs; what it lets pass, and which X-rays it rejects wrongly, was measured on few pictures."
     ),
     "Children were seen from one hospital only, so an answer about a child from another one is a guess.",
 )
