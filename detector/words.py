@@ -354,7 +354,13 @@ SCALE_PRINTED = "against (blue) to for (orange), logit units"
 SAVE_CASE, SAVE_LIST = "Save this answer", "Save the list"
 SAVE_NAME = "Write the file's name into it"
 SAVE_NAME_HELP = "Names of files often hold a patient's name or number. Without it, files are numbered."
-SAVE_AS = {"pdf": "PDF report", "png": "PNG picture", "csv": "CSV table", "json": "JSON record"}
+SAVE_AS = {
+    "pdf": "PDF report",
+    "png": "PNG picture",
+    "csv": "CSV table",
+    "json": "JSON record",
+    "zip": "DICOM objects, with the patient's name",
+}
 NEUTRAL_NAME = "X-ray {number}"
 PRINTED_QUESTION, PRINTED_WHEN = "Question: {mode}.", "Answered by {when}."
 PRINTED_POINT = "Operating point {name}: threshold {threshold}, chosen on {cohort}."

@@ -1,12 +1,14 @@
 """What can be taken from the page: PDF, PNG, CSV and JSON of one image, PDF, CSV and JSON of the list.
 
-Nothing here carries what a DICOM header says about a patient; a file's name is written only when the reader asks.
-Each file is made when its button is pressed.
+Nothing here carries what a DICOM header says about a patient, but for the DICOM objects, which belong into the
+patient's study; a file's name is written only when the reader asks. Each file is made when its button is pressed.
 """
 
 from __future__ import annotations
 
+import io
 import json
+import zipfile
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -15,6 +17,7 @@ import streamlit as st
 
 from detector import words
 from detector.answers.pretest import worth
+from detector.read.sandbox import read_source
 from detector.report.pdf import Bar, CasePage, ListPages, case_pdf, list_pdf
 from detector.report.rows import Row, answer_row, csv_line, no_answer_row
 from detector.report.sheet import Sheet, sheet_png
@@ -39,7 +42,10 @@ if TYPE_CHECKING:
     from detector.ui.cases import Case
     from detector.ui.worklist import Entry
 
-_MIME = {"pdf": "application/pdf", "png": "image/png", "csv": "text/csv", "json": "application/json"}
+_MIME = {
+    "pdf": "application/pdf", "png": "image/png", "csv": "text/csv", "json": "application/json",
+    "zip": "application/zip",
+}  # fmt: skip
 
 
 def render_case_exports(entry: Entry, case: Case, told: Answer) -> None:
@@ -57,6 +63,8 @@ def render_case_exports(entry: Entry, case: Case, told: Answer) -> None:
             "csv": lambda: as_csv([row_of(entry, told.question, told.analysis.model, named=named)]),
             "json": lambda: as_json(row_of(entry, told.question, told.analysis.model, named=named)),
         }
+        if case.analysis.radiograph.file_format == "DICOM":
+            makers["zip"] = lambda: case_dicom(entry.source.read(), case, told)
         _render_buttons(makers, f"x-ray-{entry.number}", "case")
 
 
@@ -93,6 +101,24 @@ def row_of(entry: Entry, question: Question, model: ModelInfo, *, named: bool) -
         )
     own = replace(question, target_class=None, against=None)
     return answer_row(path, entry.result.answer(own), explained=True)
+
+
+def case_dicom(data: bytes, case: Case, told: Answer) -> bytes:
+    """The answer as DICOM objects for the image's study, in one ZIP file.
+
+    Args:
+        data: the image's file.
+        case: of the file.
+        told: what the page says of it.
+    """
+    from detector.report.dicom import ENDINGS, write_results  # noqa: PLC0415 - highdicom takes a second
+
+    results = write_results(replace(told, analysis=case.with_pixels(data)), read_source(data))
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for kind, result in results.items():
+            archive.writestr(f"result{ENDINGS[kind]}", result)
+    return file.getvalue()
 
 
 def neutral_name(entry: Entry) -> str:

@@ -3,8 +3,10 @@
 import csv
 import io
 import json
+import zipfile
 
 import numpy as np
+import pydicom
 import pytest
 from PIL import Image
 
@@ -15,7 +17,7 @@ from detector.run.predict import predict_files
 from detector.run.results import Request
 from detector.schema import NOTICE, ClassStability, Stability
 from detector.ui.cases import Failure, analysed
-from detector.ui.exports import Seen, as_csv, as_json, case_page, case_png, list_pages, local_time, row_of
+from detector.ui.exports import Seen, as_csv, as_json, case_dicom, case_page, case_png, list_pages, local_time, row_of
 from detector.ui.greyscale import Greyscale
 from detector.ui.screen import Look
 from detector.ui.shelf import Shelf
@@ -156,3 +158,16 @@ def test_page_tells_both_answers_the_worth_and_the_limits(entry, seen):
     assert page.lines[1]
     assert page.limits[0].startswith("Looks for nothing else")
     assert "Question: Binary." in page.asked
+
+
+def test_dicom_objects_are_those_of_the_command_line_for_what_the_page_shows(engine, composite_pixels):
+    data = make_dicom(composite_pixels, StudyInstanceUID="1.2.3", PatientID="ID-1")
+    case = analysed("cd" * 32, data, engine, shelf=Shelf(), read=lambda: data)
+    told = case.answer(Question("three-class", target_class="normal"))
+    with zipfile.ZipFile(io.BytesIO(case_dicom(data, case, told))) as archive:
+        read = {name: pydicom.dcmread(io.BytesIO(archive.read(name))) for name in archive.namelist()}
+    assert set(read) == {"result.sr.dcm", "result.sc.dcm", "result.pr.dcm"}
+    assert {(result.StudyInstanceUID, result.PatientID) for result in read.values()} == {("1.2.3", "ID-1")}
+    layers = read["result.pr.dcm"].GraphicLayerSequence
+    assert any("Normal" in layer.GraphicLayerDescription for layer in layers)
+    assert read["result.sc.dcm"].pixel_array.std() > 10, "the picture is there, though the page keeps none"
