@@ -25,6 +25,8 @@ _BARS = """
 () => [...document.querySelectorAll('.js-plotly-plot')].flatMap(plot => plot.data)
     .filter(trace => trace.type === 'bar').map(trace => [Array.from(trace.y), Array.from(trace.x)])
 """
+
+
 def drop(page, *files):
     """Drag files (name, bytes) onto the upload, as from a folder."""
     zone = page.get_by_test_id("stFileUploaderDropzone").first.element_handle()
