@@ -260,6 +260,10 @@ POST_TEST_WHY = (
     "Post-test odds = pre-test odds × LR. {kind} = {value:.2g} ({low:.2g} to {high:.2g}), measured in a hospital that "
     "the network had not seen: {hospital}."
 )
+POST_TEST_WHY_HERE = (
+    "Post-test odds = pre-test odds × LR. {kind} = {value:.2g} ({low:.2g} to {high:.2g}), measured in your hospital: "
+    "{hospital}."
+)
 LR_POSITIVE, LR_NEGATIVE = "LR+ of an answer above the threshold", "LR- of an answer below it"
 
 # What an answer is worth in a hospital that the network has not seen
@@ -554,6 +558,16 @@ DICOM_SC_DESCRIPTION = "X-ray beside the network's evidence, made from the refer
 INDETERMINATE_SET = "By this hospital's calibration the X-ray may be: {names}."
 INDETERMINATE_EMPTY_SET = "By this hospital's calibration the X-ray is like none of the classes."
 SITE = "Calibrated at {name} on {images} X-rays, {month}."
+SITE_WITHOUT_TASK = "Not calibrated at {name} for this question. {reason}"
+SITE_POSITIVE = "There a positive answer multiplied the odds by {value} ({low} to {high})"
+SITE_NEGATIVE = "There a negative answer multiplied the odds by {value} ({low} to {high})"
+SITE_NONE = "There: no proven value (odds × {value}, {low} to {high})"
+SITE_COMPARED = "{said}, {covid19} COVID-19 against {others} {others_are}."
+SITE_RECALL = "There, of {n} X-rays of this class, {value} ({low} to {high}) were given it as the single answer."
+SITE_REJECTED = "{name} was not taken. {reason}"
+SITE_SETTING = "The hospital's own calibration that this computer is set to"
+SITE_REMOVE = "Stop using the calibration of {name}"
+SITE_REMOVE_HELP = "Answers are the network's own again, as it was measured on public collections."
 SITE_OLD = "More than a year ago: equipment and patients may have changed. Measure again."
 SITE_TOO_FEW = "Not set: at least {least} X-rays of each class are needed. Missing: {wanted}."
 SITE_ALLOWS = "{what}: known to ± {points:.0f} percentage points from {n} X-rays; {more} more would halve that."
@@ -565,6 +579,7 @@ LEFT_OUT_PATIENTS = "further pictures of one patient"
 SITE_FIGURES = {
     "coverage": "Prediction sets that hold the truth",
     "answered": "X-rays with a single answer",
+    "wrong_of_answered": "Wrong ones of these",
     "slope": "Slope of the recalibration",
     "offset_covid19": "Offset, COVID-19",
     "offset_normal": "Offset, normal",

@@ -114,6 +114,13 @@ class Verdict:
     indeterminate_because: Reason | None = None
     prediction_set: tuple[str, ...] | None = None
 
+    @property
+    def threshold(self) -> float | None:
+        """On the probability of COVID-19, where it turns the answer; a site's prediction set does not ask for it."""
+        if self.operating_point is None or self.prediction_set is not None:
+            return None
+        return self.operating_point.threshold
+
 
 @dataclass(frozen=True, eq=False)
 class Answer:

@@ -1,7 +1,8 @@
 """What an answer is worth in a hospital that the network has not seen, and what it makes of a pre-test probability.
 
-Post-test odds = pre-test odds × likelihood ratio. The ratios come from the external test alone, and from within one
-hospital: positives of one hospital against negatives of another tell how the hospitals differ.
+Post-test odds = pre-test odds × likelihood ratio. The ratios come from the reader's own hospital, where that has
+measured them (`detector.answers.site`); else from the external test alone, and from within one hospital: positives of
+one hospital against negatives of another tell how the hospitals differ.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from detector import words
+from detector.answers.site import LARGEST_RATIO
 from detector.paths import MODELS
 from detector.schema import BINARY, COVID19, NORMAL, NOT_COVID19
 
@@ -19,11 +21,16 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from detector.answers.answer import Verdict
+    from detector.answers.answer import Answer, Verdict
+    from detector.answers.site import Site, SiteTask
 
 EVALUATION = MODELS / "evaluation"
 EXTERNAL = "external_test"
 _LEAST_OF_A_CLASS = 30  # images: a ratio of fewer says what chance says
+_SENTENCES = {  # whether it is the reader's own hospital: positive, negative, not proven, the whole
+    True: (words.SITE_POSITIVE, words.SITE_NEGATIVE, words.SITE_NONE, words.SITE_COMPARED),
+    False: (words.WORTH_POSITIVE, words.WORTH_NEGATIVE, words.WORTH_NONE, words.WORTH_COMPARED),
+}
 _SIDES = {COVID19: "positive", NOT_COVID19: "negative"}
 
 
@@ -43,7 +50,7 @@ class LikelihoodRatio:
 
 @dataclass(frozen=True)
 class Worth:
-    """What one answer was worth in a hospital that the network had not seen.
+    """What one answer was worth in a hospital that the network had not seen, or in the reader's own.
 
     Attributes:
         hospital: its name.
@@ -51,6 +58,7 @@ class Worth:
         covid19: images with COVID-19 that it rests on.
         others: images without.
         others_are: what those show, in words.
+        own: whether it is the reader's own hospital, whose site file has as many as it takes.
     """
 
     hospital: str
@@ -58,11 +66,12 @@ class Worth:
     covid19: int
     others: int
     others_are: str
+    own: bool = False
 
     @property
     def is_known(self) -> bool:
         """Whether it rests on enough images of both classes."""
-        return self.ratio is not None and min(self.covid19, self.others) >= _LEAST_OF_A_CLASS
+        return self.ratio is not None and (self.own or min(self.covid19, self.others) >= _LEAST_OF_A_CLASS)
 
 
 @dataclass(frozen=True)
@@ -82,7 +91,16 @@ class Judgement:
     explanation: str
 
 
-def judge(verdict: Verdict, pre_test: float, folder: Path = EVALUATION) -> Judgement | None:
+def standing(told: Answer, folder: Path = EVALUATION) -> str:
+    """The line below an answer: where it was calibrated, and why it can't tell or what such an answer is worth."""
+    site, verdict = told.question.site, told.verdict
+    said = told.why_indeterminate or worth(verdict, folder, site=site)
+    return f"{site.line(verdict.task)} {said}" if site else said
+
+
+def judge(
+    verdict: Verdict, pre_test: float, folder: Path = EVALUATION, *, site: Site | None = None
+) -> Judgement | None:
     """Say what an answer makes of a pre-test probability of COVID-19.
 
     Returns:
@@ -92,7 +110,7 @@ def judge(verdict: Verdict, pre_test: float, folder: Path = EVALUATION) -> Judge
     Raises:
         ValueError: if the pre-test probability is not between 0 and 1, both excluded.
     """
-    found = worth_of(verdict, folder)
+    found = worth_of(verdict, folder, site=site)
     if found is None or not found.is_known or found.ratio is None or not found.ratio.is_proven:
         return None
     kind = words.LR_POSITIVE if verdict.decision == COVID19 else words.LR_NEGATIVE
@@ -100,30 +118,38 @@ def judge(verdict: Verdict, pre_test: float, folder: Path = EVALUATION) -> Judge
     value, low, high = map(words.percent, (after.value, after.ci_low, after.ci_high))
     return Judgement(
         words.POST_TEST.format(value=value, low=low, high=high),
-        words.POST_TEST_WHY.format(
+        (words.POST_TEST_WHY_HERE if found.own else words.POST_TEST_WHY).format(
             kind=kind, value=ratio.value, low=ratio.ci_low, high=ratio.ci_high, hospital=found.hospital
         ),
     )
 
 
-def worth(verdict: Verdict, folder: Path = EVALUATION) -> str:
-    """What an answer is worth in a hospital that the network has not seen, in one sentence."""
-    found = worth_of(verdict, folder)
+def worth(verdict: Verdict, folder: Path = EVALUATION, *, site: Site | None = None) -> str:
+    """What an answer is worth in a hospital that the network has not seen, or was in the reader's own; one sentence."""
+    here = site.tasks[verdict.task.name] if site else None
+    if here is not None and verdict.task is not BINARY:
+        return _recall(verdict, here)
+    found = worth_of(verdict, folder, site=site)
     if found is None:
         return words.WORTH_NOT_MEASURED
     compared = {"covid19": found.covid19, "others": found.others, "others_are": found.others_are}
     if not found.is_known or found.ratio is None:
         return words.WORTH_UNKNOWN.format(**compared)
-    kind = words.WORTH_POSITIVE if verdict.decision == COVID19 else words.WORTH_NEGATIVE
-    said = kind if found.ratio.is_proven else words.WORTH_NONE
-    ratio = found.ratio
-    value, low, high = (f"{number:.2g}" for number in (ratio.value, ratio.ci_low, ratio.ci_high))
-    return words.WORTH_COMPARED.format(said=said.format(value=value, low=low, high=high), **compared)
+    positive, negative, none, whole = _SENTENCES[found.own]
+    said = none if not found.ratio.is_proven else positive if verdict.decision == COVID19 else negative
+    value, low, high = map(_times, (found.ratio.value, found.ratio.ci_low, found.ratio.ci_high))
+    return whole.format(said=said.format(value=value, low=low, high=high), **compared)
 
 
-def worth_of(verdict: Verdict, folder: Path = EVALUATION) -> Worth | None:
-    """What an answer was worth in the hospital of the external test that says most; None where none says anything."""
+def worth_of(verdict: Verdict, folder: Path = EVALUATION, *, site: Site | None = None) -> Worth | None:
+    """What an answer was worth in the reader's own hospital, or else in that of the external test that says most.
+
+    None where neither says anything.
+    """
     point, side = verdict.operating_point, _SIDES.get(verdict.decision)
+    here = site.tasks[verdict.task.name] if site else None
+    if site is not None and here is not None:
+        return _worth_here(site, here, side) if verdict.task is BINARY and side else None
     measured = read_metrics(EXTERNAL, folder)
     if verdict.task is not BINARY or point is None or side is None or measured is None:
         return None
@@ -140,6 +166,27 @@ def worth_of(verdict: Verdict, folder: Path = EVALUATION) -> Worth | None:
         others=found["others"],
         others_are=_others(measured, name),
     )
+
+
+def _worth_here(site: Site, here: SiteTask, side: str) -> Worth:
+    figure = here.figures[f"likelihood_ratio_{side}"]
+    ratio = _ratio({"value": figure.value, "ci_low": figure.ci_low, "ci_high": figure.ci_high})
+    covid19, others = (here.counts[name] for name in (COVID19, NOT_COVID19))
+    return Worth(site.name, ratio, covid19, others, words.COMPARED_WITH["others"], own=True)
+
+
+def _recall(verdict: Verdict, here: SiteTask) -> str:
+    """How often X-rays of the class that was named were given it, in the reader's own hospital."""
+    figure = here.figures.get(f"recall_{verdict.decision}")
+    if figure is None or figure.ci_low is None or figure.ci_high is None:
+        return words.WORTH_NOT_MEASURED
+    value, low, high = map(words.percent, (figure.value, figure.ci_low, figure.ci_high))
+    return words.SITE_RECALL.format(n=figure.n, value=value, low=low, high=high)
+
+
+def _times(number: float) -> str:
+    """A likelihood ratio, or an end of one."""
+    return "∞" if number >= LARGEST_RATIO else f"{number:.2g}"
 
 
 def post_test(pre_test: float, ratio: LikelihoodRatio) -> PostTest:

@@ -27,9 +27,10 @@ if TYPE_CHECKING:
     from detector.schema import Task
 
 FORMAT = 1
+LARGEST_RATIO = 1e6  # what an infinite likelihood ratio is written as
 LARGEST_FILE = 1_000_000  # bytes; a site file has some ten thousand
 _A_YEAR = 365  # days after which equipment and patients may have changed
-_LARGEST_NUMBER = 1e6
+_LARGEST_NUMBER = LARGEST_RATIO
 _TASK_KEYS = {"counts", "slope", "offsets", "quantiles", "operating_points", "figures"}
 
 
@@ -115,6 +116,12 @@ class Site:
         age = ((today or datetime.now(UTC).date()) - self.created).days
         said = words.SITE.format(name=self.name, images=self.images, month=f"{self.created:%B %Y}")
         return f"{said} {words.SITE_OLD}" if age > _A_YEAR else said
+
+    def line(self, task: Task) -> str:
+        """`sentence` beside an answer to a task; where that was not set, this and why."""
+        if self.tasks[task.name] is None:
+            return words.SITE_WITHOUT_TASK.format(name=self.name, reason=self.reasons[task.name])
+        return self.sentence()
 
     def to_json(self) -> str:
         """The text of the site file."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from detector import words
-from detector.answers.pretest import worth
+from detector.answers.pretest import standing
 from detector.schema import NOTICE
 from detector.ui import bars, stability_check
 from detector.ui.cases import Case, Failure
@@ -53,7 +53,7 @@ def _render_told(entry: Entry, case: Case, told: Answer, engine: Engine) -> None
     _write(
         ("headline", words.headline(verdict.decision, verdict.probabilities)),
         ("other", words.other_task(other.task.mode, other.decision, other.probabilities)),
-        ("worth", told.why_indeterminate or worth(verdict)),
+        ("worth", standing(told)),
     )
     _render_chips(entry, told.warnings, case.analysis.suggested_correction, engine)
     file = " · ".join([visible(entry.source.name), *told.marks])

@@ -52,8 +52,8 @@ def probability_chart(
             x=1.02, xref="paper", y=row, yref="y", text=words.percent(value), showarrow=False, xanchor="left",
             font={"size": 15, "color": palette.ink},
         )  # fmt: skip
-    if verdict.operating_point is not None:
-        _draw_operating_point(figure, verdict.operating_point.threshold, verdict.band, palette)
+    if verdict.threshold is not None:
+        _draw_operating_point(figure, verdict.threshold, verdict.band, palette)
     axis = {"gridcolor": palette.line, "zerolinecolor": palette.quiet_ink, "fixedrange": True}
     quiet = {"size": 12, "color": palette.quiet_ink}
     figure.update_xaxes(
@@ -70,8 +70,8 @@ def probability_alt(verdict: Verdict, whiskers: Mapping[str, tuple[float, float]
     """The bar chart in words."""
     bars = ", ".join(f"{words.CLASSES[name]} {words.percent(value)}" for name, value in verdict.probabilities.items())
     sentences = [words.PROBABILITY_ALT.format(bars=bars)]
-    if verdict.operating_point is not None:
-        sentences.append(words.THRESHOLD_ALT.format(threshold=words.percent(verdict.operating_point.threshold)))
+    if verdict.threshold is not None:
+        sentences.append(words.THRESHOLD_ALT.format(threshold=words.percent(verdict.threshold)))
     for name, (low, high) in (whiskers or {}).items():
         sentences.append(
             words.WHISKER_ALT.format(name=words.CLASSES[name], low=words.percent(low), high=words.percent(high))

@@ -133,7 +133,7 @@ def _render_evidence(entry: Entry, case: Case, told: Answer, card: ModelCard, en
             with st.popover(words.DETAILS, icon=":material/info:"):
                 _render_details(case, card, engine)
     with judged:
-        render_judgement(told.verdict)
+        render_judgement(told.verdict, told.question.site)
 
 
 def _render_stability_button(entry: Entry, case: Case, engine: Engine) -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from detector import words
-from detector.answers.pretest import worth
+from detector.answers.pretest import standing
 from detector.read.sandbox import read_source
 from detector.report.pdf import Bar, CasePage, ListPages, case_pdf, list_pdf
 from detector.report.rows import Row, answer_row, csv_line, no_answer_row
@@ -174,12 +174,12 @@ def case_page(
 ) -> CasePage:
     """The content of one image's PDF."""
     image, overlay = _pictures(case, told, seen)
-    point = told.operating_point
+    point = told.operating_point if told.verdict.threshold is not None else None
     return CasePage(
         title=words.headline(told.decision, told.probabilities),
         lines=(
             words.other_task(told.other.task.mode, told.other.decision, told.other.probabilities),
-            told.why_indeterminate or worth(told.verdict),
+            standing(told),
         ),
         subject=" · ".join([shown_name(entry.source.name) if named else neutral_name(entry), *told.marks]),
         asked=" ".join(filter(None, [
@@ -249,9 +249,12 @@ def _asked(entries: Sequence[Entry]) -> str:
     answers = [entry.answer for entry in entries if entry.answer is not None]
     if not answers:
         return ""
-    point, when = answers[0].operating_point, max(told.analysis.analysed_at for told in answers)
-    asked = words.PRINTED_QUESTION.format(mode=words.MODES[answers[0].task.mode])
-    said = [asked, _printed_point(point)] if point else [asked]
+    told, when = answers[0], max(told.analysis.analysed_at for told in answers)
+    said = [words.PRINTED_QUESTION.format(mode=words.MODES[told.task.mode])]
+    if told.question.site is not None:
+        said.append(told.question.site.line(told.task))
+    if told.operating_point is not None and told.verdict.threshold is not None:
+        said.append(_printed_point(told.operating_point))
     return " ".join([*said, words.PRINTED_WHEN.format(when=local_time(when))])
 
 

@@ -13,7 +13,7 @@ from detector.errors import ModelError
 from detector.model.calibration import BALANCED
 from detector.paths import ASSETS
 from detector.schema import BINARY, TASKS
-from detector.ui import resources
+from detector.ui import resources, site_view
 from detector.ui.answer_view import render_answer
 from detector.ui.case_view import prepare, render_case
 from detector.ui.cases import Case
@@ -59,7 +59,8 @@ def render(sources: Sequence[Source], places: Mapping[str, DeltaGenerator]) -> N
 
 
 def render_question(card: ModelCard, places: Mapping[str, DeltaGenerator]) -> Question:
-    """The mode toggle, and the operating point of the binary mode."""
+    """The mode toggle, and the operating point of the binary mode, where no site's prediction sets decide."""
+    site = site_view.chosen(card)
     with places["mode"]:
         mode = st.segmented_control(
             words.MODE, [t.mode for t in TASKS], default=BINARY.mode, required=True,
@@ -74,12 +75,13 @@ def render_question(card: ModelCard, places: Mapping[str, DeltaGenerator]) -> Qu
             required=True,
             format_func=words.OPERATING_POINTS.__getitem__,
             help=words.OPERATING_POINT_HELP + _measured(card),
-            disabled=mode != BINARY.mode,
+            disabled=mode != BINARY.mode or (site is not None and site.tasks[BINARY.name] is not None),
             key="operating_point",
             persist_state="session",
             width="stretch",
         )
-    return Question(mode or BINARY.mode, chosen or BALANCED)
+        site_view.render_note()
+    return Question(mode or BINARY.mode, chosen or BALANCED, site=site)
 
 
 def _measured(card: ModelCard) -> str:

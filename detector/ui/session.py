@@ -11,6 +11,7 @@ import streamlit as st
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
+    from detector.answers.site import Site
     from detector.schema import Stability
     from detector.ui.analyst import Analyst
     from detector.ui.greyscale import Greyscale
@@ -37,6 +38,11 @@ class Session:
             back to what the server knew a moment before.
         stability: what the stability checks have measured, see `Case.stability_key`.
         accepted: whether the reader has read what this is not.
+        site: the hospital's own calibration that answers go by; None for the network's.
+        site_note: why a site file was not taken.
+        site_waiting: a site file that has not been looked at.
+        sites_taken: identifiers of the site files that have been dropped.
+        site_set: whether the computer's setting has been looked at.
     """
 
     kept: list[Source] = field(default_factory=list)
@@ -51,6 +57,11 @@ class Session:
     turn: int = 0
     stability: dict[Hashable, Stability] = field(default_factory=dict)
     accepted: bool = False
+    site: Site | None = None
+    site_note: str = ""
+    site_waiting: Source | None = None
+    sites_taken: set[str] = field(default_factory=set)
+    site_set: bool = False
 
     @cached_property
     def look(self) -> Look:
@@ -70,6 +81,7 @@ class Session:
         """Let go of every picture and name: the session has ended."""
         self.analyst.forget()
         self.kept, self.uploaded, self.samples, self.sample_notes, self.opened = [], [], [], (), None
+        self.site, self.site_note, self.site_waiting = None, "", None
         for remembered in (self.removed, self.explained, self.greyscales, self.stability):
             remembered.clear()
 

@@ -11,7 +11,7 @@ from detector import words
 from detector.errors import SampleDownloadError, SampleNetworkError
 from detector.paths import ASSETS
 from detector.schema import BACTERIAL_PNEUMONIA, COVID19, NORMAL
-from detector.ui import guard, samples, streamlit_private
+from detector.ui import guard, samples, site_view, streamlit_private
 from detector.ui.names import escaped
 from detector.ui.session import Session, session
 from detector.ui.sources import Source
@@ -35,7 +35,8 @@ def render_upload() -> list[Source]:
     explanation = words.UPLOAD_HELP.format(gigabytes=limit)
     uploads = _uploader(words.UPLOAD, explanation, f"uploads_{now.upload_round}", several=True)
     uploads += _uploader(words.UPLOAD_FOLDER, explanation, f"folder_{now.upload_round}", several="directory")
-    now.uploaded = [source for source in _sources(uploads) if source.identifier not in now.removed]
+    listed = [source for source in _sources(uploads) if source.identifier not in now.removed]
+    now.uploaded = site_view.without_sites(listed)
     found = [*now.kept, *now.uploaded, *_fetched(now)]
     _render_more(now, found)
     st.html(_style(compact=bool(found)))
@@ -107,6 +108,7 @@ def _render_more(now: Session, found: Sequence[Source]) -> None:
         elif st.button(words.SAMPLES, help=words.SAMPLES_HELP, icon=":material/download:", key="samples"):
             _fetch_samples(now)
             st.rerun()
+        site_view.render_removal()
         if not found:
             st.caption(words.EXAMPLES)
 

@@ -104,3 +104,54 @@ def test_shipped_external_test_says_something_at_every_operating_point():
     for point in card.calibration.operating_points.values():
         said = worth(Verdict(BINARY, {"covid19": 0.9}, "covid19", "covid19", point))
         assert said != words.WORTH_NOT_MEASURED
+
+
+class TestOwnHospital:
+    """What the reader's own hospital has measured goes before the external test."""
+
+    @pytest.fixture
+    def site(self):
+        from datetime import date
+
+        from detector.training.fit.site import fit_site
+        from tests.answers.test_site import made_up
+
+        return fit_site(made_up(), read_card(MODELS / f"{DEFAULT_MODEL}.json"), name="North", created=date(2026, 3, 9))
+
+    def with_ratio(self, site, value, low, high):
+        from dataclasses import replace
+
+        from detector.answers.site import Figure
+
+        figures = {f"likelihood_ratio_{side}": Figure(value, low, high, 180) for side in ("positive", "negative")}
+        return replace(site, tasks={**site.tasks, "binary": replace(site.tasks["binary"], figures=figures)})
+
+    @pytest.mark.parametrize(
+        ("ratio", "said"),
+        [
+            (
+                (4.0, 2.0, 8.0),
+                "There a positive answer multiplied the odds by 4 (2 to 8), 60 COVID-19 against 120 other",
+            ),
+            ((1e6, 7.0, 1e6), "There a positive answer multiplied the odds by ∞ (7 to ∞)"),
+            ((2.0, 0.5, 8.0), "There: no proven value (odds × 2, 0.5 to 8)"),
+        ],
+    )
+    def test_line_is_the_measured_one(self, site, ratio, said):
+        assert said in worth(POSITIVE, site=self.with_ratio(site, *ratio))
+
+    def test_pre_test_probability_is_updated_by_it(self, site):
+        told = judge(POSITIVE, 0.2, site=self.with_ratio(site, 4.0, 1.1, 16.0))  # odds 1/4 times 4
+        assert "**50 %**" in told.headline
+        assert "your hospital: North" in told.explanation
+
+    def test_three_classes_have_the_share_that_was_given_this_answer(self, site):
+        figure = site.tasks["three_class"].figures["recall_normal"]
+        verdict = Verdict(THREE_CLASS, {}, "normal", "normal")
+        assert f"of {figure.n} X-rays of this class, {words.percent(figure.value)}" in worth(verdict, site=site)
+
+    def test_task_without_calibration_keeps_the_external_line(self, site, tmp_path):
+        from dataclasses import replace
+
+        half = replace(site, tasks={**site.tasks, "binary": None})
+        assert worth(POSITIVE, external(tmp_path), site=half) == worth(POSITIVE, tmp_path)

@@ -75,3 +75,19 @@ def test_one_class_alone_writes_nothing_and_ends_with_status_five(labelled, tmp_
 
 def test_neither_folder_nor_manifest_is_a_usage_error(tmp_path):
     assert main(["calibrate", "--out", str(tmp_path / "site.json")]) == EXIT_USAGE
+
+
+def test_evaluate_reports_the_site_beside_the_network(site_file, labelled, tmp_path, capsys):
+    assert main(["evaluate", str(labelled), "--site", str(site_file), "--out", str(tmp_path)]) == 0
+    assert json.loads(capsys.readouterr().out)["site"]["name"] == "North"
+    found = json.loads((tmp_path / "metrics.json").read_text())["site"]["tasks"]
+    assert found["binary"]["overall"]["coverage"]["n"] == 40
+    assert "Missing" in found["three_class"]["reason"]
+
+
+def test_evaluate_by_a_spoilt_site_file_ends_with_status_three_before_any_image(site_file, labelled, tmp_path):
+    other = tmp_path / "site.json"
+    other.write_bytes(site_file.read_bytes()[:-40])
+    out = tmp_path / "out"
+    assert main(["evaluate", str(labelled), "--site", str(other), "--out", str(out)]) == EXIT_MODEL
+    assert not out.exists()

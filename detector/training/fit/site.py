@@ -19,7 +19,7 @@ from scipy import optimize
 
 from detector import words
 from detector.answers.pipeline import analyse
-from detector.answers.site import Figure, Site, SiteTask
+from detector.answers.site import LARGEST_RATIO, Figure, Site, SiteTask
 from detector.errors import RejectedError
 from detector.model.calibration import BALANCED, SENSITIVE, SPECIFIC, probabilities_of
 from detector.schema import BACTERIAL_PNEUMONIA, BINARY, COVID19, NORMAL, NOT_COVID19, TASKS, OperatingPoint
@@ -43,7 +43,6 @@ COVERAGE = 0.90
 _ASKED = 0.95  # sensitivity of the sensitive point, specificity of the specific one
 _READERS = 4
 _NORMAL_QUANTILE = 1.959964  # of 0.975
-_LARGEST_RATIO = 1e6  # what an infinite end is written as
 
 #: A three-class question is asked of these labels alone; the other pneumonias are none of its classes.
 _CLASS_OF = {name: name for name in (NORMAL, BACTERIAL_PNEUMONIA, COVID19)}
@@ -315,8 +314,8 @@ def _share(hits: int, n: int) -> Figure:
 
 def _ratio(hits: int, n: int, other_hits: int, other_n: int) -> Figure:
     low, high = likelihood_ratio_interval(hits, n, other_hits, other_n)
-    value = (hits / n) / (other_hits / other_n) if other_hits else _LARGEST_RATIO
-    return Figure(value, low, min(high, _LARGEST_RATIO), n + other_n)
+    value = (hits / n) / (other_hits / other_n) if other_hits else LARGEST_RATIO
+    return Figure(value, low, min(high, LARGEST_RATIO), n + other_n)
 
 
 def allows(figure: Figure, what: str) -> str:

@@ -21,6 +21,7 @@ from detector.schema import BINARY, COVID19, TASKS, THREE_CLASS
 from detector.statistics.bootstrap import RESAMPLES, Resampling
 from detector.training.data.manifest import LABELS
 from detector.training.measure import rows
+from detector.training.measure.by_site import by_site
 from detector.training.measure.cohort import UNKNOWN, Answers
 from detector.training.measure.curves import coverage_curve, net_benefit_curve, treat_all_benefit
 from detector.training.measure.figures import (
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from detector.answers.pipeline import Analysis
+    from detector.answers.site import Site
     from detector.model.card import ModelCard
     from detector.model.engine import Engine
     from detector.schema import Task
@@ -68,6 +70,7 @@ def evaluate(
     name: str = "",
     notes: Sequence[str] = (),
     training_log: Path | None = None,
+    site: Site | None = None,
 ) -> dict[str, Any]:
     """Measure the network and write ``metrics.json``, ``predictions.csv``, the plots and ``report.html``.
 
@@ -79,6 +82,7 @@ def evaluate(
         name: what the cohort is, for the record.
         notes: what was left out of it, as sentences.
         training_log: ``training_log.jsonl`` of the network, for its curves.
+        site: a hospital's own calibration, to be measured beside the network's.
 
     Returns:
         What ``metrics.json`` holds; see `summarise`.
@@ -89,7 +93,7 @@ def evaluate(
     """
     make_folder(out)  # before the hours that the images may take
     answers = answer_all(examples, images, engine)
-    return write_evaluation(answers, engine.card, out, name=name, notes=notes, training_log=training_log)
+    return write_evaluation(answers, engine.card, out, name=name, notes=notes, training_log=training_log, site=site)
 
 
 def write_evaluation(
@@ -100,10 +104,11 @@ def write_evaluation(
     name: str = "",
     notes: Sequence[str] = (),
     training_log: Path | None = None,
+    site: Site | None = None,
 ) -> dict[str, Any]:
     """Write everything about answers that were given; see `evaluate`."""
     make_folder(out)
-    metrics = summarise(answers, card, name=name, notes=notes)
+    metrics = summarise(answers, card, name=name, notes=notes, site=site)
     figures = evaluation_plots(answers, card.calibration, training_log=training_log)
     write_json(out / "metrics.json", metrics)
     write_json(out / "likelihood_ratios.json", likelihood_ratios(metrics))
@@ -158,7 +163,9 @@ def measure(answers: Answers, calibration: Calibration) -> dict[str, dict[str, A
     return {name: asdict(estimate) for name, estimate in found.items()}
 
 
-def summarise(answers: Answers, card: ModelCard, *, name: str = "", notes: Sequence[str] = ()) -> dict[str, Any]:
+def summarise(
+    answers: Answers, card: ModelCard, *, name: str = "", notes: Sequence[str] = (), site: Site | None = None
+) -> dict[str, Any]:
     """Everything that ``metrics.json`` holds.
 
     Each figure is ``{"value", "ci_low", "ci_high", "n", "reason"}``: 95 % intervals from patients drawn with
@@ -171,7 +178,8 @@ def summarise(answers: Answers, card: ModelCard, *, name: str = "", notes: Seque
         ``adult_opacities``, ``sensitivities``, ``within_one_hospital`` and, if the cohort has them,
         ``first_collections``, see `detector.training.measure.rows`; ``original`` for the earlier project's table and,
         if the cohort has it, ``original_mix`` for the same table on that project's own mix; ``confusion``;
-        ``net_benefit`` and ``error_by_coverage`` as curves.
+        ``net_benefit`` and ``error_by_coverage`` as curves; with a site ``site``, see
+        `detector.training.measure.by_site`: all other figures are those of the network's own calibration.
     """
     parts = {part: _parts(answers, part) for part in _PARTS}
     by = {part: {key: measure(kept, card.calibration) for key, kept in kept.items()} for part, kept in parts.items()}
@@ -208,6 +216,7 @@ def summarise(answers: Answers, card: ModelCard, *, name: str = "", notes: Seque
         "error_by_coverage": {
             task.name: coverage_curve(task, answers, card.calibration).to_json("coverage") for task in TASKS
         },
+        **({"site": by_site(answers, card.calibration, site)} if site else {}),
     }
 
 

@@ -13,6 +13,7 @@ from detector.schema import NOTICE
 from detector.training.measure.cohort import UNKNOWN
 from detector.training.report import sentences
 from detector.training.report.plots import LABEL_NAMES
+from detector.training.report.site import figure_label
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -41,7 +42,7 @@ def report_page(metrics: Mapping[str, Any], card: ModelCard, figures: Mapping[st
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    environment.filters |= {"number": _number, "label": LABEL_NAMES.__getitem__}
+    environment.filters |= {"number": _number, "label": LABEL_NAMES.__getitem__, "of_site": figure_label}
     points = metrics["operating_points"]
     return environment.get_template("evaluation.html").render(
         title=f"How {card.name} {card.version} did on {metrics['cohort']['name'] or 'labelled X-rays'}",

@@ -59,7 +59,7 @@ def site_sentences(site: Site) -> list[str]:
 
 
 def _allowed(found: SiteTask) -> list[str]:
-    return [allows(figure, _label(name)) for name, figure in found.figures.items() if name.startswith("recall_")]
+    return [allows(figure, figure_label(name)) for name, figure in found.figures.items() if name.startswith("recall_")]
 
 
 def _task(task: Task, site: Site, found: SiteTask | None) -> dict[str, Any]:
@@ -67,11 +67,11 @@ def _task(task: Task, site: Site, found: SiteTask | None) -> dict[str, Any]:
     if found is None:
         return {"title": title, "reason": site.reasons[task.name], "rows": [], "allows": [], "counts": ""}
     counts = ", ".join(f"{words.CLASSES[name]} {count}" for name, count in found.counts.items())
-    rows = [(_label(name), _in_words(name, figure), figure.n) for name, figure in found.figures.items()]
+    rows = [(figure_label(name), _in_words(name, figure), figure.n) for name, figure in found.figures.items()]
     return {"title": title, "reason": "", "rows": rows, "allows": _allowed(found), "counts": counts}
 
 
-def _label(name: str) -> str:
+def figure_label(name: str) -> str:
     """Words for a figure's name; that of a class is filled in."""
     if name in words.SITE_FIGURES:
         return words.SITE_FIGURES[name]
