@@ -473,6 +473,9 @@ CANDIDATE_MEASURES = {
 }
 CANDIDATE_MORE_MEASURES = {
     "auroc_covid19_against_other_pneumonias": "AUROC, COVID-19 against other pneumonias",
+    "auroc_covid19_against_adult_opacities": "AUROC, COVID-19 against adults' opacities",
+    "auroc_opacity_against_normal_nih": "AUROC, opacity against normal in one hospital (nih)",
+    "auroc_covid19_against_other_pneumonias_ieee8023": "AUROC, COVID-19 against other pneumonias in ieee8023",
     "three_class_macro_auroc": "Three-class AUROC",
     "three_class_accuracy": "Three-class accuracy",
 }

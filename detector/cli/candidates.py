@@ -23,6 +23,7 @@ def add(commands: Commands) -> None:
     parser.add_argument("--out", type=Path, default=Path("out/candidates"), metavar="DIR", help="goes on there")
     parser.add_argument("--batches", type=int, required=True, metavar="N", help="length of each training")
     parser.add_argument("--names", nargs="+", metavar="NAME", help="which ones (all)")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[], metavar="N", help="of further trainings of each")
     parser.add_argument(
         "--pair", nargs=2, action="append", metavar=("POSITIVE", "NEGATIVE"),
         help="sources to leave out of a second training; may be repeated (every pair that can be)",
@@ -47,6 +48,7 @@ def run(options: argparse.Namespace) -> int:
         batches=options.batches,
         names=options.names or list(CANDIDATES),
         pairs=options.pair,
+        seeds=options.seeds,
     )
     sys.stdout.write(json.dumps(table, indent=2) + "\n")
     return EXIT_OK

@@ -106,7 +106,9 @@ def candidate_table(folder: Path = EVALUATION) -> dict[str, list[str]] | None:
 
 
 def _validation_columns(entries: Sequence[Mapping[str, Any]], titles: Mapping[str, str]) -> dict[str, list[str]]:
-    return {title: [in_words(entry["validation"].get(name)) for entry in entries] for name, title in titles.items()}
+    """A column a figure; figures of further seeds of a training stand behind its own."""
+    runs = [[entry["validation"], *entry.get("other_seeds", {}).values()] for entry in entries]
+    return {title: [" · ".join(in_words(run.get(name)) for run in of) for of in runs] for name, title in titles.items()}
 
 
 def candidate_batches(folder: Path = EVALUATION) -> int:

@@ -21,6 +21,9 @@ SIZE = 32
 FIGURES = {
     "binary_auroc",
     "auroc_covid19_against_other_pneumonias",
+    "auroc_covid19_against_adult_opacities",
+    "auroc_opacity_against_normal_nih",
+    "auroc_covid19_against_other_pneumonias_ieee8023",
     "three_class_macro_auroc",
     "three_class_accuracy",
     "binary_auroc_in_misleading_surroundings",
@@ -146,20 +149,52 @@ def test_another_protocol_starts_anew(runs, trainings, tmp_path):
     assert len(runs) == count + 2
 
 
-def test_measures_by_hand():
-    labels = np.array(["covid19", "covid19", "normal", "bacterial_pneumonia", "viral_pneumonia"])
-    logits = {
-        "binary": np.array([[2.0], [-1], [-2], [1], [-3]]),
-        "three_class": np.array([[0, 0, 3.0], [0, 2, 0], [3, 0, 0], [0, 3, 0], [9, 0, 0]]),
+def test_further_seeds_have_figures_and_folders_of_their_own(runs, trainings):
+    table = compare_candidates(examples(), trainings, names=["detector"], pairs=[], seeds=[1, 2])
+    assert [(name, config.seed) for name, config, _ in runs] == [
+        ("detector-7", trainings.config.seed), ("detector-7-seed1", 1), ("detector-7-seed2", 2),
+    ]  # fmt: skip
+    others = table["candidates"]["detector"]["other_seeds"]
+    assert others.keys() == {"1", "2"}
+    assert all(figures.keys() == FIGURES for figures in others.values())
+
+
+def values_of(some, binary, three, misled, outside):
+    logits = {"binary": np.array(binary, float).reshape(-1, 1), "three_class": np.array(three, float)}
+    found = comparison_figures(some, logits, np.array(misled, float), np.array(outside))
+    return {
+        name: measure.of(np.ones((1, len(some) if measure.keep is None else measure.keep.sum())))[0]
+        for name, measure in found.items()
     }
-    found = comparison_figures(labels, logits, np.array([2.0, 1, 3, 0, 0]), np.array([0.2, 0.4, 1, 1, 1]))
-    values = {name: measure.of(np.ones((1, 5 if measure.keep is None else measure.keep.sum())))[0]
-              for name, measure in found.items()}  # fmt: skip
+
+
+def test_measures_by_hand():
+    labels = ["covid19", "covid19", "normal", "bacterial_pneumonia", "viral_pneumonia"]
+    values = values_of(
+        [Example(str(i), label) for i, label in enumerate(labels)],
+        [2, -1, -2, 1, -3],
+        [[0, 0, 3], [0, 2, 0], [3, 0, 0], [0, 3, 0], [9, 0, 0]],
+        [2, 1, 3, 0, 0],
+        [0.2, 0.4, 1, 1, 1],
+    )
     assert values["binary_auroc"] == pytest.approx(5 / 6)  # -1 below 1
     assert values["auroc_covid19_against_other_pneumonias"] == pytest.approx(3 / 4)
     assert values["binary_auroc_in_misleading_surroundings"] == pytest.approx(4 / 6)  # 3 above both
     assert values["three_class_accuracy"] == pytest.approx(3 / 4)  # the viral one is none of the three
     assert values["evidence_in_lungs"] == pytest.approx(0.7)
+
+
+def test_measures_of_the_adults_by_hand():
+    rows = [
+        ("covid19", "ieee8023", 1), ("covid19", "raddb", -1), ("other_pneumonia", "ieee8023", 2),
+        ("pneumonia_unspecified", "nih", 0), ("pneumonia_unspecified", "rsna", -2), ("normal", "nih", -3),
+    ]  # fmt: skip
+    three = [[0, 0, 3], [0, 0, 3], [0, 3, 0], [1, 0, 0], [9, 0, 0], [3, 0, 0]]
+    some = [Example(str(i), label, source, age_group="adult") for i, (label, source, _) in enumerate(rows)]
+    values = values_of(some, [score for *_, score in rows], three, [0] * 6, [0.5] * 6)
+    assert values["auroc_covid19_against_adult_opacities"] == pytest.approx(3 / 4)  # -1 below 0
+    assert values["auroc_opacity_against_normal_nih"] == 1  # rsna's, which the network calls normal, is not counted
+    assert values["auroc_covid19_against_other_pneumonias_ieee8023"] == 0  # raddb's is not counted
 
 
 def test_changes_name_fields_of_the_settings():

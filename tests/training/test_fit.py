@@ -35,7 +35,9 @@ from detector.training.fit.classifier import (
 from detector.training.fit.imagenet import load_imagenet_weights
 from tests.conftest import ROOT, encode
 
-CONFIG = FitConfig(batches=4, batch_size=2, warmup_batches=1, frozen_units=1, validate_every=2, seed=7)
+CONFIG = FitConfig(
+    batches=4, batch_size=2, warmup_batches=1, frozen_units=1, validate_every=2, hospital_offset=0.1, seed=7
+)
 KINDS = ("weight", "average", "best")  # of weights in a checkpoint
 # Three units that ImageNet weights fit, on a grid that is as coarse as the whole network's.
 SMALL_STAGES = (LITE0_STAGES[0], replace(LITE0_STAGES[1], stride=8))
@@ -275,7 +277,7 @@ class TestTeachers:
         for name in ("swap_surroundings", "mix_amplitudes"):
             monkeypatch.setattr(fit_module, name, lambda inputs, *_, **__: np.zeros_like(inputs))
         steps = list(fit_module._batches(examples, images, taught, lungs=lungs, start=0))
-        for inputs, _, shown in steps:
+        for inputs, _, shown, _ in steps:
             assert {name: pixels.shape for name, pixels in shown.items()} == {"lungs": (2, 160, 160, 1),
                                                                               "whole": (2, 160, 160, 1)}  # fmt: skip
             assert np.mean(inputs == 0) > 0.4  # but for the boxes that are cut out
@@ -339,7 +341,7 @@ class TestBatches:
     def test_a_batch_is_a_function_of_seed_and_step_alone(self, batches):
         every, later = (batches(start=start) for start in (0, 5))
         assert len(every) == 9
-        for (inputs, targets, _), (same_inputs, same_targets, _) in zip(every[5:], later, strict=True):
+        for (inputs, targets, *_), (same_inputs, same_targets, *_) in zip(every[5:], later, strict=True):
             np.testing.assert_array_equal(inputs, same_inputs)
             for name in ("binary", "three_class", "evidence"):
                 np.testing.assert_array_equal(targets[name], same_targets[name])
@@ -351,7 +353,7 @@ class TestBatches:
         assert not np.array_equal(first, other)
 
     def test_inputs_and_targets_have_the_networks_form(self, batches):
-        (inputs, targets, _), *_ = batches(start=8)
+        (inputs, targets, *_), *_ = batches(start=8)
         assert inputs.shape == (2, 160, 160, 1)
         assert inputs.dtype == np.float32
         shapes = {"binary": (2, 1), "three_class": (2, 3), "evidence": (2, 10, 10, 1), "pairs": (2, 3)}
@@ -359,7 +361,7 @@ class TestBatches:
         assert 0 < targets["evidence"].mean() < 1
 
     def test_without_their_weight_nothing_is_asked_of_the_lungs(self, batches):
-        (_, targets, _), *_ = batches(replace(self.CONFIG, lung_weight=0.0), start=8)
+        (_, targets, *_), *_ = batches(replace(self.CONFIG, lung_weight=0.0), start=8)
         assert set(targets) == {"binary", "three_class", "pairs"}
 
     @pytest.mark.parametrize("cut", [True, False], ids=["cut", "whole"])
@@ -396,16 +398,16 @@ class TestBatches:
 class Pretence:
     """A run without a network's cost: its weights are the number of the batch, its losses are given."""
 
-    CONFIG = replace(CONFIG, batches=20, validate_every=2, initial="random", patience=2, lung_weight=0.0)
+    CONFIG = replace(
+        CONFIG, batches=20, validate_every=2, initial="random", patience=2, lung_weight=0.0, hospital_offset=None
+    )
 
     def __init__(self, monkeypatch, out):
         self.out, self.losses, self.killed_at = out, {}, None
         tiny = build_network(input_size=16, stages=(), stem_channels=2, feature_channels=2)
         monkeypatch.setattr(architectures, "build", lambda *_, **__: keras.models.clone_model(tiny))
         monkeypatch.setattr(fit_module, "load_inputs", lambda *_, **__: None)
-        monkeypatch.setattr(
-            fit_module, "_batches", lambda _, __, c, start, **___: [(None, None, None)] * (c.batches - start)
-        )
+        monkeypatch.setattr(fit_module, "_batches", lambda _, __, c, start, **___: [(None,) * 4] * (c.batches - start))
         monkeypatch.setattr(fit_module, "validate", self.validate)
         monkeypatch.setattr(fit_module._Run, "train", lambda run, *_: self.train(run))
 

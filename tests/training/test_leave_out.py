@@ -177,4 +177,4 @@ class TestSummary:
 
 def test_small_protocol_validates_once_at_its_end():
     config = protocol(FitConfig(), batches=300)
-    assert (config.batches, config.validate_every, config.warmup_batches) == (300, 300, 50)
+    assert (config.batches, config.validate_every) == (300, 300)

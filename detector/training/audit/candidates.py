@@ -19,10 +19,10 @@ from keras import ops
 
 from detector.model.calibration import probabilities_of
 from detector.run.files import write_json
-from detector.schema import BINARY, COVID19, THREE_CLASS
+from detector.schema import BINARY, COVID19, NORMAL, THREE_CLASS
 from detector.statistics import merit
 from detector.statistics.bootstrap import Resampling, Statistic
-from detector.training.data.manifest import PNEUMONIAS
+from detector.training.data.manifest import PNEUMONIAS, is_adult_opacity
 from detector.training.fit.classifier import RANDOM, fit, load_inputs, predict_logits
 from detector.training.fit.lung_focus import EVIDENCE, lung_cells, misleading_surroundings, outside_share, with_evidence
 
@@ -73,6 +73,11 @@ CANDIDATES: dict[str, Candidate] = {
     ),
     "without_style": Candidate("The first training, without random filters and mixed spectra", {"style": 0.0}),
     "nothing_frozen": Candidate("The first training, every unit trained", {"frozen_units": 0}),
+    "earlier_tap": Candidate("The first training, features of unit 10 instead of 12", {"architecture": "earlier_tap"}),
+    "hospital_offset": Candidate("The first training, offsets of hospitals dropped after it", {"hospital_offset": 0.1}),
+    "without_pairs": Candidate("The first training, without pairs of one hospital", {"pair_weight": 0.0}),
+    "more_pairs": Candidate("The first training, pairs of one hospital weighing three times", {"pair_weight": 1.5}),
+    "without_average": Candidate("The first training, its last weights instead of their average", {"averaging": 0.0}),
     "crop_alone": Candidate(
         "The first training, every unit trained, no remedy but the cut to the lungs",
         {"frozen_units": 0, **_PLAIN, "lung_crop": True},
@@ -81,7 +86,12 @@ CANDIDATES: dict[str, Candidate] = {
 
 
 def compare_candidates(
-    examples: Sequence[Example], trainings: Trainings, *, names: Sequence[str], pairs: Sequence[SourcePair]
+    examples: Sequence[Example],
+    trainings: Trainings,
+    *,
+    names: Sequence[str],
+    pairs: Sequence[SourcePair],
+    seeds: Sequence[int] = (),
 ) -> dict[str, Any]:
     """Train and measure candidates, and write ``candidates.json``; what stands there from an earlier run is kept.
 
@@ -90,10 +100,12 @@ def compare_candidates(
         trainings: the protocol; each candidate gets a folder of its own below its folder.
         names: of `CANDIDATES`.
         pairs: of sources that a second training is made without.
+        seeds: of further trainings on all sources: what differs less than they do is chance.
 
     Returns:
         What ``candidates.json`` holds: ``protocol``, and under ``candidates`` by name ``words``, ``changes``,
-        ``weights`` (number), ``validation``, ``left_out`` and ``own_source`` (each figure with its interval).
+        ``weights`` (number), ``validation``, ``other_seeds`` (the same, by seed), ``left_out`` and ``own_source`` (each
+        figure with its interval).
 
     Raises:
         KeyError: if there is no candidate of a name.
@@ -115,6 +127,7 @@ def compare_candidates(
             "words": candidate.words,
             "changes": dict(candidate.changes),
             **_on_validation(examples, own),
+            "other_seeds": {str(seed): _on_validation(examples, _seeded(own, seed))["validation"] for seed in seeds},
             **_left_out({pair.name: own.run_pair(pair, examples) for pair in pairs}),
         }
         table["candidates"] = {
@@ -125,17 +138,22 @@ def compare_candidates(
 
 
 def comparison_figures(
-    labels: np.ndarray, logits: Mapping[str, np.ndarray], misled: np.ndarray, outside: np.ndarray
+    examples: Sequence[Example], logits: Mapping[str, np.ndarray], misled: np.ndarray, outside: np.ndarray
 ) -> dict[str, Statistic]:
     """What candidates are compared by.
 
     Args:
-        labels: (N,).
+        examples: N pictures.
         logits: of both tasks, (N, 1) and (N, 3).
         misled: (N,) binary logit in misleading surroundings.
         outside: (N,) share of the squared evidence outside the lungs.
     """
+    labels, sources = np.array([e.label for e in examples]), np.array([e.source for e in examples])
     covid = labels == COVID19
+    opacity = np.array([is_adult_opacity(e) for e in examples])
+    sick_of_nih = (sources == "nih") & (opacity | (labels == NORMAL))
+    others_of_ieee = (sources == "ieee8023") & (covid | np.isin(labels, PNEUMONIAS))
+    normal = probabilities_of(THREE_CLASS, logits[THREE_CLASS.name].astype(float))[:, THREE_CLASS.classes.index(NORMAL)]
     score = probabilities_of(BINARY, logits[BINARY.name].astype(float))[:, 0]
     against = covid | np.isin(labels, PNEUMONIAS)
     three = np.isin(labels, THREE_CLASS.classes)
@@ -147,11 +165,25 @@ def comparison_figures(
         "auroc_covid19_against_other_pneumonias": Statistic(
             partial(merit.auroc, covid[against], score[against]), against
         ),
+        "auroc_covid19_against_adult_opacities": Statistic(
+            partial(merit.auroc, covid[covid | opacity], score[covid | opacity]), covid | opacity
+        ),
+        "auroc_opacity_against_normal_nih": Statistic(
+            partial(merit.auroc, opacity[sick_of_nih], 1 - normal[sick_of_nih]), sick_of_nih
+        ),
+        "auroc_covid19_against_other_pneumonias_ieee8023": Statistic(
+            partial(merit.auroc, covid[others_of_ieee], score[others_of_ieee]), others_of_ieee
+        ),
         "three_class_macro_auroc": Statistic(partial(merit.macro_auroc, truth, chances), three),
         "three_class_accuracy": Statistic(partial(merit.share, right), three, share=True),
         "binary_auroc_in_misleading_surroundings": Statistic(partial(merit.auroc, covid, misled)),
         "evidence_in_lungs": Statistic(partial(merit.share, 1 - outside[covid]), covid),
     }
+
+
+def _seeded(trainings: Trainings, seed: int) -> Trainings:
+    out = trainings.out.with_name(f"{trainings.out.name}-seed{seed}")
+    return replace(trainings, out=out, config=replace(trainings.config, seed=seed))
 
 
 def _on_validation(examples: Sequence[Example], trainings: Trainings) -> dict[str, Any]:
@@ -170,7 +202,7 @@ def _on_validation(examples: Sequence[Example], trainings: Trainings) -> dict[st
     labels = np.array([e.label for e in validation])
     misled = misleading_surroundings(inputs, fields, labels == COVID19, np.random.default_rng(trainings.config.seed))
     measured = comparison_figures(
-        labels,
+        validation,
         predict_logits(network, inputs),
         predict_logits(network, misled)[BINARY.name][:, 0],
         _outside(network, inputs, fields),

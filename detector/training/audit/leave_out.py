@@ -159,9 +159,7 @@ def summary(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 def protocol(config: FitConfig, *, batches: int) -> FitConfig:
     """The small protocol: the same training, shorter, with its end as its one checkpoint."""
-    return replace(
-        config, batches=batches, validate_every=batches, warmup_batches=min(config.warmup_batches, batches // 6)
-    )
+    return replace(config, batches=batches, validate_every=batches)
 
 
 def _likelihood_ratios(counts: Sequence[dict[str, int]]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Networks to compare: the shipped one, the plain EfficientNet-Lite0, and the project's that this one re-creates.
+"""Networks to compare: the shipped one, one cut earlier, the plain EfficientNet-Lite0, and the one re-created here.
 
 All have the same input and the same two heads behind a global average, so that one `fit` trains them and one
 `evaluate` measures them.
@@ -57,6 +57,7 @@ def _normalised(x: Any) -> Any:
 
 ARCHITECTURES: dict[str, Callable[[int], keras.Model]] = {
     "detector": lambda size: build_network(input_size=size, stages=STAGES),
+    "earlier_tap": lambda size: build_network(input_size=size, stages=LITE0_STAGES[:5]),
     "lite0": lambda size: build_network(input_size=size, feature_channels=1280),
     "original": _original,
 }

@@ -14,7 +14,7 @@ from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import keras
 import numpy as np
@@ -34,6 +34,7 @@ from detector.training.fit.ahead import made_ahead
 from detector.training.fit.distillation import TAUGHT, Teachers, distance, with_taught
 from detector.training.fit.imagenet import load_imagenet_weights
 from detector.training.fit.lung_focus import EVIDENCE, lung_cells, outside_share, swap_surroundings, with_evidence
+from detector.training.fit.offset import HOSPITAL, Hospitals
 from detector.training.fit.within import PAIRS, pair_loss, pair_targets, with_pairs
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ _LOADER_THREADS = 2
 _FORBIDDEN = -1e9  # added to the logit of a class that a label does not allow
 _PREDICT_BATCH = 32
 _GROUP = 10  # images of a hospital × finding, for its log-loss to be worth anything
+_LEAST_WARMUPS = 6  # that a run is long
 _TINY = 1e-12  # keeps the logarithm of a probability of 0 finite
 
 
@@ -76,7 +78,7 @@ class FitConfig:
         batches: length of the run.
         batch_size: pictures a batch.
         peak_learning_rate: of AdamW, reached after `warmup_batches`, then falling along a cosine.
-        warmup_batches: of rising learning rate.
+        warmup_batches: of rising learning rate, and at most a sixth of the run.
         weight_decay: of AdamW.
         averaging: decay of the exponential moving average of the weights.
         balance: weight of a hospital × finding group is its size to this power (1: as it comes, 0: all alike).
@@ -93,6 +95,8 @@ class FitConfig:
             comparison.
         lung_weight: weight of the share of the evidence outside the lungs in the loss.
         pair_weight: weight of the pairs within one hospital in the loss (see `detector.training.fit.within`).
+        hospital_offset: weight of the squared offsets of hospitals in the loss (see `detector.training.fit.offset`);
+            None: there are none.
         swap_probability: of a picture's surroundings to come from another one of the batch.
         style: chance of a random convolution, and of a spectrum mixed with another picture's.
         patience: validations without a better mean over the groups after which the run ends.
@@ -116,6 +120,7 @@ class FitConfig:
     lung_crop: bool = True
     lung_weight: float = 2.0
     pair_weight: float = 0.5
+    hospital_offset: float | None = None
     swap_probability: float = 0.3
     style: float = 0.3
     patience: int = 6
@@ -166,7 +171,8 @@ def fit(
     network = architectures.build(config.architecture, input_size=INPUT_SIZE)
     initialise(network, config.initial)
     freeze(network, units=config.frozen_units)
-    run = _Run(network, config, out)
+    hospitals = None if config.hospital_offset is None else Hospitals(train)
+    run = _Run(network, config, out, hospitals)
     if resume:
         run.restore()
     else:
@@ -174,8 +180,12 @@ def fit(
     validation_inputs = load_inputs(validation, images, lungs, transform=transform, cut=config.lung_crop)
     clock = _Clock(run.step, config.batches)
     start = run.step if run.waited < config.patience else config.batches  # a run that patience ended stays ended
-    for inputs, targets, shown in _batches(train, images, config, lungs=lungs, start=start, transform=transform):
-        losses = run.train(inputs, {**targets, TAUGHT: teachers.logits(**shown)} if config.is_taught else targets)
+    for batch in _batches(train, images, config, lungs=lungs, start=start, transform=transform):
+        inputs, targets, shown, chosen = batch
+        losses = run.train(
+            inputs if hospitals is None else {"image": inputs, HOSPITAL: hospitals.rows(chosen)},
+            {**targets, TAUGHT: teachers.logits(**shown)} if config.is_taught else targets,
+        )
         clock.tick(run.step, losses)
         if run.step % config.validate_every == 0 or run.step == config.batches:
             with run.averaged():
@@ -240,11 +250,12 @@ def freeze(network: keras.Model, *, units: int) -> None:
 
 def compile_network(network: keras.Model, config: FitConfig) -> None:
     """Attach AdamW (Loshchilov and Hutter 2019), one loss a task, and the lungs' and the teachers' where they count."""
+    warmup = min(config.warmup_batches, config.batches // _LEAST_WARMUPS)
     schedule = keras.optimizers.schedules.CosineDecay(
         initial_learning_rate=0.0,
-        decay_steps=max(1, config.batches - config.warmup_batches),
+        decay_steps=max(1, config.batches - warmup),
         warmup_target=config.peak_learning_rate,
-        warmup_steps=config.warmup_batches,
+        warmup_steps=warmup,
         alpha=0.01,
     )
     optimizer = keras.optimizers.AdamW(schedule, weight_decay=config.weight_decay, clipnorm=1.0)
@@ -365,13 +376,18 @@ def _auroc(truth: np.ndarray, scores: np.ndarray) -> float | None:
 class _Run:
     """A network being trained: its averaged weights, its step, its files."""
 
-    def __init__(self, network: keras.Model, config: FitConfig, out: Path) -> None:
+    def __init__(self, network: keras.Model, config: FitConfig, out: Path, hospitals: Hospitals | None = None) -> None:
         self.network, self.config, self.out = network, config, out
         self.trainer = with_evidence(network) if config.lung_weight else network  # a second view of one set of weights
         if config.is_taught:
             self.trainer = with_taught(self.trainer)
         if config.pair_weight:
             self.trainer = with_pairs(self.trainer)
+        self.offsets: list[keras.Variable] = []  # of the training alone; the network has none
+        if config.hospital_offset is not None and hospitals is not None:
+            self.trainer = hospitals.with_offsets(self.trainer, config.hospital_offset)
+            own = {id(weight) for weight in network.weights}
+            self.offsets = [weight for weight in self.trainer.weights if id(weight) not in own]
         compile_network(self.trainer, config)
         self.identity = _identity(config)
         self.step = 0
@@ -379,7 +395,7 @@ class _Run:
         self.best, self.best_loss, self.best_step, self.waited = self.average, np.inf, 0, 0
         out.mkdir(parents=True, exist_ok=True)
 
-    def train(self, inputs: np.ndarray, targets: dict[str, np.ndarray]) -> float:
+    def train(self, inputs: np.ndarray | dict[str, np.ndarray], targets: dict[str, np.ndarray]) -> float:
         """One step; returns the loss of its batch."""
         _seed_dropout(self.network, self.config.seed, self.step)
         loss = self.trainer.train_on_batch(inputs, targets, return_dict=True)["loss"]
@@ -409,6 +425,7 @@ class _Run:
         arrays = {f"weight{i:04d}": w for i, w in enumerate(self.network.get_weights())}
         arrays |= {f"average{i:04d}": w for i, w in enumerate(self.average)}
         arrays |= {f"best{i:04d}": w for i, w in enumerate(self.best)}
+        arrays |= {f"offset{i:04d}": ops.convert_to_numpy(v) for i, v in enumerate(self.offsets)}
         variables = self.trainer.optimizer.variables
         arrays |= {f"optimizer{i:04d}": ops.convert_to_numpy(v) for i, v in enumerate(variables)}
         progress = [self.step, self.best_step, self.waited]
@@ -433,7 +450,8 @@ class _Run:
             self.average = [saved[k] for k in sorted(saved.files) if k.startswith("average")]
             self.best = [saved[k] for k in sorted(saved.files) if k.startswith("best") and k != "best_loss"]
             stored = [saved[k] for k in sorted(saved.files) if k.startswith("optimizer")]
-            for variable, value in zip(self.trainer.optimizer.variables, stored, strict=True):
+            stored += [saved[k] for k in sorted(saved.files) if k.startswith("offset")]
+            for variable, value in zip([*self.trainer.optimizer.variables, *self.offsets], stored, strict=True):
                 variable.assign(value)
             self.step, self.best_step, self.waited = saved["progress"].tolist()
             self.best_loss = float(saved["best_loss"])
@@ -499,6 +517,15 @@ class _Clock:
         return float(np.mean(self.losses))
 
 
+class _Batch(NamedTuple):
+    """What the network is shown and asked, what its teachers are shown, and of whom."""
+
+    inputs: np.ndarray
+    targets: dict[str, np.ndarray]
+    shown: dict[str, np.ndarray]
+    chosen: list[Example]
+
+
 def _batches(
     examples: Sequence[Example],
     images: Path,
@@ -507,11 +534,11 @@ def _batches(
     lungs: LungMasks,
     start: int,
     transform: Callable[[NetworkInput], np.ndarray] = _pixels_of,
-) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray], dict[str, np.ndarray]]]:
-    """Yield the batches from `start` to the end, made a few ahead by threads: inputs, targets, what teachers see."""
+) -> Iterator[_Batch]:
+    """Yield the batches from `start` to the end, made a few ahead by threads."""
     weights = sampling_weights(examples, config.balance)
 
-    def make(step: int) -> tuple[np.ndarray, dict[str, np.ndarray], dict[str, np.ndarray]]:
+    def make(step: int) -> _Batch:
         rng = np.random.default_rng([config.seed, step])
         chosen = [examples[i] for i in rng.choice(len(examples), config.batch_size, p=weights)]
         pictures = ((read_working(images / e.image), lungs[e.image]) for e in chosen)
@@ -529,7 +556,7 @@ def _batches(
             targets[EVIDENCE] = lung_cells(fields, INPUT_SIZE // GRID_STEP)
         if config.pair_weight:
             targets[PAIRS] = pair_targets(chosen)
-        return np.stack([cut_out(one, rng) for one in inputs]), targets, shown
+        return _Batch(np.stack([cut_out(one, rng) for one in inputs]), targets, shown, chosen)
 
     yield from made_ahead(make, range(start, config.batches))
 

@@ -313,6 +313,7 @@ def candidates(
     batches: int,
     names: Sequence[str],
     pairs: Sequence[tuple[str, str]] | None = None,
+    seeds: Sequence[int] = (),
 ) -> dict[str, Any]:
     """Train candidates for the shipped network by one small protocol and compare them; the test split stays unread.
 
@@ -323,6 +324,7 @@ def candidates(
         batches: length of each training.
         names: of `CANDIDATES`.
         pairs: of sources that a second training is made without; all where None.
+        seeds: of further trainings of each on all sources.
 
     Raises:
         ManifestError: if the manifest or a picture can't be read, or a pair can't be left out of it.
@@ -333,7 +335,8 @@ def candidates(
     chosen = possible if pairs is None else [SourcePair(*pair) for pair in pairs]
     if impossible := [pair.name for pair in chosen if pair not in possible]:
         raise ManifestError(f"{impossible} can't be left out; what can: {[pair.name for pair in possible]}.")
-    return compare_candidates(examples, _trainings(examples, images, out, batches=batches), names=names, pairs=chosen)
+    trainings = _trainings(examples, images, out, batches=batches)
+    return compare_candidates(examples, trainings, names=names, pairs=chosen, seeds=seeds)
 
 
 def _trainings(examples: Sequence[Example], images: Path, out: Path, *, batches: int) -> Trainings:
