@@ -46,7 +46,7 @@ class Viewer {
   }
 
   write() {
-    const { words, classes, target, against, titles, badges, alts, empty } = this.data;
+    const { words, classes, target, against, titles, alts, empty } = this.data;
     this.root.setAttribute("aria-label", words.viewer);
     for (const place of this.$$("[data-word]")) place.textContent = words[place.dataset.word];
     for (const place of this.$$("[data-label]")) place.setAttribute("aria-label", words[place.dataset.label]);
@@ -83,7 +83,6 @@ class Viewer {
       box.querySelector("canvas").setAttribute("aria-label", alts[place]);
       box.querySelector(".empty").textContent = empty[place] ?? "";
       box.querySelector(".empty").hidden = !empty[place];
-      box.querySelector(".badges").replaceChildren(...badges.map((badge) => Object.assign(document.createElement("b"), { textContent: badge })));
       box.querySelectorAll(".side").forEach((side) => {
         side.hidden = Boolean(empty[place]) || !classes.length; // of what was rejected nobody knows how it lies
         side.title = words.sides;
@@ -195,7 +194,10 @@ class Viewer {
   }
 
   reflect() {
-    const { words } = this.data, { level, window, inverted, scale } = this.view;
+    const { words, badges } = this.data, { level, window, inverted, scale } = this.view;
+    const marks = inverted ? [...badges, words.shown_inverted] : badges;
+    for (const place of this.$$(".badges"))
+      place.replaceChildren(...marks.map((badge) => Object.assign(document.createElement("b"), { textContent: badge })));
     this.$(".readout").textContent = this.data.pixels
       ? `${words.w} ${Math.round(window)} % · ${words.l} ${Math.round(level)} % · ${scale.toFixed(1)}×${inverted ? ` · ${words.inverted}` : ""}` : "";
     const pressed = (selector, on) => this.$(selector).setAttribute("aria-pressed", on);
@@ -283,6 +285,7 @@ class Viewer {
       previous: () => document.dispatchEvent(new CustomEvent("chest-xray-step", { detail: -1 })),
       next: () => document.dispatchEvent(new CustomEvent("chest-xray-step", { detail: 1 })),
       full: () => (this.root.ownerDocument.fullscreenElement ? document.exitFullscreen() : this.root.requestFullscreen?.()),
+      more: () => this.$(".more").setAttribute("aria-expanded", this.root.classList.toggle("unfolded")),
       grey: () => this.open("grey"),
       help: () => this.open("help"),
     };

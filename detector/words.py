@@ -30,7 +30,8 @@ def percent(share: float) -> str:
 # The page as a whole
 TITLE = "Chest X-ray detector"
 PAGE_ROOM, PAGE_QUALITY = "Reading room", "How good is it?"
-NOTICE_LINE = "Research demonstration, not for diagnosis. Your images stay on this computer."
+NOTICE_LINE = "Research demonstration, not for diagnosis."
+NOTICE_PRIVACY = "Your images stay on this computer."
 ABOUT = "What this is"
 WELCOME_IS = (
     "**What this is:** a research and teaching demonstration. A small network looks at one frontal chest X-ray at a "
@@ -310,6 +311,7 @@ VIEWER = {
     "inverted": "inverted",
     "previous": "Previous",
     "next": "Next",
+    "more": "More tools",
 }
 VIEWER_KEYS = (
     ("← →", "previous, next X-ray"),

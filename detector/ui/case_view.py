@@ -122,9 +122,10 @@ def _native(entry: Entry) -> np.ndarray:
 
 
 def _render_evidence(entry: Entry, case: Case, told: Answer, card: ModelCard, engine: Engine) -> None:
+    st.markdown(told.evidence_sentence)
     said, judged = st.columns([11, 9], gap="medium")
     with said:
-        st.markdown(f"{told.evidence_sentence} {words.MAP_CAUTION}")
+        st.caption(words.MAP_CAUTION)
         with st.container(horizontal=True, gap="small"):
             from detector.ui.exports import render_case_exports  # noqa: PLC0415 - with what writes PDF files
 

@@ -24,7 +24,8 @@ _ARCHITECTURE = ASSETS / "architecture.svg"
 _PLOT_HEIGHT = 420  # pixels
 _ROW_HEIGHT, _AROUND_ROWS = 26, 190  # pixels of a figure that has a name a row
 _WIDE = 3  # panels side by side that need the whole width
-_OF_THE_MAPS = "saliency"
+_OF_THE_MAPS, _OF_THE_TRAINING = "saliency", "training"
+_NOT_A_CURVE = (_OF_THE_MAPS, _OF_THE_TRAINING)
 _CONFIG = {"displayModeBar": False}
 
 
@@ -52,6 +53,7 @@ def render() -> None:
             _render_rejections(card.gate)
         with methods:
             _render_architecture()
+            _render_training()
             _render_candidates()
             _render_terms()
             st.caption(card.licence)
@@ -145,14 +147,21 @@ def _render_rejections(gate: dict[str, Any]) -> None:
 
 
 def _render_plots() -> None:
-    drawn = [plot for plot in measured.plots() if not plot.name.startswith(_OF_THE_MAPS)]
-    rows = measured.training_rows()
-    if rows and not any(plot.name.startswith("training") for plot in drawn):
-        drawn.append(measured.Plot("training", words.TRAINING_TITLE, _training_figure(rows)))
+    drawn = [plot for plot in measured.plots() if not plot.name.startswith(_NOT_A_CURVE)]
     if not drawn:
         st.markdown(words.NOTHING_MEASURED)
         return
     _render_pairs(drawn)
+
+
+def _render_training() -> None:
+    """How the network came about, as the training wrote it down, or as the evaluation has drawn it."""
+    drawn = [plot for plot in measured.plots() if plot.name.startswith(_OF_THE_TRAINING)]
+    rows = measured.training_rows()
+    if rows and not drawn:
+        drawn = [measured.Plot(_OF_THE_TRAINING, words.TRAINING_TITLE, _training_figure(rows))]
+    for plot in drawn:
+        _render_plot(plot)
 
 
 def _render_pairs(drawn: list[measured.Plot]) -> None:

@@ -108,19 +108,23 @@ def _load_engine() -> Engine:
 
 
 def _open_first(sources: Sequence[Source]) -> None:
-    """Open the first image that has an answer, unless one of the list is open."""
+    """Open the list's first image that gets an answer, unless one of the list is open.
+
+    Workers finish in any order, so the first is waited for; one that takes long gives way to what is there.
+    """
     now = session()
     if now.opened in {source.identifier for source in sources}:
         return
-    now.opened = _first_answered(sources)
+    now.opened = None
     deadline = time.monotonic() + _FIRST_WAIT
     for source in sources:
-        if now.opened is not None or now.analyst.is_left_out(source.identifier):
+        if now.analyst.is_left_out(source.identifier):
             break
-        if now.analyst.wait_for(source.identifier, max(0.0, deadline - time.monotonic())) is None:
+        result = now.analyst.wait_for(source.identifier, max(0.0, deadline - time.monotonic()))
+        if result is None or isinstance(result, Case):
+            now.opened = source.identifier if result else _first_answered(sources)
             return
-        now.opened = _first_answered([source])
-    now.opened = now.opened or sources[0].identifier
+    now.opened = sources[0].identifier
 
 
 def _first_answered(sources: Sequence[Source]) -> str | None:

@@ -49,7 +49,7 @@ def render_head() -> None:
     now = session()
     with st.container(key="head", horizontal=True, vertical_alignment="center", gap="medium"):
         st.title(words.TITLE, anchor=False, width="content")
-        st.html(f'<p class="notice-line">{words.NOTICE_LINE}</p>')
+        st.html(f'<p class="notice-line">{words.NOTICE_LINE} <span>{words.NOTICE_PRIVACY}</span></p>')
         with st.popover(words.ABOUT, icon=":material/info:"):
             for paragraph in (words.WELCOME_IS, words.WELCOME_IS_NOT, words.WELCOME_PRIVACY):
                 st.markdown(paragraph)

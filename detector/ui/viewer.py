@@ -47,7 +47,7 @@ def render_viewer(screen: Screen, image: np.ndarray | None, native: Callable[[],
         image: the display copy, (H, W) uint8 or uint16; None where there is no picture.
         native: gives the file's own pixels; called when the reader has zoomed so far that they would be seen.
     """
-    labels: dict[str, Any] = {**words.VIEWER, "keys": words.VIEWER_KEYS}
+    labels: dict[str, Any] = {**words.VIEWER, "shown_inverted": words.BURNED_INVERTED, "keys": words.VIEWER_KEYS}
     with st.container(key="viewer"):
         if image is not None:
             _pixels(key="pixels", data=packed(screen.image, image))

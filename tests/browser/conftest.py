@@ -99,13 +99,23 @@ def light_server(tmp_path_factory):
         yield address
 
 
+@pytest.fixture(scope="session")
+def window(chromium):
+    """One profile for all tabs: what one has fetched and compiled of Streamlit the next need not."""
+    context = chromium.new_context(viewport={"width": 1440, "height": 1000})
+    context.set_default_timeout(60_000)
+    yield context
+    context.close()
+
+
 @pytest.fixture
-def tab(chromium):
-    """An empty tab of a wide window; what the page writes to its console as an error fails the test."""
-    page = chromium.new_page(viewport={"width": 1440, "height": 1000})
-    page.set_default_timeout(60_000)
+def tab(window):
+    """An empty tab of a wide window; an error in the page's own scripts fails the test."""
+    page, wrong = window.new_page(), []
+    page.on("pageerror", lambda error: wrong.append(str(error)))
     yield page
     page.close()
+    assert wrong == []
 
 
 @pytest.fixture
@@ -136,8 +146,8 @@ SNAPSHOT = """
 def settle(page):
     """Wait until the script has run to its end, the viewer is drawn and nothing moves any more."""
     still, last = 0, None
-    for _ in range(200):
-        page.wait_for_timeout(150)
+    for _ in range(600):
+        page.wait_for_timeout(100)  # four of them are longer than the viewer waits before it tells the server
         now = page.evaluate(SNAPSHOT)
         still = still + 1 if now is not None and now == last else 0
         last = now

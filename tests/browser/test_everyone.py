@@ -78,7 +78,8 @@ REACHED = """
 () => {
     const e = document.activeElement;
     const inner = e.shadowRoot?.activeElement ?? e;
-    const told = [inner.getAttribute('aria-label') || '', inner.innerText || '', inner.tagName];
+    const labels = [...(inner.labels ?? [])].map(label => label.textContent);
+    const told = [inner.getAttribute('aria-label') || '', inner.innerText || '', ...labels, inner.tagName];
     return e === document.body ? null : told.join('|');
 }
 """

@@ -111,6 +111,56 @@ def test_every_key_of_the_viewer(page):
     expect(place(page)).to_have_text("1 of 3")
 
 
+def test_key_of_the_third_class_and_the_one_that_zooms_out(page):
+    choose(page, words.MODE, "Three-class")
+    press(page, "3")
+    expect(page.get_by_role("radio", name="COVID-19", exact=True)).to_have_attribute("aria-checked", "true")
+    press(page, "1")
+    expect(page.get_by_role("radio", name="Normal", exact=True)).to_have_attribute("aria-checked", "true")
+    press(page, "+")
+    press(page, "-")
+    assert "1.0×" in readout(page)
+
+
+def test_inverted_picture_says_so_in_red(page):
+    badges = page.locator(".st-key-viewer .badges")
+    expect(badges.first).to_have_text("")
+    press(page, "i")
+    for place_ in (0, 1):
+        expect(badges.nth(place_)).to_have_text(words.BURNED_INVERTED)
+    press(page, "ArrowRight")
+    expect(badges.first).to_have_text("")  # it belongs to its image
+
+
+def test_full_screen_shows_both_pictures_larger_and_goes_back(page):
+    before = [canvas(page, place_).bounding_box() for place_ in (0, 1)]
+    page.get_by_role("button", name=words.VIEWER["full"]).click()
+    page.wait_for_function("() => document.fullscreenElement !== null")
+    settle(page)
+    for place_ in (0, 1):
+        assert canvas(page, place_).bounding_box()["height"] > before[place_]["height"]
+    page.get_by_role("button", name=words.VIEWER["full"]).click()
+    page.wait_for_function("() => document.fullscreenElement === null")
+    settle(page)
+    assert [canvas(page, place_).bounding_box() for place_ in (0, 1)] == before
+
+
+def test_narrow_window_shows_what_eight_bits_would_lose(page, composite_pixels):
+    stored = 1000 + composite_pixels.astype(np.uint16)
+    stored[0, 0], stored[0, 1] = 0, 4095  # the file's range; the picture is a sixteenth of it
+    drop(page, ("deep.dcm", make_dicom(stored, bits_stored=12)))
+    expect(place(page)).to_have_text("1 of 1")
+    settle(page)
+    page.get_by_role("button", name=words.VIEWER["grey"]).click()
+    for name, value in (("window", "7"), ("level", "27")):
+        page.locator(f".st-key-viewer [data-grey={name}]").evaluate(
+            "(input, value) => { input.value = value; input.dispatchEvent(new Event('input')); }", value
+        )
+    settle(page)
+    assert readout(page).startswith("W 7 % · L 27 %")
+    assert len(np.unique(panel(page, 0)[100:-100, 100:-100, 0])) > 100  # eight bits would leave eighteen
+
+
 def test_keys_can_be_switched_off_and_are_off_in_text_fields(page):
     page.get_by_role("button", name=words.VIEWER["help"]).click()
     page.get_by_label(words.VIEWER["keys_on"]).uncheck()
@@ -383,6 +433,26 @@ def test_upload_is_usable_while_the_network_is_still_being_loaded(tab, tmp_path)
         expect(tab.get_by_text("Loading the network")).to_be_visible()
         drop(tab, ("a.png", b"anything"))
         expect(tab.get_by_text("Three-class", exact=True)).to_be_visible()
+
+
+def test_way_to_the_other_page_shows_that_it_has_the_focus(page):
+    link = page.get_by_role("link", name=words.PAGE_QUALITY)
+    for _ in range(8):
+        page.keyboard.press("Tab")
+        if link.evaluate("link => link.matches(':focus-visible')"):
+            break
+    style = link.evaluate("link => { const s = getComputedStyle(link); return [s.outlineStyle, s.outlineWidth]; }")
+    assert style == ["solid", "2px"]
+
+
+def test_second_page_speaks_in_words_and_not_in_keys(page):
+    page.get_by_role("link", name=words.PAGE_QUALITY).click()
+    main = page.get_by_test_id("stMain")
+    for name in words.TABS:
+        page.get_by_role("tab", name=name).click()
+        expect(page.get_by_role("tabpanel", name=name)).to_be_visible()
+        assert not re.search(r"`|\w_\w", main.inner_text()), name
+        assert main.locator("code").count() == 0
 
 
 @pytest.mark.parametrize("width", [1440, 390])
