@@ -202,7 +202,6 @@ INDETERMINATE_TWO = (
 FORCED = "analysed although it was rejected"
 TURNED, INVERTED = "rotated before the analysis", "inverted before the analysis"
 BADGES = {TURNED: "ROTATED", INVERTED: "INVERTED", FORCED: "REJECTED"}
-OTHER_DISAGREES = "The two questions disagree. {mode}: {decision}."
 INDETERMINATE_CONTRADICTION = "Binary: COVID-19 {covid19}. Three-class: normal {normal}. They can't both be right."
 PROBABILITY_AXIS = "Calibrated probability"
 PROBABILITY_ALT = "Bar chart of calibrated probabilities: {bars}."
@@ -217,23 +216,56 @@ STABILITY_HELP = (
 STABILITY_RUNNING = "Asking the network again, with small changes …"
 STABLE = "Whiskers: {count} mild changes of the picture move the answer over {span:.0f} percentage points at most."
 
-# Warnings: the first words of a sentence, and how its chip says it; the gravest first.
+# Warnings about a file and its picture
+OUTSIDE_WARNING = "Most of the evidence lies outside the lungs. Distrust this answer."
+OTHER_DISAGREES = "The two questions disagree. {mode}: {decision}."
+FORCED_WARNING = "Analysed although it was rejected: {reason}"
+UPSIDE_DOWN_WARNING = "The picture may be upside down."
+ON_ITS_SIDE_WARNING = "The picture may lie on its side."
+INVERTED_WARNING = "The image seems inverted."
+NO_LUNGS_WARNING = "No lungs were found in the picture."
+CUT_OFF_WARNING = "The {edge} edge of the picture seems to cut off a lung."
+NOT_FRONTAL_WARNING = "This may not be a frontal view."
+NOT_PLAIN_WARNING = "This may be no plain X-ray."
+CHILD_WARNING = "This looks like a child's chest. The network knows children of one to five from one hospital only."
+UNUSUAL_WARNING = "The picture differs from the chest X-rays that the network has learnt from."
+BURNED_IN_WARNING = "The file says that text is burned into the picture; it may name the patient."
+RAW_WARNING = "The file holds raw detector values (FOR PROCESSING), not the picture meant for reading."
+ROTATED_ON_REQUEST = "The picture was rotated on request."
+INVERTED_ON_REQUEST = "Black and white were exchanged on request."
+LOW_CONTRAST_WARNING = "The picture has very little contrast."
+BLACK_WARNING = "More than half of the picture is black."
+WHITE_WARNING = "More than half of the picture is white."
+LONG_WARNING = "The picture is unusually long for a frontal chest X-ray; part of a chest may be missing."
+SMALL_WARNING = "The picture is smaller than those that the network has learnt from (224 pixels)."
+COLOUR_WARNING = "The picture contains colour; a radiograph does not."
+GREY_LEVELS_WARNING = "The picture has only {levels} grey levels."
+COLOUR_PALETTE_WARNING = "The picture was stored as a colour palette and was read as grey."
+TRANSPARENCY_WARNING = "The picture has a transparency layer, which was ignored."
+CMYK_WARNING = "The picture was stored as CMYK and was read as grey."
+OWN_RANGE_WARNING = "The picture holds {bits} of 16 bits; its own range was used."
+MISNAMED_WARNING = "The file is named like {promised} but holds {found}; it was read as {found}."
+WINDOWS_WARNING = "The file has several windows; the first was used."
+WINDOW_UNUSABLE_WARNING = "The file's display window is not usable; the range of its values was used."
+SPACING_WARNING = "The file's pixel spacing is not usable; it was ignored."
+
+# The first words of a warning, and how its chip says it; the gravest first.
 CHIPS = (
-    ("Most of the evidence lies outside the lungs", "Evidence outside the lungs"),
-    ("The two questions disagree", "The two questions disagree"),
-    ("Analysed although it was rejected", "Analysed although rejected"),
-    ("The picture may be upside down", "May be upside down"),
-    ("The picture may lie on its side", "May lie on its side"),
-    ("The image seems inverted", "Seems inverted"),
-    ("No lungs were found", "No lungs found"),
-    ("This may not be a frontal view", "Maybe not frontal"),
-    ("This may be no plain X-ray", "Maybe no plain X-ray"),
-    ("This looks like a child's chest", "Looks like a child"),
-    ("The picture differs from the chest X-rays", "Unlike the training X-rays"),
-    ("The file says that text is burned into", "Text burned in"),
-    ("The file holds raw detector values", "Raw detector values"),
-    ("The picture was rotated on request", "Rotated on request"),
-    ("Black and white were exchanged on request", "Inverted on request"),
+    (OUTSIDE_WARNING, "Evidence outside the lungs"),
+    (OTHER_DISAGREES.partition(".")[0], "The two questions disagree"),
+    (FORCED_WARNING.partition(":")[0], "Analysed although rejected"),
+    (UPSIDE_DOWN_WARNING, "May be upside down"),
+    (ON_ITS_SIDE_WARNING, "May lie on its side"),
+    (INVERTED_WARNING, "Seems inverted"),
+    (NO_LUNGS_WARNING, "No lungs found"),
+    (NOT_FRONTAL_WARNING, "Maybe not frontal"),
+    (NOT_PLAIN_WARNING, "Maybe no plain X-ray"),
+    (CHILD_WARNING, "Looks like a child"),
+    (UNUSUAL_WARNING, "Unlike the training X-rays"),
+    (BURNED_IN_WARNING, "Text burned in"),
+    (RAW_WARNING, "Raw detector values"),
+    (ROTATED_ON_REQUEST, "Rotated on request"),
+    (INVERTED_ON_REQUEST, "Inverted on request"),
 )
 MORE_CHIPS = "{count} more"
 CHIP_LENGTH = 30  # characters; a longer sentence stands in full when its chip is opened
@@ -251,12 +283,12 @@ CORRECT_HELP = "Where the picture is both rotated and inverted, both are put rig
 CORRECTION_REFUSED = "Corrected as suggested, the picture was rejected, so it stands as it came."
 
 # Judgement
-PRE_TEST = "COVID-19 before the X-ray"
+PRE_TEST = "Pre-test probability of COVID-19"
 PRE_TEST_HELP = (
     "How probable COVID-19 was before the X-ray: how common it is where the patient comes from, symptoms, contacts. "
     "Formula: post-test odds = pre-test odds × likelihood ratio, with odds = p / (1 - p)."
 )
-POST_TEST = "After the X-ray: **{value}** ({low} to {high})"
+POST_TEST = "Post-test probability: **{value}** ({low} to {high})"
 POST_TEST_WHY = (
     "Post-test odds = pre-test odds × LR. {kind} = {value:.2g} ({low:.2g} to {high:.2g}), measured in a hospital that "
     "the network had not seen: {hospital}."
@@ -342,7 +374,6 @@ IN_LUNGS = "Mostly for {name}{zones}. {share} of that evidence lies in the lungs
 CONTRASTED = "For {name} rather than {other}{zones}."
 CONTRASTED_AGAINST = "For {other} rather than {name}{zones}."
 ZONES_NAMED = ": {zones}"
-OUTSIDE_WARNING = "Most of the evidence lies outside the lungs. Distrust this answer."
 
 
 def listed(names: Sequence[str]) -> str:
@@ -539,8 +570,8 @@ TERMS = {
     "ECE": "expected calibration error: how far, on average, probabilities lie from what turned out true.",
     "95 % interval": "what chance in the choice of test patients leaves open. Not what another hospital would change.",
     "operating point": "the probability at which the answer turns: balanced, sensitive or specific. Sensitivity and "
-    "specificity are those of all pictures decided by it; those too close to it are indeterminate all the same.",
-    "indeterminate": "too close to the operating point, or two classes too close together. The network abstains.",
+    'specificity are those of all pictures decided by it; for those too close to it the answer is "can\'t tell".',
+    "can't tell": "too close to the operating point, or two classes too close together. JSON calls it indeterminate.",
     "likelihood ratio": "by how much an answer multiplies the odds; sensitivity / (1 - specificity) when positive.",
     "logit": "what the network adds up before it becomes a probability. Evidence is measured in it.",
     "validation, test": "pictures to choose settings with, and pictures to report on once.",

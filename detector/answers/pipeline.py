@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from detector import words
 from detector.errors import NotAChestXrayError
 from detector.model.gate import GateFinding, check_features, check_image, check_lungs, correct, gate_features
 from detector.model.gradcam import evidence_maps
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from detector.schema import Geometry, ModelInfo, NetworkInput, NetworkOutput, Radiograph
 
 _AS_IT_IS = Correction()
-_FORCED = "Analysed against the app's refusal: {reason}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,4 +120,5 @@ def _passed(check: Callable[[], GateFinding], *, force: bool) -> tuple[GateFindi
     except NotAChestXrayError as error:
         if not force:
             raise
-        return GateFinding((_FORCED.format(reason=error.user_message),), error.suggested_correction), error.code
+        warning = words.FORCED_WARNING.format(reason=error.user_message)
+        return GateFinding((warning,), error.suggested_correction), error.code

@@ -18,6 +18,7 @@ from zipfile import BadZipFile
 import cv2
 import numpy as np
 
+from detector import words
 from detector.errors import (
     InvertedError,
     ModelError,
@@ -175,7 +176,8 @@ def correct(radiograph: Radiograph, correction: Correction) -> Radiograph:
     turned = np.rot90(radiograph.grey, correction.quarter_turns)
     white = np.uint8(255) if turned.dtype == np.uint8 else np.float32(1)
     grey = np.ascontiguousarray(white - turned if correction.inverted else turned)
-    said = [_TURNED] * bool(correction.quarter_turns % 4) + [_INVERTED] * correction.inverted
+    rotated = correction.quarter_turns % 4 != 0
+    said = [words.ROTATED_ON_REQUEST] * rotated + [words.INVERTED_ON_REQUEST] * correction.inverted
     return replace(radiograph, grey=grey, warnings=(*radiograph.warnings, *said))
 
 
@@ -210,7 +212,7 @@ def check_lungs(lung_field: np.ndarray, geometry: Geometry) -> tuple[str, ...]:
         geometry: of that input.
     """
     if not lung_field.any():
-        return (_NO_LUNGS,)
+        return (words.NO_LUNGS_WARNING,)
     edges = {
         "top": (geometry.top, lung_field[0]),
         "left": (geometry.left, lung_field[:, 0]),
@@ -219,22 +221,18 @@ def check_lungs(lung_field: np.ndarray, geometry: Geometry) -> tuple[str, ...]:
     }
     near = _EDGE / 224 * max(geometry.rows, geometry.columns)
     cut = [name for name, (distance, line) in edges.items() if distance <= near and line.mean() > _CUT_OFF]
-    return tuple(f"The {name} edge of the picture seems to cut off a lung." for name in cut)
+    return tuple(words.CUT_OFF_WARNING.format(edge=name) for name in cut)
 
 
 _FAR = 8.0  # standard deviations: a feature may not shout louder than that, whatever the picture
-_TURNED = "The picture was rotated on request."
-_INVERTED = "Black and white were exchanged on request."
-_NO_LUNGS = "No lungs were found in the picture."
-_CHILD = "This looks like a child's chest. The network knows children of one to five from one hospital only."
 _UNUSUAL = {
-    UPSIDE_DOWN: "The picture may be upside down.",
-    TURNED_LEFT: "The picture may lie on its side.",
-    TURNED_RIGHT: "The picture may lie on its side.",
-    INVERTED: "The image seems inverted.",
-    SIDE_VIEW: "This may not be a frontal view.",
-    SLICE: "This may be no plain X-ray.",
-    OTHER: "The picture differs from the chest X-rays that the network has learnt from.",
+    UPSIDE_DOWN: words.UPSIDE_DOWN_WARNING,
+    TURNED_LEFT: words.ON_ITS_SIDE_WARNING,
+    TURNED_RIGHT: words.ON_ITS_SIDE_WARNING,
+    INVERTED: words.INVERTED_WARNING,
+    SIDE_VIEW: words.NOT_FRONTAL_WARNING,
+    SLICE: words.NOT_PLAIN_WARNING,
+    OTHER: words.UNUSUAL_WARNING,
 }
 
 
@@ -258,15 +256,15 @@ def check_image(radiograph: Radiograph) -> tuple[str, ...]:
         raise NoContrastError(f"The pixels' 2nd and 98th percentile are {low:.3f} and {high:.3f}.")
     warnings = []
     if high - low < _LOW_CONTRAST:
-        warnings.append("The picture has very little contrast.")
+        warnings.append(words.LOW_CONTRAST_WARNING)
     if np.count_nonzero(sample <= _SATURATED) > _SATURATED_SHARE * sample.size:
-        warnings.append("More than half of the picture is black.")
+        warnings.append(words.BLACK_WARNING)
     if np.count_nonzero(sample >= 1 - _SATURATED) > _SATURATED_SHARE * sample.size:
-        warnings.append("More than half of the picture is white.")
+        warnings.append(words.WHITE_WARNING)
     if max(sides) > _LARGEST_ASPECT * min(sides):
-        warnings.append("The picture is unusually long for a frontal chest X-ray; part of a chest may be missing.")
+        warnings.append(words.LONG_WARNING)
     if min(sides) < _SMALLEST_SIDE:
-        warnings.append("The picture is smaller than those that the network has learnt from (224 pixels).")
+        warnings.append(words.SMALL_WARNING)
     return tuple(warnings)
 
 
@@ -275,4 +273,4 @@ def _step(side: int) -> int:
 
 
 def _child(features: np.ndarray, gate: Gate) -> tuple[str, ...]:
-    return (_CHILD,) if gate.child_log_odds(features) > 0 else ()
+    return (words.CHILD_WARNING,) if gate.child_log_odds(features) > 0 else ()

@@ -37,6 +37,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
+from detector import words
 from detector.errors import (
     DecodingLimitError,
     DetectorError,
@@ -395,12 +396,12 @@ def _voi_values(
     window = _window(dataset)
     if window.usable:
         if window.count > 1:
-            notes = ("The file has several windows; the first was used.",)
+            notes = (words.WINDOWS_WARNING,)
         # pydicom's output range depends on bits and rescale; two values far outside any window measure it.
         limits = _apply_voi(dataset, np.array([-_FAR_OUTSIDE, _FAR_OUTSIDE]))
         return _on_screen(dataset, _apply_voi(dataset, values), limits), notes
     if window.count:
-        notes = ("The file's display window is not usable; the range of its values was used.",)
+        notes = (words.WINDOW_UNUSABLE_WARNING,)
     return _on_screen(dataset, values, _percentiles(valid, counts)), notes
 
 
@@ -463,12 +464,12 @@ def _is_inverted(dataset: FileDataset) -> bool:
 def _notes(dataset: FileDataset) -> tuple[str, ...]:
     notes = []
     if _text(dataset, "BurnedInAnnotation") == "YES":
-        notes.append("The file says that text is burned into the picture; it may name the patient.")
+        notes.append(words.BURNED_IN_WARNING)
     if _text(dataset, "PresentationIntentType") == "FOR PROCESSING":
-        notes.append("The file holds raw detector values (FOR PROCESSING), not the picture meant for reading.")
+        notes.append(words.RAW_WARNING)
     spacings = _numbers(dataset, "PixelSpacing") + _numbers(dataset, "ImagerPixelSpacing")
     if not all(0 < spacing < _LARGEST_SPACING for spacing in spacings):
-        notes.append("The file's pixel spacing is not usable; it was ignored.")
+        notes.append(words.SPACING_WARNING)
     return tuple(notes)
 
 

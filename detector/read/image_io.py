@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
+from detector import words
 from detector.errors import (
     AspectRatioError,
     EmptyFileError,
@@ -128,7 +129,7 @@ def name_warnings(name: str, file_format: str) -> tuple[str, ...]:
     promised = next((kind for ending, kind in _ENDINGS.items() if name.lower().endswith(ending)), file_format)
     if promised == file_format:
         return ()
-    return (f"The file is named like {promised} but holds {file_format}; it was read as {file_format}.",)
+    return (words.MISNAMED_WARNING.format(promised=promised, found=file_format),)
 
 
 def _read_dicom(data: bytes, on_size: Callable[[int], None]) -> _Decoded:
@@ -191,7 +192,7 @@ def _to_grey(image: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
     coloured = sum(_coloured_pixels(image[top : top + _BLOCK]) for top in range(0, len(image), _BLOCK))
     grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
     if coloured > _COLOURED_SHARE * grey.size:
-        return grey, ("The picture contains colour; a radiograph does not.",)
+        return grey, (words.COLOUR_WARNING,)
     return grey, ()
 
 
@@ -211,7 +212,7 @@ def _of_full_range(grey: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
     if high >= full_scale * _FULL_RANGE_SHARE:
         return grey.astype(np.float32) / np.float32(full_scale), ()
     scaled = (grey.astype(np.float32) - low) / np.float32(max(high - low, 1))
-    return scaled, (f"The picture holds {high.bit_length()} of 16 bits; its own range was used.",)
+    return scaled, (words.OWN_RANGE_WARNING.format(bits=high.bit_length()),)
 
 
 def _of_fewest_bits(grey: np.ndarray) -> np.ndarray:

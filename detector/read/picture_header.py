@@ -9,6 +9,7 @@ import re
 import zlib
 from dataclasses import dataclass
 
+from detector import words
 from detector.errors import AnimatedError, UnreadableError, UnsupportedFormatError
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -82,11 +83,11 @@ def _read_png(data: bytes) -> PictureHeader:
     depth, colour_type = header[8], header[9]
     warnings = []
     if depth < 8 and colour_type != _PNG_PALETTE:
-        warnings.append(f"The picture has only {2**depth} grey levels.")
+        warnings.append(words.GREY_LEVELS_WARNING.format(levels=2**depth))
     if colour_type == _PNG_PALETTE:
-        warnings.append("The picture was stored as a colour palette and was read as grey.")
+        warnings.append(words.COLOUR_PALETTE_WARNING)
     if colour_type & _PNG_ALPHA_BIT:
-        warnings.append("The picture has a transparency layer, which was ignored.")
+        warnings.append(words.TRANSPARENCY_WARNING)
     has_alpha = bool(colour_type & _PNG_ALPHA_BIT) or b"tRNS" in kinds
     return PictureHeader("PNG", rows, columns, has_alpha, tuple(warnings))
 
@@ -116,7 +117,7 @@ def _read_jpeg(data: bytes) -> PictureHeader:
     if len(frame) < 6:
         raise UnreadableError("The JPEG has no frame header.")
     cmyk = frame[5] == _JPEG_CMYK_COMPONENTS
-    warnings = ("The picture was stored as CMYK and was read as grey.",) if cmyk else ()
+    warnings = (words.CMYK_WARNING,) if cmyk else ()
     rows, columns = int.from_bytes(frame[1:3], "big"), int.from_bytes(frame[3:5], "big")
     return PictureHeader("JPEG", rows, columns, warnings=warnings)
 

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from detector import words
 from detector.answers.answer import Question, answer
 from detector.answers.evidence import summarise
 from detector.answers.pipeline import analyse, analyse_radiograph
@@ -26,7 +27,7 @@ from tests.conftest import COMPOSITES, encode, make_dicom
 
 STRANGE = [view for view in VIEWS if view != FRONTAL]
 FEATURES = 2 + 3 + 64 + 4  # of the double: pooled, texture, cells of the lung field, place in the picture
-SENTENCE = "Analysed against the app's refusal: "
+SENTENCE = words.FORCED_WARNING.partition("{")[0]
 
 
 def gate_that_sees(view, *, refuse_below=0.0, warn_below=0.0):

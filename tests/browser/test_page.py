@@ -184,6 +184,7 @@ def test_right_drag_sets_window_and_level_and_left_drag_moves_both_pictures(page
     page.mouse.move(x - 120, y - 60, steps=5)
     assert readout(page).startswith("W 70 % · L 35 %")  # while the button is still held
     page.mouse.up(button="right")
+    page.mouse.move(x, y)
     page.keyboard.down("Control")
     page.mouse.wheel(0, -400)
     page.keyboard.up("Control")
