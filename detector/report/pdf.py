@@ -139,8 +139,8 @@ def case_pdf(page: CasePage) -> bytes:
     for line in page.lines:
         top = _write(canvas, line, _BODY, left, top - 1 * mm, width)
     top = _write(canvas, f"{page.subject} · {page.asked}", _SMALL, left, top - 1 * mm, width)
-    said = _flow([(page.findings, _BODY), (page.warnings, _WARNING)], half)
-    ground = _flow([(page.limits, _SMALL), (page.provenance, _SMALL)], half)
+    said = _flow([(page.findings, _BODY), (page.warnings, _WARNING), (page.limits, _SMALL)], half)
+    ground = _flow([(page.provenance, _SMALL)], half)
     bars = len(page.bars) * (_BAR_HEIGHT + _BAR_GAP) + 2 * mm
     below = max(said.height, bars + ground.height) + 4 * mm
     top = _draw_pictures(canvas, page, top - 3 * mm, bottom=_EDGE + below, half=half) - 3 * mm
@@ -254,10 +254,14 @@ def _draw_scale(canvas: Canvas, page: CasePage, left: float, bottom: float) -> N
     """The colour scale, in the map's lower corner."""
     ends = [colors.Color(*map(float, colour)) for colour in (AGAINST_COLOUR, FOR_COLOUR)]
     low, high = f"-{page.full_scale:.0f}", f"+{page.full_scale:.0f}"
+    told = f"{high}  {_plain(page.scale)}"
+    start = left + canvas.stringWidth(low, "Helvetica", 8) + 1.5 * mm
+    end = start + _RAMP + 1.5 * mm + canvas.stringWidth(told, "Helvetica", 8)
+    canvas.setFillColor(colors.Color(0, 0, 0, 0.7))  # white figures on a white lung could not be read
+    canvas.rect(left - 1 * mm, bottom - 1 * mm, end - left + 2 * mm, 4.2 * mm, stroke=0, fill=1)
     canvas.setFont("Helvetica", 8)
     canvas.setFillColor(colors.white)
     canvas.drawString(left, bottom, low)
-    start = left + canvas.stringWidth(low, "Helvetica", 8) + 1.5 * mm
     canvas.saveState()
     path = canvas.beginPath()
     path.rect(start, bottom, _RAMP, 2 * mm)
@@ -265,7 +269,7 @@ def _draw_scale(canvas: Canvas, page: CasePage, left: float, bottom: float) -> N
     canvas.linearGradient(start, 0, start + _RAMP, 0, (ends[0], colors.HexColor("#23282D"), ends[1]), (0, 0.5, 1))
     canvas.restoreState()
     canvas.setFillColor(colors.white)
-    canvas.drawString(start + _RAMP + 1.5 * mm, bottom, f"{high}  {_plain(page.scale)}")
+    canvas.drawString(start + _RAMP + 1.5 * mm, bottom, told)
 
 
 def _draw_bars(canvas: Canvas, page: CasePage, left: float, top: float, width: float) -> float:
