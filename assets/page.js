@@ -30,4 +30,5 @@ const install = () => {
 export default function ({ data }) {
   if (!installed) install();
   busy = data.busy;
+  document.documentElement.classList.toggle("at-work", busy);
 }

@@ -15,6 +15,7 @@ from tests.conftest import ROOT, program
 
 _CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 CHROMIUM = next(filter(None, map(shutil.which, _CHROMIUM)), None)
+_PATIENCE = 120_000  # milliseconds: nothing here is a matter of speed
 _REFUSED = "http://127.0.0.1:9"  # nothing listens on the discard port: as good as no network
 
 
@@ -22,8 +23,9 @@ _REFUSED = "http://127.0.0.1:9"  # nothing listens on the discard port: as good 
 def chromium():
     """A browser, started once."""
     path = program(*_CHROMIUM, package="chromium")
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
+    expect.set_options(timeout=_PATIENCE)
     with sync_playwright() as playwright:
         flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
         flags.append("--disable-features=LocalNetworkAccessChecks")  # Chromium's own guard; other browsers have none
@@ -103,7 +105,7 @@ def light_server(tmp_path_factory):
 def window(chromium):
     """One profile for all tabs: what one has fetched and compiled of Streamlit the next need not."""
     context = chromium.new_context(viewport={"width": 1440, "height": 1000})
-    context.set_default_timeout(60_000)
+    context.set_default_timeout(_PATIENCE)
     yield context
     context.close()
 

@@ -49,8 +49,7 @@ def test_both_pages_have_no_serious_finding(themed, width):
     choose(page, "Question", "Three-class")
     assert serious(page) == []
     page.goto(page.url.rstrip("/") + "/how-good")
-    page.get_by_role("tab", name=words.TABS[0]).wait_for()
-    page.wait_for_timeout(1500)
+    page.locator(".js-plotly-plot svg").first.wait_for()
     assert serious(page) == []
 
 

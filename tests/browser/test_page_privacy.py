@@ -140,7 +140,7 @@ def test_whole_session_leaves_nothing_behind_and_speaks_to_nobody(tab, watched, 
     assert min(held.values()) >= 1, held
 
     tab.goto("about:blank")  # the browser leaves
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while time.monotonic() < deadline and any(now_held(events()).values()):
         time.sleep(1)
     assert not any(now_held(events()).values()), now_held(events())
