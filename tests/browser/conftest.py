@@ -9,9 +9,10 @@ import time
 import urllib.request
 from contextlib import contextmanager
 
+import numpy as np
 import pytest
 
-from tests.conftest import ROOT, program
+from tests.conftest import ROOT, encode, make_dicom, program
 
 _CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 CHROMIUM = next(filter(None, map(shutil.which, _CHROMIUM)), None)
@@ -124,6 +125,17 @@ def tab(window):
 def page(tab, server):
     """The page, opened, with its example analysed."""
     return opened(tab, server)
+
+
+@pytest.fixture
+def three_formats(composite_pixels):
+    """Three different pictures, so that each needs its own pass."""
+    mirrored, darker = composite_pixels[:, ::-1].copy(), (composite_pixels * 0.8).astype(np.uint8)
+    return [
+        ("first.png", encode(composite_pixels[8:-8, 8:-8])),
+        ("second.jpg", encode(mirrored, ".jpg")),
+        ("third.dcm", make_dicom(darker)),
+    ]
 
 
 def opened(tab, address):

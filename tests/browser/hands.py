@@ -78,3 +78,9 @@ def passes(page):
     text = page.get_by_text(re.compile(r"The network has run \d+ times")).inner_text()
     page.keyboard.press("Escape")
     return int(re.search(r"has run (\d+) times", text).group(1))
+
+
+def press(page, key):
+    """Press a key and wait until nothing moves."""
+    page.keyboard.press(key)
+    settle(page)
