@@ -577,6 +577,36 @@ TERMS = {
     "validation, test": "pictures to choose settings with, and pictures to report on once.",
 }
 
+# What the networks can't do, as their cards say it
+LIMITS = (
+    "Not a medical device. No figure here was measured prospectively.",
+    (
+        "Every image of the test split comes from the collections that training saw, so its figures flatter: the "
+        "sources can be told apart without looking at a lung, and another hospital may get much worse answers."
+    ),
+    (
+        "Bacterial pneumonia was learnt from children of one to five and a few adults. Bacterial against other "
+        "pneumonia was not tested in adults (24 pictures in all): there, it means pneumonia that is not COVID-19."
+    ),
+    (
+        "Adults with another pneumonia come from one hospital that never has COVID-19: whoever knows the hospital "
+        "is right about them. Whether networks that see no lung come near stands in the audit."
+    ),
+    "Viral pneumonia other than COVID-19 is none of the three classes; it was taught as neither normal nor COVID-19.",
+    (
+        "Frontal views only. The gate rejects most lateral views, CT slices, rotated and inverted pictures and "
+        "photographs; what it lets pass, and which X-rays it rejects wrongly, was measured on few pictures."
+    ),
+    "Children were seen from one hospital only, so an answer about a child from another one is a guess.",
+)
+LUNG_LIMITS = (
+    (
+        "Trained and measured on children of one hospital and on adults of a collection of publications. The other "
+        "collections have no masks, so how well the lungs of their adults are found was looked at and not measured."
+    ),
+    "A lung that is white throughout, or out of the picture, may be found in part.",
+)
+
 # DICOM results
 DICOM_QUESTION = "Question: {mode}."
 DICOM_POINT = "Operating point: {name}, threshold {threshold}."

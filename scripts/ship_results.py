@@ -4,7 +4,7 @@
 
 Each part may be left out. With other weights goes whatever was measured of those before, and measures of any but those
 shipped are refused; nothing is written before everything has been looked at. What the audit of the maps and
-the external test found is noted in the card as well, because the page reads it there.
+the external test found is noted in the card as well, because the page reads it there; its limits are in today's words.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from detector import words
 from detector.errors import ModelError
 from detector.model.card import DEFAULT_MODEL, MODELS, pin_cards
 
@@ -74,9 +75,8 @@ def ship(parts: Mapping[str, Path], models: Path = MODELS) -> None:
     maps = _read(parts["saliency"] / "saliency.json")["headline"] if "saliency" in parts else _maps_of(known)
     external = _external(_read(parts["external"] / "metrics.json")) if "external" in parts else _external_of(known)
     noted = {name: found for name, found in (("saliency", maps), ("external_test", external)) if found}
-    if noted:
-        performance = card["performance"] | noted
-        (models / _CARD).write_text(json.dumps(card | {"performance": performance}, indent=2) + "\n", encoding="utf-8")
+    said = {"performance": card["performance"] | noted, "limits": list(words.LIMITS)}
+    (models / _CARD).write_text(json.dumps(card | said, indent=2) + "\n", encoding="utf-8")
 
 
 def _check(path: Path, sha256: str) -> None:

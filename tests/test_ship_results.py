@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from detector import words
 from detector.errors import ModelError
 from detector.model.card import MODELS
 from scripts.ship_results import ship
@@ -92,7 +93,13 @@ def test_what_was_found_of_the_maps_stands_in_the_card_too(maps, models):
 def test_a_run_and_its_measures_are_taken_together(run, maps, models):
     write(maps / "saliency.json", of("new", headline={"peak": 0.5}))
     ship({"run": run, "saliency": maps}, models)
-    assert card_of(models) == {"sha256": "new", "performance": {"val": {}, "test": {}, "saliency": {"peak": 0.5}}}
+    performance = {"val": {}, "test": {}, "saliency": {"peak": 0.5}}
+    assert card_of(models) == {"sha256": "new", "performance": performance, "limits": list(words.LIMITS)}
+
+
+def test_shipped_limits_are_those_of_the_words_and_name_no_key():
+    assert card_of(MODELS)["limits"] == list(words.LIMITS)
+    assert not [limit for limit in words.LIMITS if "`" in limit or "_" in limit]
 
 
 @pytest.mark.parametrize("spoil", ["other weights", "no weights", "a metric of other weights", "missing", "no run"])

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
+from detector import words
 from detector.answers.answer import decide_all
 from detector.errors import ManifestError, ModelError
 from detector.model.calibration import (
@@ -87,34 +88,6 @@ _FIRST_WEIGHTS = {IMAGENET: "EfficientNet-Lite0, ImageNet", RANDOM: "random"}
 LICENCE = (
     "For research only, non-commercial: the weights learnt from images whose licences include CC BY-NC-SA 4.0, "
     "and inherit the strictest of them."
-)
-LIMITS = (
-    "Not a medical device. No figure here was measured prospectively.",
-    (
-        "Every image of the test split comes from the collections that training saw, so its figures flatter: the "
-        "sources can be told apart without looking at a lung, and another hospital may get much worse answers."
-    ),
-    (
-        "Bacterial pneumonia was learnt from children of one to five and a few adults. Bacterial against other "
-        "pneumonia was not tested in adults (24 pictures in all): there, it means pneumonia that is not COVID-19."
-    ),
-    (
-        "Adults with another pneumonia come from one hospital that never has COVID-19: whoever knows the hospital "
-        "is right about them. Whether networks that see no lung come near stands in the audit."
-    ),
-    "Viral pneumonia other than COVID-19 is none of the three classes; it was taught as neither normal nor COVID-19.",
-    (
-        "Frontal views only. The gate rejects most lateral views, CT slices, rotated and inverted pictures and "
-        "photographs; what it lets pass, and which X-rays it rejects wrongly, was measured on few pictures."
-    ),
-    "Children were seen from one hospital only, so an answer about a child from another one is a guess.",
-)
-_LUNG_LIMITS = (
-    (
-        "Trained and measured on children of one hospital and on adults of a collection of publications. The other "
-        "collections have no masks, so how well the lungs of their adults are found was looked at and not measured."
-    ),
-    "A lung that is white throughout, or out of the picture, may be found in part.",
 )
 _SCALE_QUANTILE = 0.5  # every second image reaches full colour somewhere; the others stay paler, as they should
 
@@ -238,7 +211,7 @@ def measure_lungs(
         "dice": dice,
         "visible_lung_covered": asdict(measure_cover(network, examples, images)),
         "licence": LICENCE,
-        "limits": list(_LUNG_LIMITS),
+        "limits": list(words.LUNG_LIMITS),
     }
     write_json(out / f"{LUNG_MODEL}.json", card)
 
@@ -429,7 +402,7 @@ def _draft_card(out: Path, config: FitConfig, origin: dict[str, Any]) -> ModelCa
         },
         performance={},
         licence=LICENCE,
-        limits=LIMITS,
+        limits=words.LIMITS,
         tflite=convert(out, DEFAULT_MODEL),
     )
     _write_card(card, out)
