@@ -47,17 +47,20 @@ if TYPE_CHECKING:
 
 _OWN = "99CXRDETECTOR"  # PS3.16 section 8: designators of one's own begin with 99
 
+# SNOMED CT where DICOM's own tables lack a concept. Each was looked up: COVID-19 in the value set of diseases of the
+# EU's digital COVID certificate, bacterial pneumonia in SNOMED's guide, the procedure in FHIR examples of imaging
+# orders, both likelihoods in HL7's mapping of certainties (C-CDA on FHIR).
 _FINDINGS = {
     COVID19: CodedConcept("840539006", "SCT", "COVID-19"),
     NOT_COVID19: CodedConcept("not-covid-19", _OWN, "Not COVID-19"),
-    NORMAL: CodedConcept("17621005", "SCT", "Normal"),
+    NORMAL: CodedConcept.from_code(codes.SCT.Normal),
     BACTERIAL_PNEUMONIA: CodedConcept("53084003", "SCT", "Bacterial pneumonia"),
 }
 _CHEST_XRAY = CodedConcept("399208008", "SCT", "Plain chest X-ray")
 _LIKELIHOOD = CodedConcept("likelihood", _OWN, "Likelihood according to the algorithm")
 _LIKELY = CodedConcept("2931005", "SCT", "Probable diagnosis")
 _UNLIKELY = CodedConcept("385434005", "SCT", "Improbable diagnosis")
-_UNDECIDED = CodedConcept("82334004", "SCT", "Indeterminate")
+_UNDECIDED = CodedConcept.from_code(codes.SCT.Indeterminate)
 _PROBABILITY = codes.DCM.CertaintyOfFinding  # "0 equals no certainty and 100 equals certainty" (PS3.16 Annex D)
 _THRESHOLD = codes.DCM.ThresholdValue
 _PERCENT = codes.UCUM.Percent

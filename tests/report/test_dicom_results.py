@@ -10,11 +10,14 @@ import highdicom
 import numpy as np
 import pydicom
 import pytest
+from highdicom.sr import CodedConcept
+from pydicom.sr._concepts_dict import concepts
 
 from detector.answers.answer import Question, answer
 from detector.answers.overlay import to_heatmap
 from detector.answers.pipeline import analyse
 from detector.read.source import SourceHeader, read_source
+from detector.report import dicom_report
 from detector.report.dicom import ENDINGS, write_results
 from detector.report.dicom_common import identity
 from detector.report.dicom_contours import LEVELS, outlines
@@ -292,3 +295,15 @@ def test_real_samples(engine, samples, three_class):
         source = read_source(data)
         for result in map(pydicom.dcmread, map(BytesIO, write_results(told, source).values())):
             assert result.StudyInstanceUID == source.dataset.StudyInstanceUID
+
+
+def test_codes_that_dicom_s_own_tables_hold_mean_what_they_say_and_the_rest_are_known_or_private():
+    """Five of SNOMED CT are not in pydicom's tables; one that is added must be looked up first, and stand here then."""
+    looked_up = {"840539006", "53084003", "399208008", "2931005", "385434005"}
+    values = [v for value in vars(dicom_report).values() for v in (value.values() if isinstance(value, dict) else [value])]
+    used = [value for value in values if isinstance(value, CodedConcept)]
+    assert {code.scheme_designator for code in used} == {"SCT", "99CXRDETECTOR"}
+    held = {(code, meaning) for names in concepts["SCT"].values() for code, (meaning, *_) in names.items()}
+    others = [(c.value, c.meaning) for c in used if c.scheme_designator == "SCT" and c.value not in looked_up]
+    assert others
+    assert set(others) <= held
