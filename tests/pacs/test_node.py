@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import ssl
+import subprocess
 import threading
 import time
 from io import BytesIO
@@ -17,9 +19,9 @@ from pynetdicom.sop_class import Verification
 from detector.answers.answer import Question
 from detector.errors import SliceError
 from detector.pacs import node as node_module
-from detector.pacs.node import Allowed, Node, Peer, Settings, is_loopback
+from detector.pacs.node import Allowed, Node, Peer, Settings, is_loopback, tls_contexts
 from detector.pacs.spool import ANALYSED, FAILED, PASSED_OVER, RECEIVED, SENT, NoRoomError, Spool
-from tests.conftest import make_dicom
+from tests.conftest import make_dicom, program
 
 SECONDS = 20.0
 PIXELS = np.tile(np.arange(64, dtype=np.uint8), (64, 1))
@@ -33,15 +35,15 @@ def image(**elements):
 
 
 class Archive:
-    """Takes results, as many as it is told to refuse first."""
+    """Takes results, as many as it is told to refuse first; over TLS where it is given a context."""
 
-    def __init__(self):
+    def __init__(self, tls=None):
         self.received, self.refuse = [], 0
         entity = AE("ARCHIVE")
         for uid in node_module._RESULT_CLASSES:
             entity.add_supported_context(uid)
         self.server = entity.start_server(
-            ("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_STORE, self._on_store)]
+            ("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_STORE, self._on_store)], ssl_context=tls
         )
         self.peer = Peer("ARCHIVE", "127.0.0.1", self.server.server_address[1])
 
@@ -118,12 +120,13 @@ def start(tmp_path, archive, answers):
         node.stop()
 
 
-def send(node, *data_sets, title="MODALITY"):
+def send(node, *data_sets, title="MODALITY", tls=None):
     """C-ECHO and C-STOREs over one association: the statuses, or None where the association is refused."""
     entity = AE(title)
     for uid in {str(d.SOPClassUID) for d in data_sets} | {str(Verification)}:
         entity.add_requested_context(uid, ExplicitVRLittleEndian)
-    association = entity.associate("127.0.0.1", node.port, ae_title="DETECTOR")
+    tls_args = (tls, "127.0.0.1") if tls else None
+    association = entity.associate("127.0.0.1", node.port, ae_title="DETECTOR", tls_args=tls_args)
     if not association.is_established:
         return None
     statuses = [association.send_c_echo().Status, *(association.send_c_store(d).Status for d in data_sets)]
@@ -319,3 +322,63 @@ def test_a_crash_between_file_and_row_leaves_nothing_behind(tmp_path):
 )
 def test_loopback(host, local):
     assert is_loopback(host) is local
+
+
+def certified(folder, authority):
+    """Files of a new certificate for loopback, its key, and the authority's certificate."""
+    openssl = program("openssl", package="openssl")
+    new = [openssl, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
+
+    def make(name, *options):
+        files = folder / f"{name}.pem", folder / f"{name}.key"
+        command = [*new, "-subj", f"/CN={name}", *options, "-out", files[0], "-keyout", files[1]]
+        subprocess.run(command, check=True, capture_output=True)
+        return files
+
+    certificate, key = make(authority)
+    own, own_key = make(
+        f"{authority}-node", "-CA", certificate, "-CAkey", key, "-addext", "subjectAltName=IP:127.0.0.1"
+    )
+    return own, own_key, certificate
+
+
+@pytest.fixture
+def tls(tmp_path):
+    """Contexts for serving and sending of one authority."""
+    return tls_contexts(*certified(tmp_path, "hospital"))
+
+
+@pytest.fixture
+def tls_archive(tls):
+    archive = Archive(tls[0])
+    yield archive
+    archive.stop()
+
+
+def test_over_tls_images_come_in_and_results_go_out(start, tls, tls_archive):
+    node, spool = start(server_tls=tls[0], client_tls=tls[1], store_to=tls_archive.peer)
+    assert send(node, image(), tls=tls[1]) == [0, 0]
+    until(lambda: spool.counts() == {SENT: 1})
+    assert len(set(tls_archive.received)) == 3
+
+
+def test_over_tls_nobody_sends_without_a_certificate_of_the_authority(start, tls, tmp_path):
+    node, spool = start(server_tls=tls[0])
+    stranger = ssl.create_default_context(cafile=tmp_path / "hospital.pem")
+    stranger.load_cert_chain(*certified(tmp_path, "elsewhere")[:2])
+    without = ssl.create_default_context(cafile=tmp_path / "hospital.pem")
+    assert [send(node, image(), tls=context) for context in (None, without, stranger)] == [None, None, None]
+    assert send(node, tls=tls[1]) == [0], "and who has one is served after that"
+    assert spool.counts() == {}
+
+
+def test_results_are_kept_where_the_archive_is_not_of_the_authority(start, tls, tmp_path, caplog):
+    server, _ = tls_contexts(*certified(tmp_path, "elsewhere"))
+    archive = Archive(server)
+    node, spool = start(client_tls=tls[1], store_to=archive.peer)
+    assert send(node, image()) == [0, 0]
+    until(lambda: "does not take results" in caplog.text)
+    node.stop()
+    archive.stop()
+    assert spool.counts() == {ANALYSED: 1}
+    assert not archive.received

@@ -300,7 +300,9 @@ def test_real_samples(engine, samples, three_class):
 def test_codes_that_dicom_s_own_tables_hold_mean_what_they_say_and_the_rest_are_known_or_private():
     """Five of SNOMED CT are not in pydicom's tables; one that is added must be looked up first, and stand here then."""
     looked_up = {"840539006", "53084003", "399208008", "2931005", "385434005"}
-    values = [v for value in vars(dicom_report).values() for v in (value.values() if isinstance(value, dict) else [value])]
+    values = [
+        v for value in vars(dicom_report).values() for v in (value.values() if isinstance(value, dict) else [value])
+    ]
     used = [value for value in values if isinstance(value, CodedConcept)]
     assert {code.scheme_designator for code in used} == {"SCT", "99CXRDETECTOR"}
     held = {(code, meaning) for names in concepts["SCT"].values() for code, (meaning, *_) in names.items()}
