@@ -3,6 +3,8 @@
 Streamlit imports this file once, for `app`, and runs it as ``__main__`` whenever a browser looks at the page.
 """
 
+import os
+
 import streamlit as st
 
 if __name__ == "__main__":
@@ -28,6 +30,14 @@ def how_good() -> None:
     quality.render()
 
 
+def from_pacs() -> None:
+    """X-rays of the hospital's archive."""
+    upload.keep_uploads()
+    from detector.ui import from_pacs as page  # noqa: PLC0415 - as above
+
+    page.render()
+
+
 def main() -> None:
     """Draw the page that was asked for."""
     st.set_page_config(page_title=words.TITLE, page_icon=str(ASSETS / "logo.svg"), layout="wide")
@@ -36,6 +46,8 @@ def main() -> None:
         st.Page(reading_room, title=words.PAGE_ROOM, icon=":material/radiology:", default=True),
         st.Page(how_good, title=words.PAGE_QUALITY, icon=":material/query_stats:", url_path="how-good"),
     ]
+    if os.environ.get(words.PACS_VARIABLE):
+        pages.insert(1, st.Page(from_pacs, title=words.PAGE_PACS, icon=":material/lan:", url_path="from-pacs"))
     st.navigation(pages, position="top").run()
 
 

@@ -675,3 +675,23 @@ SITE_REPORT_NOTES = (
     "Figures at the three thresholds were measured on the X-rays that set them, so they flatter slightly.",
     "The probabilities speak for a group in which the classes are as frequent as among these X-rays.",
 )
+
+PAGE_PACS = "From PACS"
+PACS_VARIABLE = "CXR_PACS_URL"
+PACS_LEAD = (
+    "X-rays of the archive. Results go back into the X-ray's own study, as DICOM objects marked as research. Patients' "
+    "names are shown on this page alone, and are saved nowhere."
+)
+PACS_ADDRESS = "The archive's address in CXR_PACS_URL cannot be used: {why}"
+PACS_DAY = "Day of the study"
+PACS_STATION = "Station"
+PACS_FIND = "Find"
+PACS_FINDING = "Looking in the archive"
+PACS_MORE = "The archive has more: the first {count} are listed. Name a day and a station."
+PACS_NONE = "No X-rays listed."
+PACS_NO_NAME = "(no name)"
+PACS_ANALYSE = "Analyse"
+PACS_SEND = "Send results back"
+PACS_WORKING = "X-ray {number} of {count}"
+PACS_SENT = "{count} objects sent back, {when}."
+PACS_THERE = "The archive held the results already, {when}."

@@ -168,6 +168,19 @@ class Archive:
             found = self._client.search_for_instances(study, search_filters={"SOPInstanceUID": instance}, limit=1)
         return any(_value(item, "00080018") == instance for item in found)
 
+    def patient_name(self, study: str) -> str:
+        """Whose study it is; for a reader's screen, and never for a file or a log.
+
+        Raises:
+            ArchiveError: if the archive does not answer.
+        """
+        with _Trouble():
+            found = self._client.search_for_studies(
+                search_filters={"StudyInstanceUID": study}, fields=("PatientName",), limit=1
+            )
+            value = next(iter(found[0].get("00100010", {}).get("Value") or [{}])) if found else {}
+            return " ".join(str(value.get("Alphabetic", "")).replace("^", " ").split())
+
     def fetch(self, found: Found) -> bytes:
         """An image's file (WADO-RS, PS3.18 section 10.4).
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from detector.schema import Stability
     from detector.ui.analyst import Analyst
     from detector.ui.greyscale import Greyscale
+    from detector.ui.pacs_desk import Desk
     from detector.ui.screen import Look
     from detector.ui.sources import Source
 
@@ -43,6 +44,7 @@ class Session:
         site_waiting: a site file that has not been looked at.
         sites_taken: identifiers of the site files that have been dropped.
         site_set: whether the computer's setting has been looked at.
+        pacs: what was found in the archive, patients' names included; None before anybody looked.
     """
 
     kept: list[Source] = field(default_factory=list)
@@ -62,6 +64,7 @@ class Session:
     site_waiting: Source | None = None
     sites_taken: set[str] = field(default_factory=set)
     site_set: bool = False
+    pacs: Desk | None = None
 
     @cached_property
     def look(self) -> Look:
@@ -82,6 +85,7 @@ class Session:
         self.analyst.forget()
         self.kept, self.uploaded, self.samples, self.sample_notes, self.opened = [], [], [], (), None
         self.site, self.site_note, self.site_waiting = None, "", None
+        self.pacs = None
         for remembered in (self.removed, self.explained, self.greyscales, self.stability):
             remembered.clear()
 

@@ -75,9 +75,12 @@ class Service:
 
     def answer(self, handler, path, query):
         first = query.get("offset", ["0"]) == ["0"]
-        if path[-1] == "series":
+        if path[-1] == "studies":
+            asked = [d for d in self.images.values() if [d.StudyInstanceUID] == query["StudyInstanceUID"]]
+            values = [only(d, "StudyInstanceUID", "PatientName") for d in asked]
+        elif path[-1] == "series":
             asked = [d for d in self.images.values() if [d.Modality] == query["Modality"] and first]
-            values = [only(d, "StudyInstanceUID", "SeriesInstanceUID") for d in asked]
+            values = [only(d, "StudyInstanceUID", "SeriesInstanceUID", "StationName", "StudyDate") for d in asked]
         elif path[-1] == "instances":
             everything = {**self.images, **self.stored}.values()
             wanted = query.get("SOPInstanceUID", [""])[0]
@@ -269,3 +272,10 @@ def test_an_image_is_named_by_its_identifiers_alone():
     assert set(Found.__dataclass_fields__) == {
         "study", "series", "instance", "date", "modality", "body_part", "view", "station",
     }  # fmt: skip
+
+
+def test_a_patient_s_name_is_told_for_a_screen(service):
+    archive = Archive(service.url, Credentials())
+    assert archive.patient_name(service.add(PatientName="Doe^Jane=Second").StudyInstanceUID) == "Doe Jane"
+    assert archive.patient_name(service.add(PatientName="").StudyInstanceUID) == ""
+    assert archive.patient_name("1.2.3") == ""

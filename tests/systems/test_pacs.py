@@ -8,6 +8,7 @@ import sys
 import time
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from datetime import date
 from io import BytesIO
 from pathlib import Path
 
@@ -15,11 +16,14 @@ import numpy as np
 import pydicom
 import pytest
 from pydicom.uid import CTImageStorage, generate_uid
+from streamlit.testing.v1 import AppTest
 
+from detector import words
 from detector.answers.answer import Question, answer
 from detector.answers.pipeline import analyse
 from detector.read.source import read_source
 from detector.report.dicom import write_results
+from detector.ui import resources
 from tests.conftest import ROOT, make_dicom
 from tests.report.test_dicom_results import PATIENT
 from tests.systems.orthanc import Orthanc, free_port, missing
@@ -96,6 +100,28 @@ def until(condition, seconds=SECONDS):
     while not condition():
         assert time.monotonic() < deadline, "it took too long"
         time.sleep(0.1)
+
+
+def draw_tab():
+    from detector.ui import from_pacs
+
+    from_pacs.render()
+
+
+def test_the_page_s_tab_sends_results_into_the_study(orthanc, xrays, engine, monkeypatch):
+    storescu(orthanc.dicom, *xrays(1).iterdir())
+    monkeypatch.setattr(resources, "load_engine", lambda: engine)
+    for name, value in {words.PACS_VARIABLE: orthanc.url, **access()}.items():
+        monkeypatch.setenv(name, value)
+    app = AppTest.from_function(draw_tab, default_timeout=SECONDS).run()
+    app.date_input(key="pacs_day").set_value(date(2026, 1, 31))
+    for label in (words.PACS_FIND, words.PACS_ANALYSE, words.PACS_SEND):
+        next(button for button in app.button if button.label == label).click().run()
+        assert not app.exception, app.exception
+        app.checkbox[0].check().run()
+    assert MARK in app.checkbox[0].label
+    assert orthanc.kinds() == {"CR": 1, "SR": 1, "OT": 1, "PR": 1}
+    assert len({tags["StudyInstanceUID"] for tags in map(orthanc.tags, (i["ID"] for i in orthanc.instances()))}) == 1
 
 
 class NodeProcess:
