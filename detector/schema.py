@@ -70,6 +70,7 @@ class Radiograph:
         pixel_sha256: of `grey` with its shape, so that one picture in two files can be recognised.
         view_position: ``"PA"``, ``"AP"`` … where a DICOM header says so.
         warnings: what was assumed or repaired while decoding, as sentences.
+        age: of the patient in years, where a DICOM header says so.
     """
 
     grey: np.ndarray
@@ -78,6 +79,7 @@ class Radiograph:
     pixel_sha256: str
     view_position: str | None = None
     warnings: tuple[str, ...] = ()
+    age: float | None = None
 
     @property
     def pixels(self) -> np.ndarray:

@@ -639,8 +639,109 @@ SITE_TOO_FEW = "Not set: at least {least} X-rays of each class are needed. Missi
 SITE_ALLOWS = "{what}: known to ± {points:.0f} percentage points from {n} X-rays; {more} more would halve that."
 SITE_LEFT_OUT = "Left out: {count} {reason}."
 LEFT_OUT_REJECTED = "rejected files"
+LEFT_OUT_FAILED = "files that failed"
 LEFT_OUT_REPEATS = "repeats of one picture"
 LEFT_OUT_PATIENTS = "further pictures of one patient"
+
+# Is a hospital like the collections?
+LIKENESS_ALIKE = (
+    "These {images} X-rays look to the network like those that it learnt from: their distance is {ratio:.1f}, and "
+    "draws from its own collections stay below {limit:.1f} in 95 of 100 cases. Nearest: {nearest}. The test finds "
+    "large differences; it does not prove that the answers are right here."
+)
+LIKENESS_DIFFERS = (
+    "These {images} X-rays look to the network unlike those that it learnt from: their distance is {ratio:.1f}, and "
+    "draws from its own collections stay below {limit:.1f} in 95 of 100 cases. Nearest: {nearest}. Expect its "
+    "thresholds to be off here until they are measured on labelled X-rays of this hospital (cxr-detector calibrate)."
+)
+LIKENESS_TOO_FEW = "To compare X-rays with the collections at least {least} are needed. These are {images}."
+LIKENESS_SHARES = {
+    "ap": "AP view: {here} of {n} here that say so, {there} of {others} in the collections.",
+    "children": "Under 16 years: {here} of {n} here that say so, {there} of {others} in the collections.",
+    "equalised": "Histogram equalised: {here} of {n} here, {there} of {others} in the collections.",
+}
+LIKENESS_MIDDLES = {
+    "longer_side": "Resolution: {here:.0f} pixels on the longer side here; in the collections mostly {low:.0f} to "
+    "{high:.0f}.",
+    "grey": "Tone: middle grey {here:.2f} here; in the collections mostly {low:.2f} to {high:.2f} (0 black, 1 white).",
+    "spread": "Contrast: grey values spread over {here:.2f} here; in the collections mostly {low:.2f} to {high:.2f}.",
+}
+LIKENESS_SHORT = {True: "Unlike the training X-rays", False: "Like the training X-rays"}
+LIKENESS_CHECKED = "Of batches of 50 of the collections themselves, {false_alarms} are called different."
+LIKENESS_LEFT_OUT = "Left out of the summary, called different (batches of 50): {shares}."
+
+SITES_TITLE = "What a calibration of your own gives"
+SITES_LINES = {
+    "coverage": "{cohort}: sets that hold the truth",
+    "coverage_covid19": "{cohort}: sets of COVID-19 that hold the truth",
+    "coverage_not_covid19": "{cohort}: sets of the others that hold the truth",
+    "answered": "{cohort}: single answers",
+    "sensitivity_before": "{cohort}: sensitivity before",
+    "sensitivity_reached": "{cohort}: sensitivity after",
+}
+SITES_AFTER = {"coverage", "sensitivity_reached"}
+SITES_AXIS = "Share of X-rays; 95 % of 200 draws, or the exact interval"
+SITES_NOTE = (
+    "Prediction sets promise to hold the truth in 0.90, the sensitive point to find 0.95. 200 times 50 X-rays of each "
+    "class were drawn by patient to calibrate on, and the rest was measured. The network has learnt from these "
+    "collections, though not from these patients; Hannover and Actualmed it has never seen, but they have too few "
+    "normals to calibrate on, so there each patient was judged by all others."
+)
+
+# Blind read
+PAGE_BLIND = "Blind read"
+BLIND_LEAD = (
+    "Read the X-rays yourself first, see the program's answer afterwards, and compare the two at the end. Answers are "
+    "kept on this computer, without pictures and names. A CSV table with the columns `image` and `label` among the "
+    "X-rays tells the truth; without it only the agreement is measured."
+)
+BLIND_READY = "{cases} X-rays to read, {labelled} with a known label."
+BLIND_NONE = "Drop the X-rays that you want to read."
+BLIND_BEGIN = "Begin the blind read"
+BLIND_AGAIN = "Begin another read"
+BLIND_MISSING = (
+    "This read has {left} X-rays left that are not on the page any more. Drop the same files again to go on; nothing "
+    "that you answered is lost."
+)
+BLIND_UNKNOWN = "The read that this address names is not on this computer, or was begun with another network."
+BLIND_PLACE = "X-ray {place} of {total}"
+BLIND_YOURS, BLIND_SURE = "Your answer", "How sure are you?"
+BLIND_SURENESS = {1: "A guess", 2: "Fairly sure", 3: "Certain"}
+BLIND_SHOW = "Show the program's answer"
+BLIND_PROGRAM = "The program: {answer}"
+BLIND_AFTER, BLIND_AFTER_SURE = "Your answer now", "How sure are you now?"
+BLIND_NEXT = "Next"
+BLIND_HIDDEN = "The program's answer and its map come after yours."
+BLIND_SAVE = "Save all answers (CSV)"
+BLIND_NOT_SAVED = "The answer is kept in memory alone: {reason}"
+BLIND_ROC, BLIND_READER, BLIND_THE_PROGRAM = "ROC of reader and program, same X-rays", "Reader", "Program"
+BLIND_ROC_AXES = ("1 - specificity", "Sensitivity")
+BLIND_COLUMNS = ("Figure", "Value (95 % interval)", "X-rays")
+BLIND_NOTE = (
+    "Sensitivity and specificity are for COVID-19. The program is measured on every X-ray by the class that it would "
+    'name without its "can\'t tell". A small read says little: look at the intervals.'
+)
+BLIND_NO_LABELS = "no labels"
+BLIND_NO_KAPPA = "not defined: both always name one class"
+BLIND_FIGURES = {
+    "reader_sensitivity": "Your sensitivity",
+    "reader_specificity": "Your specificity",
+    "reader_after_sensitivity": "Your sensitivity after seeing its answer",
+    "reader_after_specificity": "Your specificity after seeing its answer",
+    "program_sensitivity": "The program's sensitivity",
+    "program_specificity": "The program's specificity",
+    "reader_auroc": "Your area under the ROC curve",
+    "program_auroc": "The program's area under the ROC curve",
+    "auroc_difference": "Yours less the program's (paired)",
+    "agreement": "You and the program agree",
+    "kappa": "Cohen's kappa between you and the program",
+}
+BLIND_COUNTS = {
+    "changed": "Answers that you changed",
+    "right_to_wrong": "Right before, wrong after seeing its answer",
+    "wrong_to_right": "Wrong before, right after seeing its answer",
+    "cannot_tell": "The program could not tell",
+}
 
 SITE_FIGURES = {
     "coverage": "Prediction sets that hold the truth",

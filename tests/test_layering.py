@@ -92,6 +92,7 @@ def test_public_names_are_imported_when_they_are_asked_for():
 
 def test_evaluate_and_calibrate_import_nothing_that_training_alone_needs():
     wings = "detector.training.measure.evaluate, detector.training.fit.site, detector.training.report.site"
+    wings += ", detector.run.compare, detector.answers.likeness"
     asked = "{m.split('.')[0] for m in sys.modules} & {'tensorflow', 'keras', 'sklearn'}"
     code = f"import sys, {wings}; print(*{asked})"
     told = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)

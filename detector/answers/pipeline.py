@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from detector import words
+from detector.answers.traits import Traits, traits_of
 from detector.errors import NotAChestXrayError
 from detector.model.gate import GateFinding, check_features, check_image, check_lungs, correct, gate_features
 from detector.model.gradcam import evidence_maps
@@ -42,6 +43,7 @@ class Analysis:
         correction: what was done to the picture at the reader's wish.
         suggested_correction: what would make it upright and bone white, where it seems not to be.
         forced: code of the gate's refusal that the reader overrode.
+        traits: what tells where the picture comes from; see `detector.answers.likeness`.
     """
 
     radiograph: Radiograph
@@ -55,6 +57,7 @@ class Analysis:
     correction: Correction = _AS_IT_IS
     suggested_correction: Correction | None = None
     forced: str | None = None
+    traits: Traits | None = None
 
     @property
     def model(self) -> ModelInfo:
@@ -102,6 +105,7 @@ def analyse_radiograph(
         correction=correction,
         suggested_correction=after.suggested_correction,
         forced=forced or forced_after,
+        traits=traits_of(radiograph, output),
     )
 
 

@@ -20,6 +20,7 @@ from detector.cli import (
     audit_saliency,
     calibrate,
     candidates,
+    compare,
     evaluate,
     models,
     node,
@@ -45,7 +46,7 @@ _STATUSES = {
 }
 _EXTRAS = {"tensorflow": "train", "keras": "train", "sklearn": "train"}  # a package's name to the extra that has it
 _COMMANDS = (
-    app, predict, pacs, node, evaluate, calibrate, train, audit, audit_saliency, candidates, prepare, models,
+    app, predict, pacs, node, evaluate, calibrate, compare, train, audit, audit_saliency, candidates, prepare, models,
 )  # fmt: skip
 
 

@@ -62,6 +62,8 @@ _TERMS = frozenset({
     "RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT", "MONOCHROME1", "MONOCHROME2", "PALETTE COLOR",
 })  # fmt: skip
 _INTEGER = re.compile(r"-?\d{1,10}")
+_AGE = re.compile(r"(\d{3})([DWMY])")  # PS3.5 section 6.2, AS
+_OF_A_YEAR = {"Y": 1, "M": 12, "W": 52.18, "D": 365.25}
 _PERCENTILES = (0.5, 99.5)  # what a viewer shows where the file names no window
 _GREYSCALE = frozenset({"MONOCHROME1", "MONOCHROME2"})
 _LARGEST_SPACING = 10.0  # mm; a pixel of a centimetre shows no rib
@@ -115,11 +117,13 @@ class DicomImage:
         pixels: (rows, columns) float32 in [0, 1], bone white.
         view_position: (0018,5101), or None.
         warnings: what was assumed, as sentences.
+        age: (0010,1010) in years, or None.
     """
 
     pixels: np.ndarray
     view_position: str | None
     warnings: tuple[str, ...]
+    age: float | None
 
 
 def read_header(data: bytes) -> DicomHeader:
@@ -165,7 +169,8 @@ def decode(header: DicomHeader) -> DicomImage:
     shown, window_notes = _voi_values(dataset, values, valid, valid_counts)
     shown[padding] = 0  # padding is background, whichever way the grey scale runs
     notes = _notes(dataset) + window_notes
-    return DicomImage(_looked_up(stored, entries, shown), _text(dataset, "ViewPosition") or None, notes)
+    view, age = _text(dataset, "ViewPosition") or None, _years(_text(dataset, "PatientAge"))
+    return DicomImage(_looked_up(stored, entries, shown), view, notes, age)
 
 
 def _occurring(stored: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -477,6 +482,12 @@ def _text(dataset: FileDataset, keyword: str) -> str:
     with _reading():
         value = dataset.get(keyword)
         return "" if value is None else str(value).strip()
+
+
+def _years(age: str) -> float | None:
+    """An age string in years, e.g. ``"018M"`` is 1.5 (PS3.5 section 6.2); None where it is none."""
+    found = _AGE.fullmatch(age)
+    return int(found[1]) / _OF_A_YEAR[found[2]] if found else None
 
 
 def _integer(dataset: FileDataset, keyword: str) -> int:

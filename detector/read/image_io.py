@@ -28,7 +28,7 @@ from detector.schema import Radiograph, in_unit_range
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    _Decoded = tuple[np.ndarray, str, str | None, tuple[str, ...]]  # pixels, format, view position, warnings
+    _Decoded = tuple[np.ndarray, str, str | None, tuple[str, ...], float | None]  # pixels, format, view, warnings, age
 
 MAX_PIXELS = 50_000_000  # the largest detectors have 4280 x 3520 = 15 million
 MAX_PICTURE_BYTES = 25 * 2**20
@@ -82,7 +82,7 @@ def read_radiograph(
     """
     check_bytes(data)
     read = _read_dicom if is_dicom(data) else _read_picture
-    grey, file_format, view_position, warnings = read(data, on_size)
+    grey, file_format, view_position, warnings, age = read(data, on_size)
     low, high = grey.min(), grey.max()
     if not (np.isfinite([low, high]).all() and low < high):  # a NaN anywhere makes both NaN
         raise NoContrastError(f"The pixels reach from {low} to {high}.")
@@ -97,6 +97,7 @@ def read_radiograph(
         pixel_sha256=pixel_hash.hexdigest(),
         view_position=view_position,
         warnings=warnings,
+        age=age,
     )
 
 
@@ -139,7 +140,7 @@ def _read_dicom(data: bytes, on_size: Callable[[int], None]) -> _Decoded:
     _check_size(header.rows, header.columns)
     on_size(header.rows * header.columns)
     image = dicom.decode(header)
-    return image.pixels, "DICOM", image.view_position, image.warnings
+    return image.pixels, "DICOM", image.view_position, image.warnings, image.age
 
 
 def _read_picture(data: bytes, on_size: Callable[[int], None]) -> _Decoded:
@@ -153,7 +154,7 @@ def _read_picture(data: bytes, on_size: Callable[[int], None]) -> _Decoded:
     stored = _imdecode(encoded, cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR)
     grey, colour_warnings = _to_grey(stored)
     grey, range_warnings = _of_full_range(grey)
-    return grey, header.file_format, None, _joined(header, colour_warnings, range_warnings)
+    return grey, header.file_format, None, _joined(header, colour_warnings, range_warnings), None
 
 
 def _joined(header: PictureHeader, *more: tuple[str, ...]) -> tuple[str, ...]:

@@ -239,7 +239,7 @@ class _Talk:
         grey: NDArray[Any] = np.empty((rows, columns), _KINDS[reply["kind"]])
         self._fill(grey.data.cast("B"))
         reply = self.receive()
-        view = reply["view_position"]
+        view, age = reply["view_position"], reply["age"]
         return Radiograph(
             grey=grey,
             file_format=str(reply["file_format"]),
@@ -247,6 +247,7 @@ class _Talk:
             pixel_sha256=str(reply["pixel_sha256"]),
             view_position=None if view is None else str(view),
             warnings=tuple(map(str, reply["warnings"])),
+            age=None if age is None else float(age),
         )
 
     def read_source(self, data: bytes) -> SourceHeader:

@@ -438,6 +438,13 @@ class TestNotes:
     def test_view_position_is_passed_on(self):
         assert decoded(make_dicom(SMALL, ViewPosition="AP")).view_position == "AP"
 
+    @pytest.mark.parametrize(
+        ("said", "years"),
+        [("045Y", 45), ("018M", 1.5), ("052W", pytest.approx(1, abs=0.01)), ("000D", 0), ("", None), ("45", None)],
+    )
+    def test_age_is_told_in_years(self, said, years):
+        assert decoded(make_dicom(SMALL, PatientAge=said)).age == years
+
     @pytest.mark.parametrize("view", [{}, {"ViewPosition": ""}], ids=["absent", "empty"])
     def test_no_view_position_is_none(self, view):
         assert decoded(make_dicom(SMALL, **view)).view_position is None

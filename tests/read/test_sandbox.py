@@ -63,7 +63,9 @@ def stand_in(monkeypatch):
     [
         pytest.param(make.png(), id="png"),
         pytest.param(make.jpeg(), id="jpeg"),
-        pytest.param(make.dicom(WindowCenter="2000", WindowWidth="3000", ViewPosition="PA"), id="dicom"),
+        pytest.param(
+            make.dicom(WindowCenter="2000", WindowWidth="3000", ViewPosition="PA", PatientAge="045Y"), id="dicom"
+        ),
         pytest.param(make.dicom(BurnedInAnnotation="YES", WindowWidth="1"), id="warnings"),
     ],
 )
@@ -71,7 +73,7 @@ def test_everything_is_as_in_this_process(data):
     here, there = image_io.read_radiograph(data), sandbox.read_radiograph(data)
     np.testing.assert_array_equal(here.grey, there.grey)
     assert here.grey.dtype == there.grey.dtype
-    for name in ("file_format", "sha256", "pixel_sha256", "view_position", "warnings"):
+    for name in ("file_format", "sha256", "pixel_sha256", "view_position", "warnings", "age"):
         assert getattr(here, name) == getattr(there, name)
 
 
@@ -100,7 +102,9 @@ def test_file_that_takes_too_long_costs_its_own_answer(worker, stand_in, monkeyp
         worker.read(make.png())
     monkeypatch.undo()
     worker.discard()  # the replacement was started with the stand-in
+    began = time.monotonic()
     assert worker.read(make.png()).rows == 512
+    assert time.monotonic() - began < 2
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="this system doesn't tell a process's time")
@@ -154,11 +158,10 @@ def test_child_that_works_all_the_time_gets_no_more(worker, stand_in, monkeypatc
     stand_in("[None for _ in iter(int, 1)]")
     worker.start()
     worker._await_ready()
-    looks, look = [], sandbox._processor_seconds
-    monkeypatch.setattr(sandbox, "_processor_seconds", lambda pid: looks.append(pid) or look(pid))
+    began = time.monotonic()
     with pytest.raises(DecodingLimitError, match=r"0\.5 s"):
         worker.read(make.png())
-    assert len(looks) == 2  # at its start and at its deadline, which was the only one
+    assert time.monotonic() - began < 2 * 0.5
 
 
 def test_time_grows_with_the_size_that_the_header_claims(worker, stand_in, monkeypatch):
@@ -199,7 +202,7 @@ def test_death_of_the_child_has_its_own_code(worker, stand_in, body):
     assert caught.value.code == "decoder_crash"
 
 
-def test_next_file_after_a_death_is_read_by_another_child(worker):
+def test_next_file_after_a_death_is_read_within_two_seconds(worker):
     worker.read(make.png())
     first = worker._process
     first.send_signal(signal.SIGSTOP)
@@ -207,7 +210,9 @@ def test_next_file_after_a_death_is_read_by_another_child(worker):
     killer.start()
     with pytest.raises(DecoderCrashError):
         worker.read(make.png())
+    began = time.monotonic()
     assert worker.read(make.png()).rows == 512
+    assert time.monotonic() - began < 2
     assert worker._process.pid != first.pid
 
 
