@@ -1,10 +1,12 @@
 """Take what commands have written into models/: a trained classifier, and whatever was measured of it.
 
-    python -m scripts.ship_results --run RUN --audit RUN --saliency RUN --external RUN --candidates RUN --longer RUN
+    python -m scripts.ship_results --run RUN --audit RUN --saliency RUN --external RUN --hospitals RUN
+        --candidates RUN --longer RUN
 
 Each part may be left out. With other weights goes whatever was measured of those before, and measures of any but those
-shipped are refused; nothing is written before everything has been looked at. What the audit of the maps and
-the external test found is noted in the card as well, because the page reads it there; its limits are in today's words.
+shipped are refused; nothing is written before everything has been looked at. What the audit of the maps, the external
+test and the audit of hospitals found is noted in the card as well, because the page reads it there; its limits are in
+today's words.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from detector import words
+from detector.answers.likeness import SUMMARY
 from detector.errors import ModelError
 from detector.model.card import DEFAULT_MODEL, MODELS, pin_cards
 
@@ -38,11 +41,17 @@ _MEASURED = {
     "saliency": ("saliency.json", "plots"),
     "candidates": ("candidates.json",),
     "longer": ("candidates.json",),
+    "hospitals": ("sites.json", "compare.json", SUMMARY),
 }
 _RENAMED = {"external": {"metrics.json": "external_test.json"}, "longer": {"candidates.json": "longer_candidates.json"}}
 _OF_NO_WEIGHTS = {"candidates.json", "likelihood_ratios.json", "lungs.json"}  # or beside others
+_HOSPITALS = ("sites", "compare")
 _EXTERNAL = ("counts", "sensitivities", "adult_opacities", "within_one_hospital")  # of the external test, for the card
-_STALE = ("audit.json", "external_test.json", "likelihood_ratios.json", "saliency.json", "plots/saliency_*.json")
+_BESIDE_THE_CARD = {SUMMARY}  # what the program needs to answer; the rest is read for the second page
+_STALE = (
+    "audit.json", "external_test.json", "likelihood_ratios.json", "saliency.json", "sites.json", "compare.json",
+    "plots/saliency_*.json",
+)  # fmt: skip
 
 
 def ship(parts: Mapping[str, Path], models: Path = MODELS) -> None:
@@ -62,19 +71,25 @@ def ship(parts: Mapping[str, Path], models: Path = MODELS) -> None:
         copies = {parts["run"] / name: models / place for name, place in wanted.items()}
     for part in parts.keys() - {"run"}:
         renamed = _RENAMED.get(part, {})
-        copies |= {parts[part] / name: models / "evaluation" / renamed.get(name, name) for name in _MEASURED[part]}
+        copies |= {
+            parts[part] / name: (models if name in _BESIDE_THE_CARD else models / "evaluation")
+            / renamed.get(name, name)
+            for name in _MEASURED[part]
+        }
     for path in copies:
         _check(path, card["sha256"])
     known = _read(models / _CARD) if (models / _CARD).exists() else {}
     if known.get("sha256") != card["sha256"]:
         for path in chain.from_iterable((models / "evaluation").glob(pattern) for pattern in _STALE):
             path.unlink()
+        (models / SUMMARY).unlink(missing_ok=True)
         known = {}
     for path, place in copies.items():
         _take(path, place)
     maps = _read(parts["saliency"] / "saliency.json")["headline"] if "saliency" in parts else _maps_of(known)
     external = _external(_read(parts["external"] / "metrics.json")) if "external" in parts else _external_of(known)
-    noted = {name: found for name, found in (("saliency", maps), ("external_test", external)) if found}
+    hospitals = _hospitals(parts["hospitals"]) if "hospitals" in parts else _known(known, _HOSPITALS)
+    noted = {name: found for name, found in (("saliency", maps), ("external_test", external)) if found} | hospitals
     said = {"performance": card["performance"] | noted, "limits": list(words.LIMITS)}
     (models / _CARD).write_text(json.dumps(card | said, indent=2) + "\n", encoding="utf-8")
 
@@ -104,6 +119,19 @@ def _external(metrics: Mapping[str, Any]) -> dict[str, Any]:
 
 def _external_of(card: Mapping[str, Any]) -> dict[str, Any] | None:
     return card.get("performance", {}).get("external_test")
+
+
+def _hospitals(folder: Path) -> dict[str, Any]:
+    """What the card says about a new hospital: what a calibration gives it, and how it is told apart."""
+    sites, compared = (_read(folder / name) for name in ("sites.json", "compare.json"))
+    return {
+        "sites": sites["cohorts"],
+        "compare": {name: compared[name] for name in ("false_alarms", "left_out", "external") if name in compared},
+    }
+
+
+def _known(card: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
+    return {name: found for name, found in card.get("performance", {}).items() if name in names}
 
 
 def _take(path: Path, place: Path) -> None:

@@ -129,6 +129,21 @@ def test_a_table_of_candidates_belongs_to_no_weights(tmp_path, models):
     assert json.loads((models / "evaluation" / "longer_candidates.json").read_text()) == {"candidates": {}}
 
 
+def test_what_a_new_hospital_can_expect_stands_in_the_card_and_the_summary_beside_it(tmp_path, run, models):
+    folder = tmp_path / "hospitals"
+    write(folder / "sites.json", of("old", cohorts={"raddb": {"own": True}}))
+    write(folder / "compare.json", of("old", false_alarms={"50": {}}, left_out={}, level=0.05))
+    write(folder / "collections.npz", "numbers")
+    ship({"hospitals": folder}, models)
+    assert (models / "collections.npz").read_text() == "numbers"
+    found = card_of(models)["performance"]
+    assert found["sites"] == {"raddb": {"own": True}}
+    assert found["compare"] == {"false_alarms": {"50": {}}, "left_out": {}}
+    ship({"run": run}, models)
+    assert not (models / "collections.npz").exists()
+    assert "sites" not in card_of(models)["performance"]
+
+
 def test_everything_that_is_shipped_was_measured_of_the_shipped_weights():
     measured = {path.stem: json.loads(path.read_text()) for path in (MODELS / "evaluation").glob("*.json")}
     of = {name: found["model"]["sha256"] for name, found in measured.items() if "model" in found}

@@ -13,6 +13,7 @@ from detector.paths import ASSETS
 from detector.ui import measured, resources
 from detector.ui.bars import dressed
 from detector.ui.forest import Line, forest_alt, forest_chart
+from detector.ui.hospitals import render_hospitals
 from detector.ui.names import escaped
 from detector.ui.palette import palette
 from detector.ui.room import render_head
@@ -44,6 +45,7 @@ def render() -> None:
         by_source, curves, audit, rejections, methods = st.tabs(words.TABS)
         with by_source:
             _render_sources()
+            render_hospitals()
         with curves:
             _render_plots()
         with audit:

@@ -13,7 +13,8 @@ import numpy as np
 
 from detector.model.calibration import BALANCED, SENSITIVE, probabilities_of
 from detector.schema import BINARY, COVID19
-from detector.training.fit.site import COVERAGE, asked_threshold, fit_task
+from detector.statistics.intervals import exact_interval
+from detector.training.fit.site import COVERAGE, asked_threshold, fit_task, left_out_sets
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -69,14 +70,41 @@ def audit_sites(
     return {cohort.name: {"own": cohort.own, **_cohort(answers, card, cohort, sizes)} for cohort in cohorts}
 
 
+def audit_external(answers: Answers, card: ModelCard) -> dict[str, Any]:
+    """A hospital that nothing was learnt from, but with fewer normals than `calibrate` takes: no draws, one by one.
+
+    Returns:
+        Patients, and figures with exact intervals: before calibration, and of prediction sets with each patient left
+        out of the quantiles that judge them.
+    """
+    logits, members = _members(answers, card, EXTERNAL, np.random.default_rng(_SEED))
+    kept = np.concatenate(members)
+    positive = np.repeat([True, False], [len(group) for group in members])
+    own = probabilities_of(BINARY, logits[kept])
+    truth = np.where(positive, 0, 1)
+    sets = left_out_sets(truth, own, COVERAGE)
+    single = sets.sum(axis=1) == 1
+    holds = sets[np.arange(len(truth)), truth]
+    points = card.calibration.operating_points
+    figures = {
+        "coverage_covid19": holds[positive],
+        "coverage_not_covid19": holds[~positive],
+        "answered": single,
+        "wrong_of_answered": ~holds[single],
+        "sensitivity_before": own[positive, 0] >= points[SENSITIVE].threshold,
+        "specificity_before": own[~positive, 0] < points[SENSITIVE].threshold,
+        "cannot_tell_before": _in_the_band(logits[kept], card),
+    }
+    return {
+        "own": EXTERNAL.own,
+        "patients": dict(zip(BINARY.classes, map(len, members), strict=True)),
+        "one_by_one": {name: _exact(hits) for name, hits in figures.items()},
+    }
+
+
 def _cohort(answers: Answers, card: ModelCard, cohort: SiteCohort, sizes: Sequence[int]) -> dict[str, Any]:
-    labels, sources = answers.labels, np.array([example.source for example in answers.examples])
-    positive = (labels == COVID19) & np.isin(sources, cohort.positives)
-    negative = (labels != COVID19) & np.isin(sources, cohort.negatives)
     rng = np.random.default_rng(_SEED)
-    first = _one_a_patient(np.array(answers.groups), positive | negative, rng)
-    members = [np.flatnonzero(first & group) for group in (positive, negative)]
-    logits = answers.logits[BINARY.name] / card.calibration.temperatures[BINARY.name]
+    logits, members = _members(answers, card, cohort, rng)
     found: dict[str, Any] = {"patients": {"covid19": len(members[0]), "not_covid19": len(members[1])}}
     for size in sizes:
         if min(map(len, members)) < size + _LEAST_LEFT:
@@ -85,6 +113,18 @@ def _cohort(answers: Answers, card: ModelCard, cohort: SiteCohort, sizes: Sequen
         drawn = [_draw(logits, members, size, card, rng) for _ in range(DRAWS)]
         found[str(size)] = {name: _summary([d[name] for d in drawn]) for name in drawn[0]}
     return found
+
+
+def _members(
+    answers: Answers, card: ModelCard, cohort: SiteCohort, rng: np.random.Generator
+) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Calibrated logits (N, 1) of all images, and which of them are the cohort's with COVID-19 and without."""
+    labels, sources = answers.labels, np.array([example.source for example in answers.examples])
+    positive = (labels == COVID19) & np.isin(sources, cohort.positives)
+    negative = (labels != COVID19) & np.isin(sources, cohort.negatives)
+    first = _one_a_patient(np.array(answers.groups), positive | negative, rng)
+    logits = answers.logits[BINARY.name] / card.calibration.temperatures[BINARY.name]
+    return logits, [np.flatnonzero(first & group) for group in (positive, negative)]
 
 
 def _draw(
@@ -104,9 +144,6 @@ def _draw(
     here = task.probabilities(BINARY, logits[rest])[:, 0]
     asked = asked_threshold(task.probabilities(BINARY, logits[chosen[:size]])[:, 0], _ASKED)
     points = card.calibration.operating_points
-    band = card.calibration.bands[BINARY.name]
-    threshold = points[BALANCED].threshold
-    distance = np.abs(logits[rest, 0] - np.log(threshold / (1 - threshold)))
     return {
         "coverage_covid19": float(holds[positive].mean()),
         "coverage_not_covid19": float(holds[~positive].mean()),
@@ -118,8 +155,21 @@ def _draw(
         "sensitivity_before": float((own[positive, 0] >= points[SENSITIVE].threshold).mean()),
         "specificity_reached": float((here[~positive] < asked).mean()),
         "specificity_before": float((own[~positive, 0] < points[SENSITIVE].threshold).mean()),
-        "cannot_tell_before": float((distance < band).mean()),
+        "cannot_tell_before": float(_in_the_band(logits[rest], card).mean()),
     }
+
+
+def _in_the_band(logits: np.ndarray, card: ModelCard) -> np.ndarray:
+    """Whether the network by itself can't tell, (N,) bool, of calibrated logits (N, 1)."""
+    threshold = card.calibration.operating_points[BALANCED].threshold
+    distance = np.abs(logits[:, 0] - np.log(threshold / (1 - threshold)))
+    inside: np.ndarray = distance < card.calibration.bands[BINARY.name]
+    return inside
+
+
+def _exact(hits: np.ndarray) -> dict[str, float | int]:
+    low, high = exact_interval(int(hits.sum()), len(hits))
+    return {"value": float(hits.mean()), "ci_low": low, "ci_high": high, "n": len(hits)}
 
 
 def _one_a_patient(groups: np.ndarray, keep: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -133,4 +183,4 @@ def _one_a_patient(groups: np.ndarray, keep: np.ndarray, rng: np.random.Generato
 
 def _summary(values: Sequence[float]) -> dict[str, float]:
     low, high = np.quantile(values, [0.025, 0.975])
-    return {"value": float(np.mean(values)), "ci_low": float(low), "ci_high": float(high)}
+    return {"value": float(np.mean(values)), "ci_low": float(low), "ci_high": float(high), "n": len(values)}
