@@ -38,6 +38,13 @@ def from_pacs() -> None:
     page.render()
 
 
+def blind_read() -> None:
+    """The reader first, then the program."""
+    from detector.ui import blind  # noqa: PLC0415 - as above
+
+    blind.render()
+
+
 def main() -> None:
     """Draw the page that was asked for."""
     st.set_page_config(page_title=words.TITLE, page_icon=str(ASSETS / "logo.svg"), layout="wide")
@@ -45,6 +52,7 @@ def main() -> None:
     pages = [
         st.Page(reading_room, title=words.PAGE_ROOM, icon=":material/radiology:", default=True),
         st.Page(how_good, title=words.PAGE_QUALITY, icon=":material/query_stats:", url_path="how-good"),
+        st.Page(blind_read, title=words.PAGE_BLIND, icon=":material/visibility_off:", url_path="blind-read"),
     ]
     if os.environ.get(words.PACS_VARIABLE):
         pages.insert(1, st.Page(from_pacs, title=words.PAGE_PACS, icon=":material/lan:", url_path="from-pacs"))

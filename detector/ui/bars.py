@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import plotly.graph_objects as go
 
@@ -107,7 +107,7 @@ def _draw_operating_point(
 
 def _whiskers(
     names: list[str], values: list[float], whiskers: Mapping[str, tuple[float, float]], palette: Palette
-) -> dict[str, Any] | None:
+) -> dict | None:
     if not whiskers:
         return None
     ends = [whiskers.get(name, (value, value)) for name, value in zip(names, values, strict=True)]

@@ -157,6 +157,10 @@ def _render_list(sources: Sequence[Source], question: Question, card: ModelCard,
     from detector.ui.exports import render_list_exports  # noqa: PLC0415 - with what writes PDF files
 
     render_list_exports(entries, question, card)
+    if not running:
+        from detector.ui.likeness_view import render_likeness  # noqa: PLC0415 - with SciPy, and asked of twenty X-rays
+
+        render_likeness(entries, card)
     _page(key="page", data={"busy": running and any(not _is_example(source) for source in sources)})
 
 

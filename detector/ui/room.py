@@ -14,7 +14,7 @@ import streamlit as st
 from detector import words
 from detector.paths import ASSETS
 from detector.ui.session import session
-from detector.ui.upload import render_upload
+from detector.ui.upload import enter, render_upload
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -25,6 +25,7 @@ _STYLE = ASSETS / "page.css"
 
 def render() -> None:
     """Draw the page from top to bottom; what needs the network comes last."""
+    enter("reading")
     render_head()
     # Places that assets/page.css lays out: on a phone the answer stands above the list.
     with st.container(key="desk"):

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Hashable
 
     from detector.answers.site import Site
+    from detector.run.blind import BlindRead
     from detector.schema import Stability
     from detector.ui.analyst import Analyst
     from detector.ui.greyscale import Greyscale
@@ -45,6 +46,9 @@ class Session:
         sites_taken: identifiers of the site files that have been dropped.
         site_set: whether the computer's setting has been looked at.
         pacs: what was found in the archive, patients' names included; None before anybody looked.
+        page: the page that the uploads are on.
+        blind: the blind read that is under way.
+        blind_note: why its answers could not be written.
     """
 
     kept: list[Source] = field(default_factory=list)
@@ -65,6 +69,9 @@ class Session:
     sites_taken: set[str] = field(default_factory=set)
     site_set: bool = False
     pacs: Desk | None = None
+    page: str = ""
+    blind: BlindRead | None = None
+    blind_note: str = ""
 
     @cached_property
     def look(self) -> Look:
@@ -80,11 +87,18 @@ class Session:
 
         return Analyst()
 
+    def take_over(self, other: Session) -> None:
+        """Go on with a blind read of the same browser, whose page was loaded anew."""
+        self.kept, self.blind, self.analyst = [*other.kept, *other.uploaded], other.blind, other.analyst
+        self.site, self.site_set = other.site, other.site_set
+        del other.analyst  # it is let go of with its session, and makes itself a new one
+        other.kept, other.uploaded, other.blind = [], [], None
+
     def forget(self) -> None:
         """Let go of every picture and name: the session has ended."""
         self.analyst.forget()
         self.kept, self.uploaded, self.samples, self.sample_notes, self.opened = [], [], [], (), None
-        self.site, self.site_note, self.site_waiting = None, "", None
+        self.site, self.site_note, self.site_waiting, self.blind = None, "", None, None
         self.pacs = None
         for remembered in (self.removed, self.explained, self.greyscales, self.stability):
             remembered.clear()

@@ -47,6 +47,14 @@ def render_upload() -> list[Source]:
     return found or examples()
 
 
+def enter(page: str) -> None:
+    """Remember the uploads of the page that the reader comes from; to be called by every page that has an upload."""
+    now = session()
+    if now.page not in {"", page}:
+        keep_uploads()
+    now.page = page
+
+
 def keep_uploads() -> None:
     """Remember the uploads while another page is shown: the upload itself forgets them."""
     now = session()
