@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from detector import words
@@ -208,11 +209,18 @@ def read_metrics(split: str, folder: Path = EVALUATION) -> dict[str, Any] | None
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
-    """A JSON object; None where there is none."""
+    """A JSON object, to be read and not written; None where there is none."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        now = path.stat()
+        return _parsed(path, now.st_mtime_ns, now.st_size)
     except (OSError, ValueError):
         return None
+
+
+@lru_cache(maxsize=16)
+def _parsed(path: Path, _changed: int, _size: int) -> dict[str, Any] | None:
+    """A file that has not changed is parsed once: the page asks for it with every click."""
+    found = json.loads(path.read_text(encoding="utf-8"))
     return found if isinstance(found, dict) else None
 
 

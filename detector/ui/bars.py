@@ -37,33 +37,38 @@ def probability_chart(
     """
     names = list(verdict.probabilities)
     values = [verdict.probabilities[name] for name in names]
-    figure = go.Figure(
-        go.Bar(
-            x=values,
-            y=[words.CLASSES[name] for name in names],
-            orientation="h",
-            marker_color=[palette.classes[name] for name in names],
-            error_x=_whiskers(names, values, whiskers or {}, palette),
-            hovertemplate="%{y}: %{x:.4f}<extra></extra>",
-        )
+    bars = go.Bar(
+        x=values,
+        y=[words.CLASSES[name] for name in names],
+        orientation="h",
+        marker_color=[palette.classes[name] for name in names],
+        error_x=_whiskers(names, values, whiskers or {}, palette),
+        hovertemplate="%{y}: %{x:.4f}<extra></extra>",
     )
-    for row, value in enumerate(values):
-        figure.add_annotation(
-            x=1.02, xref="paper", y=row, yref="y", text=words.percent(value), showarrow=False, xanchor="left",
-            font={"size": 15, "color": palette.ink},
-        )  # fmt: skip
-    if verdict.threshold is not None:
-        _draw_operating_point(figure, verdict.threshold, verdict.band, palette)
+    figures = [
+        {
+            "x": 1.02, "xref": "paper", "y": row, "yref": "y", "text": words.percent(value), "showarrow": False,
+            "xanchor": "left", "font": {"size": 15, "color": palette.ink},
+        }
+        for row, value in enumerate(values)
+    ]  # fmt: skip
+    shapes, notes = _operating_point(verdict, palette)
     axis = {"gridcolor": palette.line, "zerolinecolor": palette.quiet_ink, "fixedrange": True}
     quiet = {"size": 12, "color": palette.quiet_ink}
-    figure.update_xaxes(
-        range=[0, 1], tickformat=".0%", title=words.PROBABILITY_AXIS, title_font=quiet, tickfont=quiet,
-        title_standoff=6, **axis,
-    )  # fmt: skip
-    figure.update_yaxes(autorange="reversed", automargin=True, ticksuffix="  ", **axis)
-    return dressed(figure, palette).update_layout(
-        height=HEIGHT, bargap=0.4, margin={"l": 4, "r": 58, "t": _TOP, "b": _BOTTOM}
-    )
+    return go.Figure(bars, {  # at once: each later change is checked and copied with all that stands there
+        **_dress(palette),
+        "template": {},  # the default one would be sent with every answer
+        "height": HEIGHT,
+        "bargap": 0.4,
+        "margin": {"l": 4, "r": 58, "t": _TOP, "b": _BOTTOM},
+        "annotations": figures + notes,
+        "shapes": shapes,
+        "xaxis": {
+            "range": [0, 1], "tickformat": ".0%", "tickfont": quiet,
+            "title": {"text": words.PROBABILITY_AXIS, "font": quiet, "standoff": 6}, **axis,
+        },
+        "yaxis": {"autorange": "reversed", "automargin": True, "ticksuffix": "  ", **axis},
+    })  # fmt: skip
 
 
 def probability_alt(verdict: Verdict, whiskers: Mapping[str, tuple[float, float]] | None = None) -> str:
@@ -81,28 +86,38 @@ def probability_alt(verdict: Verdict, whiskers: Mapping[str, tuple[float, float]
 
 def dressed(figure: go.Figure, palette: Palette) -> go.Figure:
     """Give a figure the page's type and ground."""
-    return figure.update_layout(
-        paper_bgcolor=CLEAR, plot_bgcolor=CLEAR, font={"color": palette.ink, "size": 13, "family": FONT}
-    )
+    return figure.update_layout(**_dress(palette))
 
 
-def _draw_operating_point(
-    figure: go.Figure, threshold: float, band: tuple[float, float] | None, palette: Palette
-) -> None:
-    row = (BINARY.classes.index(COVID19) - 0.5, BINARY.classes.index(COVID19) + 0.5)
-    if band is not None:
-        figure.add_shape(
-            type="rect", x0=band[0], x1=band[1], y0=row[0], y1=row[1], fillcolor=palette.band, line_width=0,
-            layer="below", name="band",
-        )  # fmt: skip
-    figure.add_shape(
-        type="line", x0=threshold, x1=threshold, y0=row[0], y1=row[1], name="operating point",
-        line={"color": palette.ink, "width": 2, "dash": "dot"},
-    )  # fmt: skip
-    figure.add_annotation(
-        x=threshold, y=row[0], yanchor="bottom", text=words.THRESHOLD.format(threshold=words.percent(threshold)),
-        showarrow=False, font={"size": 12, "color": palette.quiet_ink}, xanchor="left" if threshold < 0.5 else "right",
-    )  # fmt: skip
+def _dress(palette: Palette) -> dict[str, Any]:
+    return {
+        "paper_bgcolor": CLEAR,
+        "plot_bgcolor": CLEAR,
+        "font": {"color": palette.ink, "size": 13, "family": FONT},
+    }
+
+
+def _operating_point(verdict: Verdict, palette: Palette) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Shapes and notes of the threshold and of the band around it; none where the question has no threshold."""
+    if verdict.operating_point is None:
+        return [], []
+    threshold, row = verdict.operating_point.threshold, BINARY.classes.index(COVID19)
+    tall = {"y0": row - 0.5, "y1": row + 0.5}
+    shapes: list[dict[str, Any]] = [{
+        "type": "line", "x0": threshold, "x1": threshold, "name": "operating point", **tall,
+        "line": {"color": palette.ink, "width": 2, "dash": "dot"},
+    }]  # fmt: skip
+    if verdict.band is not None:
+        shapes.append({
+            "type": "rect", "x0": verdict.band[0], "x1": verdict.band[1], "name": "band", **tall,
+            "fillcolor": palette.band, "line": {"width": 0}, "layer": "below",
+        })  # fmt: skip
+    note = {
+        "x": threshold, "y": row - 0.5, "yanchor": "bottom", "showarrow": False,
+        "text": words.THRESHOLD.format(threshold=words.percent(threshold)),
+        "font": {"size": 12, "color": palette.quiet_ink}, "xanchor": "left" if threshold < 0.5 else "right",
+    }  # fmt: skip
+    return shapes, [note]
 
 
 def _whiskers(

@@ -81,7 +81,7 @@ def test_arrow_keys_follow_the_order_and_the_filter(page):
     page.get_by_role("button", name=words.HEADS["name"][1]).click()
     page.get_by_role("button", name=words.HEADS["name"][1]).click()  # from the end
     names = page.locator(".st-key-worklist .row .name").all_text_contents()
-    assert names == sorted(names, reverse=True)
+    assert names == sorted(names, key=str.casefold, reverse=True)
     expect(place(page)).to_have_text("2 of 3")
     press(page, "ArrowRight")
     expect(page.locator(".told-file")).to_contain_text(names[2])
@@ -126,7 +126,7 @@ def test_page_asks_before_it_is_left_in_mid_run(page, composite_pixels):
     page.on("dialog", lambda dialog: (asked.append(dialog.type), dialog.accept()))
     page.get_by_role("button", name=words.ACCEPT).click()  # a browser asks only where the reader has done something
     drop(page, *((f"{n}.png", encode(np.roll(composite_pixels, n, axis=1))) for n in range(60)))
-    page.locator(".at-work").wait_for()
+    page.locator(".at-work").wait_for(state="attached")
     page.reload()
     assert asked == ["beforeunload"]
 
