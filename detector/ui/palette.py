@@ -24,6 +24,7 @@ class Palette:
         band: what lies behind the bars where the answer is indeterminate.
         warned: marks of warnings.
         bad: figures that must not be overlooked.
+        on_primary: text of a button of the theme's own colour.
         classes: class name to colour, none of them orange or blue: those mean "for" and "against" on the map.
     """
 
@@ -33,6 +34,7 @@ class Palette:
     band: str
     warned: str
     bad: str
+    on_primary: str
     classes: Mapping[str, str]
 
 
@@ -43,6 +45,7 @@ DARK = Palette(
     band="rgba(167, 176, 184, 0.16)",
     warned="#E3C34B",
     bad="#FF7B72",
+    on_primary="#14181F",
     classes={
         COVID19: "#E0679B",
         NOT_COVID19: "#8A96A3",
@@ -58,6 +61,7 @@ LIGHT = Palette(
     band="rgba(76, 88, 98, 0.14)",
     warned="#7D6200",
     bad="#B3261E",
+    on_primary="#FFFFFF",
     classes={
         COVID19: "#B83A72",
         NOT_COVID19: "#65717C",

@@ -13,6 +13,7 @@ import streamlit as st
 
 from detector import words
 from detector.paths import ASSETS
+from detector.ui.palette import palette
 from detector.ui.session import session
 from detector.ui.upload import enter, render_upload
 
@@ -47,6 +48,7 @@ def _reading() -> ModuleType:
 def render_head() -> None:
     """Title and, in one line, what this is not; it is as high before it is accepted as after."""
     st.html(_STYLE)
+    st.html(f"<style>:root {{ --on-primary: {palette().on_primary}; }}</style>")
     now = session()
     with st.container(key="head", horizontal=True, vertical_alignment="center", gap="medium"):
         st.title(words.TITLE, anchor=False, width="content")
