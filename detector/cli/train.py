@@ -30,16 +30,6 @@ def add(commands: Commands) -> None:
         "--initial", nargs="+", metavar="FILE.keras",
         help="go on from this network, or from the mean of several, instead of ImageNet's weights",
     )  # fmt: skip
-    parser.add_argument(
-        "--teachers", nargs="+", metavar="FILE.keras", help="hold the run to the mean logits of these networks as well"
-    )
-    parser.add_argument(
-        "--teachers-of-whole", nargs="+", metavar="FILE.keras", help="the same, of networks that see whole pictures"
-    )
-    parser.add_argument(
-        "--whole-pictures", dest="lung_crop", action="store_const", const=False,
-        help="don't cut to the lungs: a network for --teachers-of-whole",
-    )  # fmt: skip
     parser.add_argument("--lung-weight", type=float, metavar="W", help="cost of evidence outside the lungs (0: none)")
     parser.add_argument(
         "--swap-probability", type=float, metavar="P", help="chance that a picture's surroundings are exchanged"
@@ -71,8 +61,7 @@ def run(options: argparse.Namespace) -> int:
 
     names = ["batches", "peak_learning_rate", "seed"]
     if options.task == "classifier":
-        names += ["frozen_units", "initial", "lung_crop", "lung_weight", "style", "swap_probability"]
-        names += ["teachers", "teachers_of_whole"]
+        names += ["frozen_units", "initial", "lung_weight", "style", "swap_probability"]
     settings = {name: value for name in names if (value := getattr(options, name)) is not None}
     train = train_lungs if options.task == "lungs" else train_classifier
     train(options.manifest, images, options.out, settings, resume=options.resume)

@@ -116,7 +116,6 @@ def _small(monkeypatch):
     )
     monkeypatch.setattr(convert, "TEXTURE_LAYERS", ("unit00_project_bn",))
     monkeypatch.setattr(resampling, "RESAMPLES", 5)
-    monkeypatch.setattr(resampling, "RESAMPLES", 5)
 
 
 # The first batch of a warm-up has a learning rate of zero, so two are the fewest that move a weight.
@@ -152,63 +151,31 @@ class TestTrainClassifier:
         assert all(scale > 0 for scale in card.saliency_scale.values())
         assert seen == ["3.png", "4.png", "5.png"]  # the validation split alone
 
-    def test_the_card_says_what_a_run_went_on_from(self, without_test, tmp_path):
-        first = train_classifier(without_test, tmp_path, tmp_path / "first", SETTINGS, resume=False)
-        bare = tmp_path / "bare.keras"
-        bare.write_bytes((tmp_path / "first" / "detector.keras").read_bytes())
-        settings = SETTINGS | {
-            "initial": [str(tmp_path / "first" / "detector.keras"), str(bare)]
-        }  # as the command has it
-        card = train_classifier(without_test, tmp_path, tmp_path / "out", settings, resume=False)
-        assert card.training["initial_weights"] == [
-            {"sha256": first.sha256, "training": first.training}, {"sha256": first.sha256}
-        ]  # fmt: skip
-        assert first.training["initial_weights"] == "EfficientNet-Lite0, ImageNet"
-        assert str(tmp_path) not in card.to_json()
-
-    def test_the_card_says_who_taught_a_run_and_names_no_file(self, without_test, tmp_path):
-        first = train_classifier(without_test, tmp_path, tmp_path / "first", SETTINGS, resume=False)
-        assert "teachers" not in first.training
-        teacher = str(tmp_path / "first" / "detector.keras")
-        card = train_classifier(
-            without_test, tmp_path, tmp_path / "out", SETTINGS | {"teachers_of_whole": [teacher]}, resume=False
-        )
-        assert card.training["teachers_of_whole"] == [{"sha256": first.sha256, "training": first.training}]
-        assert "teachers" not in card.training
-        assert card.training["config"]["teaching"] == 1
-        assert str(tmp_path) not in card.to_json()
-
-    def test_a_network_that_is_named_twice_is_described_once(self, without_test, tmp_path):
+    def test_the_card_says_what_a_run_went_on_from_and_describes_each_network_once(self, without_test, tmp_path):
         def trained(name, initial=(), **more):
-            settings = SETTINGS | more | ({"initial": [*map(str, initial)]} if initial else {})
+            settings = SETTINGS | more | ({"initial": [*map(str, initial)]} if initial else {})  # as the command has it
             card = train_classifier(without_test, tmp_path, tmp_path / name, settings, resume=False)
             return card, tmp_path / name / "detector.keras"
 
         first, path = trained("first")
         second, other = trained("second", [path], seed=9)
-        third, _ = trained("third", [other, path], teachers=[str(path)], seed=10)
-        described, named = third.training["initial_weights"]
+        bare = tmp_path / "bare.keras"
+        bare.write_bytes(path.read_bytes())
+        third, _ = trained("third", [bare, other, path], seed=10)
+        assert first.training["initial_weights"] == "EfficientNet-Lite0, ImageNet"
+        assert second.training["initial_weights"] == [{"sha256": first.sha256, "training": first.training}]
+        without_a_card, described, named = third.training["initial_weights"]
+        assert without_a_card == {"sha256": first.sha256}
         assert described == {"sha256": second.sha256, "training": second.training}
-        assert described["training"]["initial_weights"][0]["training"] == first.training
         assert named == {"sha256": first.sha256}
-        assert third.training["teachers"] == [{"sha256": first.sha256}]
+        assert str(tmp_path) not in third.to_json()
 
     def test_a_network_that_is_missing_is_refused_before_the_training(self, manifest, tmp_path, seen):
-        settings = SETTINGS | {"teachers": [str(tmp_path / "none.keras")]}
+        settings = SETTINGS | {"initial": [str(tmp_path / "none.keras")]}
         with pytest.raises(ModelError, match=r"none\.keras cannot be read"):
             train_classifier(manifest, tmp_path, tmp_path / "out", settings, resume=False)
         assert seen == []
         assert not (tmp_path / "out" / "lung_masks.npz").exists()
-
-    def test_a_network_of_whole_pictures_is_neither_calibrated_nor_measured(self, manifest, tmp_path, seen):
-        card = train_classifier(manifest, tmp_path, tmp_path / "out", SETTINGS | {"lung_crop": False}, resume=False)
-        assert card.performance == {}
-        assert card.calibration.operating_points == {}
-        with pytest.raises(ModelError, match="operating_points"):  # it must not answer
-            Engine.load(folder=tmp_path / "out")
-        with pytest.raises(ModelError, match="whole pictures"):
-            Engine.load(folder=tmp_path / "out", card=card)
-        assert seen == []
 
     def test_a_manifest_without_a_validation_split_is_refused_before_anything_is_written(self, manifest, tmp_path):
         manifest.write_text(manifest.read_text().replace(",val,", ",train,"))

@@ -258,63 +258,6 @@ class TestInitialise:
             initialise(self.network(), str(tmp_path / "none.keras"))
 
 
-class TestTeachers:
-    CONFIG = replace(CONFIG, style=0.0, teaching=2.0)
-
-    @pytest.fixture
-    def taught(self, tmp_path):
-        """The settings of a run that one network of random weights teaches on lungs, and another on whole pictures."""
-        for number, name in enumerate(("lungs", "whole")):
-            keras.utils.set_random_seed(number)
-            network = small_network(160)
-            network.set_weights([w + 0.1 for w in network.get_weights()])  # else both answer nothing but zeros
-            network.save(tmp_path / f"{name}.keras")
-        return replace(
-            self.CONFIG, teachers=(str(tmp_path / "lungs.keras"),), teachers_of_whole=(str(tmp_path / "whole.keras"),)
-        )
-
-    def test_teachers_see_what_the_student_does_before_it_is_spoilt(self, images, examples, lungs, taught, monkeypatch):
-        for name in ("swap_surroundings", "mix_amplitudes"):
-            monkeypatch.setattr(fit_module, name, lambda inputs, *_, **__: np.zeros_like(inputs))
-        steps = list(fit_module._batches(examples, images, taught, lungs=lungs, start=0))
-        for inputs, _, shown, _ in steps:
-            assert {name: pixels.shape for name, pixels in shown.items()} == {"lungs": (2, 160, 160, 1),
-                                                                              "whole": (2, 160, 160, 1)}  # fmt: skip
-            assert np.mean(inputs == 0) > 0.4  # but for the boxes that are cut out
-            assert shown["lungs"].std() > 0.1
-            assert not np.array_equal(shown["lungs"], shown["whole"])
-
-    def test_a_run_that_is_taught_ends_elsewhere_than_one_that_is_not(self, images, examples, lungs, taught, tmp_path):
-        ends = []
-        for number, config in enumerate((taught, replace(taught, teachers=(), teachers_of_whole=()))):
-            network = fit(examples, examples, images, tmp_path / str(number), config, lungs=lungs)
-            ends.append(network.get_layer("binary").get_weights()[0])
-        assert not np.array_equal(*ends)
-
-    def test_a_taught_run_resumes_bit_for_bit(self, images, examples, lungs, taught, tmp_path, monkeypatch):
-        whole = fit(examples, examples, images, tmp_path / "whole", taught, lungs=lungs)
-        monkeypatch.setattr(fit_module._Run, "log", raise_after_the_first(fit_module._Run.log))
-        with pytest.raises(KilledError):
-            fit(examples, examples, images, tmp_path / "killed", taught, lungs=lungs)
-        again = fit(examples, examples, images, tmp_path / "killed", taught, lungs=lungs, resume=True)
-        assert_same_weights(whole.get_weights(), again.get_weights())
-
-    def test_a_missing_teacher_is_refused_before_the_run(self, images, examples, lungs, tmp_path):
-        config = replace(self.CONFIG, teachers=(str(tmp_path / "none.keras"),))
-        (tmp_path / "training_log.jsonl").write_text("an earlier run")
-        with pytest.raises(ModelError, match=r"none\.keras cannot teach"):
-            fit(examples, examples, images, tmp_path, config, lungs=lungs)
-        assert (tmp_path / "training_log.jsonl").read_text() == "an earlier run"
-
-    def test_another_teacher_in_the_same_place_is_another_run(self, images, examples, lungs, taught, tmp_path):
-        config = replace(taught, batches=2)
-        fit(examples, examples, images, tmp_path / "run", config, lungs=lungs)
-        keras.utils.set_random_seed(5)
-        small_network(160).save(config.teachers[0])
-        with pytest.raises(ModelError, match="another run"):
-            fit(examples, examples, images, tmp_path / "run", config, lungs=lungs, resume=True)
-
-
 def raise_after_the_first(log):
     """A log that ends the first run at its first line, and writes those of the next."""
     lines = []
@@ -407,7 +350,7 @@ class Pretence:
         tiny = build_network(input_size=16, stages=(), stem_channels=2, feature_channels=2)
         monkeypatch.setattr(architectures, "build", lambda *_, **__: keras.models.clone_model(tiny))
         monkeypatch.setattr(fit_module, "load_inputs", lambda *_, **__: None)
-        monkeypatch.setattr(fit_module, "_batches", lambda _, __, c, start, **___: [(None,) * 4] * (c.batches - start))
+        monkeypatch.setattr(fit_module, "_batches", lambda _, __, c, start, **___: [(None,) * 3] * (c.batches - start))
         monkeypatch.setattr(fit_module, "validate", self.validate)
         monkeypatch.setattr(fit_module._Run, "train", lambda run, *_: self.train(run))
 

@@ -19,7 +19,6 @@ from detector.model.preprocess import (
     INPUT_SIZE,
     WORKING_SIZE,
     Box,
-    Frame,
     crop,
     frame_picture,
     lung_box,
@@ -116,38 +115,22 @@ def plain_view(image: np.ndarray, lungs: np.ndarray, *, size: int = INPUT_SIZE, 
     return crop(frame, lungs, lung_box(lungs, frame.content) if cut else frame.content, size=size)
 
 
-@dataclass(frozen=True, eq=False)
-class ChangedPicture:
-    """A picture changed at random, and what of it the network is shown.
-
-    Attributes:
-        frame: the picture.
-        lungs: (224, 224) bool, moved with it.
-        box: what is cut out of it.
-    """
-
-    frame: Frame
-    lungs: np.ndarray
-    box: Box
-
-    def view(self, *, size: int = INPUT_SIZE) -> NetworkInput:
-        """The classifier's input, its side `size` pixels."""
-        return crop(self.frame, self.lungs, self.box, size=size)
-
-    def whole(self, *, size: int = INPUT_SIZE) -> NetworkInput:
-        """The whole of the same picture, as an input."""
-        return crop(self.frame, self.lungs, self.frame.content, size=size)
-
-
 def change_picture(
-    image: np.ndarray, lungs: np.ndarray, rng: np.random.Generator, *, cut: bool = True, style: float = 0.0
-) -> ChangedPicture:
-    """Change a picture at random.
+    image: np.ndarray,
+    lungs: np.ndarray,
+    rng: np.random.Generator,
+    *,
+    size: int = INPUT_SIZE,
+    cut: bool = True,
+    style: float = 0.0,
+) -> NetworkInput:
+    """The classifier's input of a picture changed at random.
 
     Args:
         image: (224, 224) float32 in [0, 1].
         lungs: (224, 224) bool.
         rng: source of randomness.
+        size: side of the input.
         cut: whether it is cut to the lungs, more or less.
         style: chance of a random convolution.
     """
@@ -158,7 +141,7 @@ def change_picture(
         changed = convolve_at_random(changed, rng)
     frame = frame_picture(changed)
     box = loose_box(lung_box(moved, frame.content), rng) if cut and rng.random() > _WHOLE else frame.content
-    return ChangedPicture(frame, moved, box)
+    return crop(frame, moved, box, size=size)
 
 
 def loose_box(box: Box, rng: np.random.Generator) -> Box:

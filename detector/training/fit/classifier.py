@@ -6,14 +6,12 @@ a backend: `keras.Model.train_on_batch` compiles for TensorFlow, JAX or torch, w
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import keras
@@ -31,7 +29,6 @@ from detector.training.data.augmentation import cut_out, mix_amplitudes
 from detector.training.data.views import LungMasks, change_picture, plain_view, read_working
 from detector.training.fit import architectures
 from detector.training.fit.ahead import made_ahead
-from detector.training.fit.distillation import TAUGHT, Teachers, distance, with_taught
 from detector.training.fit.imagenet import load_imagenet_weights
 from detector.training.fit.lung_focus import EVIDENCE, lung_cells, outside_share, swap_surroundings, with_evidence
 from detector.training.fit.offset import HOSPITAL, Hospitals
@@ -39,6 +36,7 @@ from detector.training.fit.within import PAIRS, pair_loss, pair_targets, with_pa
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from detector.schema import NetworkInput
     from detector.training.data.manifest import Example
@@ -59,7 +57,6 @@ ALLOWED_CLASSES: dict[str, tuple[str, ...]] = {
 
 IMAGENET = "imagenet"
 RANDOM = "random"
-TEACHERS = ("teachers", "teachers_of_whole")  # settings of `FitConfig` that name files of networks
 
 _LOADER_THREADS = 2
 _FORBIDDEN = -1e9  # added to the logit of a class that a label does not allow
@@ -87,10 +84,6 @@ class FitConfig:
         validate_every: batches between checkpoints, each with a validation.
         initial: ``"imagenet"``, ``"random"``, or paths of ``.keras`` files of the same network, from the mean of whose
             weights the run goes on.
-        teachers: paths of ``.keras`` files, to whose mean logits the run is held as well as to the labels (see
-            `detector.training.fit.distillation`).
-        teachers_of_whole: the same, of networks that are shown whole pictures; one mean is taken over all.
-        teaching: weight of the distance from the teachers in the loss.
         lung_crop: whether pictures are cut to their lungs, as `detector.model.preprocess` does; False only for
             comparison.
         lung_weight: weight of the share of the evidence outside the lungs in the loss.
@@ -114,9 +107,6 @@ class FitConfig:
     frozen_units: int = 3
     validate_every: int = 250
     initial: str | tuple[str, ...] = IMAGENET
-    teachers: tuple[str, ...] = ()
-    teachers_of_whole: tuple[str, ...] = ()
-    teaching: float = 1.0
     lung_crop: bool = True
     lung_weight: float = 2.0
     pair_weight: float = 0.5
@@ -125,11 +115,6 @@ class FitConfig:
     style: float = 0.3
     patience: int = 6
     seed: int = 20261123
-
-    @property
-    def is_taught(self) -> bool:
-        """Whether there are teachers."""
-        return any(getattr(self, name) for name in TEACHERS)
 
 
 def _pixels_of(view: NetworkInput) -> np.ndarray:
@@ -166,7 +151,6 @@ def fit(
         ModelError: if the checkpoint belongs to another run.
         ManifestError: if a picture can't be read.
     """
-    teachers = Teachers.load(config.teachers, config.teachers_of_whole)
     keras.utils.set_random_seed(config.seed)
     network = architectures.build(config.architecture, input_size=INPUT_SIZE)
     initialise(network, config.initial)
@@ -180,13 +164,10 @@ def fit(
     validation_inputs = load_inputs(validation, images, lungs, transform=transform, cut=config.lung_crop)
     clock = _Clock(run.step, config.batches)
     start = run.step if run.waited < config.patience else config.batches  # a run that patience ended stays ended
-    for batch in _batches(train, images, config, lungs=lungs, start=start, transform=transform):
-        inputs, targets, shown, chosen = batch
-        losses = run.train(
-            inputs if hospitals is None else {"image": inputs, HOSPITAL: hospitals.rows(chosen)},
-            {**targets, TAUGHT: teachers.logits(**shown)} if config.is_taught else targets,
-        )
-        clock.tick(run.step, losses)
+    for inputs, targets, chosen in _batches(train, images, config, lungs=lungs, start=start, transform=transform):
+        shown = inputs if hospitals is None else {"image": inputs, HOSPITAL: hospitals.rows(chosen)}
+        loss = run.train(shown, targets)
+        clock.tick(run.step, loss)
         if run.step % config.validate_every == 0 or run.step == config.batches:
             with run.averaged():
                 report = validate(network, validation, validation_inputs)
@@ -249,7 +230,7 @@ def freeze(network: keras.Model, *, units: int) -> None:
 
 
 def compile_network(network: keras.Model, config: FitConfig) -> None:
-    """Attach AdamW (Loshchilov and Hutter 2019), one loss a task, and the lungs' and the teachers' where they count."""
+    """Attach AdamW (Loshchilov and Hutter 2019), one loss a task, and those of lungs and pairs where they count."""
     warmup = min(config.warmup_batches, config.batches // _LEAST_WARMUPS)
     schedule = keras.optimizers.schedules.CosineDecay(
         initial_learning_rate=0.0,
@@ -266,8 +247,6 @@ def compile_network(network: keras.Model, config: FitConfig) -> None:
     weights = dict.fromkeys(losses, 1.0)
     if config.lung_weight:
         losses[EVIDENCE], weights[EVIDENCE] = outside_share, config.lung_weight
-    if config.is_taught:
-        losses[TAUGHT], weights[TAUGHT] = distance, config.teaching
     if config.pair_weight:
         losses[PAIRS], weights[PAIRS] = pair_loss, config.pair_weight
     network.compile(optimizer, losses, loss_weights=weights, jit_compile=False)
@@ -379,8 +358,6 @@ class _Run:
     def __init__(self, network: keras.Model, config: FitConfig, out: Path, hospitals: Hospitals | None = None) -> None:
         self.network, self.config, self.out = network, config, out
         self.trainer = with_evidence(network) if config.lung_weight else network  # a second view of one set of weights
-        if config.is_taught:
-            self.trainer = with_taught(self.trainer)
         if config.pair_weight:
             self.trainer = with_pairs(self.trainer)
         self.offsets: list[keras.Variable] = []  # of the training alone; the network has none
@@ -389,7 +366,7 @@ class _Run:
             own = {id(weight) for weight in network.weights}
             self.offsets = [weight for weight in self.trainer.weights if id(weight) not in own]
         compile_network(self.trainer, config)
-        self.identity = _identity(config)
+        self.identity = json.dumps({**asdict(config), "preprocessing": PREPROCESSING_ID}, sort_keys=True)
         self.step = 0
         self.average = [np.array(w) for w in network.get_weights()]
         self.best, self.best_loss, self.best_step, self.waited = self.average, np.inf, 0, 0
@@ -473,15 +450,6 @@ class _Run:
         (self.out / "training_log.jsonl").unlink(missing_ok=True)
 
 
-def _identity(config: FitConfig) -> str:
-    """What a checkpoint is known by: the settings, with teachers by their bytes, wherever they lie."""
-    teachers = {
-        name: [hashlib.sha256(Path(path).read_bytes()).hexdigest() for path in getattr(config, name)]
-        for name in TEACHERS
-    }
-    return json.dumps({**asdict(config), **teachers, "preprocessing": PREPROCESSING_ID}, sort_keys=True)
-
-
 class _Averaged:
     """Swaps other weights in, and the network's own back out, also after an exception."""
 
@@ -518,11 +486,10 @@ class _Clock:
 
 
 class _Batch(NamedTuple):
-    """What the network is shown and asked, what its teachers are shown, and of whom."""
+    """What the network is shown and asked, and of whom."""
 
     inputs: np.ndarray
     targets: dict[str, np.ndarray]
-    shown: dict[str, np.ndarray]
     chosen: list[Example]
 
 
@@ -542,13 +509,9 @@ def _batches(
         rng = np.random.default_rng([config.seed, step])
         chosen = [examples[i] for i in rng.choice(len(examples), config.batch_size, p=weights)]
         pictures = ((read_working(images / e.image), lungs[e.image]) for e in chosen)
-        changed = [change_picture(*picture, rng, cut=config.lung_crop, style=config.style) for picture in pictures]
-        views = [picture.view() for picture in changed]
+        views = [change_picture(*picture, rng, cut=config.lung_crop, style=config.style) for picture in pictures]
         inputs = np.stack([transform(view) for view in views])
         fields = np.stack([view.lung_field for view in views])
-        shown = {"lungs": inputs, "whole": inputs}
-        if config.teachers_of_whole:
-            shown["whole"] = np.stack([transform(picture.whole()) for picture in changed])
         inputs = swap_surroundings(inputs, fields, rng, probability=config.swap_probability)
         inputs = mix_amplitudes(inputs, rng, probability=config.style)
         targets = targets_for(chosen)
@@ -556,7 +519,7 @@ def _batches(
             targets[EVIDENCE] = lung_cells(fields, INPUT_SIZE // GRID_STEP)
         if config.pair_weight:
             targets[PAIRS] = pair_targets(chosen)
-        return _Batch(np.stack([cut_out(one, rng) for one in inputs]), targets, shown, chosen)
+        return _Batch(np.stack([cut_out(one, rng) for one in inputs]), targets, chosen)
 
     yield from made_ahead(make, range(start, config.batches))
 

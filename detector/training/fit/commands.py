@@ -39,7 +39,6 @@ from detector.training.data.views import LungMasks, find_lung_masks
 from detector.training.fit.classifier import (
     IMAGENET,
     RANDOM,
-    TEACHERS,
     FitConfig,
     fit,
     hospital_findings,
@@ -96,8 +95,7 @@ def train_classifier(manifest: Path, images: Path, out: Path, settings: dict[str
     """Train the classifier and write ``detector.keras``, ``detector.tflite`` and ``detector.json`` to `out`.
 
     Calibration sees the validation split alone. The test split, where the manifest has one, is measured once, at the
-    end, for the card. A network of whole pictures is a teacher alone: the program would show it something else, so that
-    it is neither calibrated nor measured.
+    end, for the card.
 
     Raises:
         ManifestError: if the manifest can't be used, or its validation split lacks a class.
@@ -118,8 +116,6 @@ def train_classifier(manifest: Path, images: Path, out: Path, settings: dict[str
     for path in MODELS.glob(f"{LUNG_MODEL}.*"):  # the classifier is shown what the shipped lung fields find
         shutil.copy(path, out)
     card = _draft_card(out, config, {"images": _cohort(train), **pedigree})
-    if not config.lung_crop:
-        return card
     answers = answer_all(validation, images, Engine.load(folder=out, card=card))
     calibration = calibrate(answers)
     scale = {name: float(np.quantile(peaks, _SCALE_QUANTILE)) for name, peaks in answers.peaks.items()}
@@ -368,33 +364,29 @@ def _check_classes(validation: Sequence[Example]) -> None:
 
 
 def _pedigree(config: FitConfig) -> dict[str, Any]:
-    """The networks that a run goes on from and is taught by, each described the first time that it is named.
+    """The networks that a run goes on from, each described the first time that it is named.
 
     Raises:
         ModelError: if one of them can't be read.
     """
-    files = {name: getattr(config, name) for name in TEACHERS}
     first = _FIRST_WEIGHTS.get(config.initial) if isinstance(config.initial, str) else None
-    if first is None:
-        files["initial_weights"] = np.atleast_1d(config.initial).tolist()
-    found = {name: [_earlier(Path(path)) for path in files[name]] for name in sorted(files) if files[name]}
-    return _each_told_once({"initial_weights": first} | found)
+    earlier = [] if first else [_earlier(Path(path)) for path in np.atleast_1d(config.initial)]
+    return _each_told_once({"initial_weights": first or earlier})
 
 
 def _draft_card(out: Path, config: FitConfig, origin: dict[str, Any]) -> ModelCard:
-    """A card that lets the network be loaded before anything is measured; one of whole pictures loads nowhere."""
-    settings = {name: value for name, value in asdict(config).items() if name not in TEACHERS}
+    """A card that lets the network be loaded before anything is measured."""
     went_on = isinstance(origin["initial_weights"], list)
     card = ModelCard(
         name=DEFAULT_MODEL,
         version=VERSION,
         sha256=hashlib.sha256((out / f"{DEFAULT_MODEL}.keras").read_bytes()).hexdigest(),
         input_size=INPUT_SIZE,
-        preprocessing=PREPROCESSING_ID if config.lung_crop else f"{PREPROCESSING_ID}, whole pictures",
+        preprocessing=PREPROCESSING_ID,
         calibration=Calibration({t.name: 1.0 for t in TASKS}, {}, {t.name: 0.0 for t in TASKS}),
         saliency_scale={t.name: 1.0 for t in TASKS},
         training={
-            "config": settings | ({"initial": "earlier networks"} if went_on else {}),
+            "config": asdict(config) | ({"initial": "earlier networks"} if went_on else {}),
             **origin,
             "keras": keras.__version__,
             "backend": keras.backend.backend(),
