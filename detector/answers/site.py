@@ -17,7 +17,8 @@ import numpy as np
 
 from detector import words
 from detector.errors import SiteError
-from detector.model.calibration import probabilities_of
+from detector.model import checked
+from detector.model.calibration import BALANCED, SENSITIVE, SPECIFIC, probabilities_of
 from detector.schema import BINARY, TASKS, OperatingPoint
 
 if TYPE_CHECKING:
@@ -30,8 +31,7 @@ FORMAT = 1
 LARGEST_RATIO = 1e6  # what an infinite likelihood ratio is written as
 LARGEST_FILE = 1_000_000  # bytes; a site file has some ten thousand
 _A_YEAR = 365  # days after which equipment and patients may have changed
-_LARGEST_NUMBER = LARGEST_RATIO
-_TASK_KEYS = {"counts", "slope", "offsets", "quantiles", "operating_points", "figures"}
+_TOO_LARGE = math.nextafter(LARGEST_RATIO, math.inf)  # for any number of the file
 
 
 @dataclass(frozen=True)
@@ -141,10 +141,12 @@ def read_site(data: bytes, card: ModelCard) -> Site:
         raise SiteError(f"a site file has at most {LARGEST_FILE} bytes. Received {len(data)}.")
     try:
         values = json.loads(data)
-        _check(values.pop("checksum") == _checksum(values), "it was edited after it was made")
-        _check(values["format"] == FORMAT, f"its format must be {FORMAT}")
+        if values.pop("checksum") != _checksum(values):
+            raise SiteError("the site file was edited after it was made.")
+        if values["format"] != FORMAT:
+            raise SiteError(f"the site file must have format {FORMAT}. Received {values['format']!r}.")
         site = _site_of(values, hashlib.sha256(data).hexdigest())
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise SiteError(f"the site file cannot be read: {type(error).__name__}: {error}.") from error
     if (site.model_sha256, site.preprocessing) != (card.sha256, card.preprocessing):
         raise SiteError(
@@ -160,20 +162,21 @@ def _checksum(values: Mapping[str, Any]) -> str:
 
 
 def _site_of(values: Mapping[str, Any], sha256: str) -> Site:
-    _check(set(values["tasks"]) == {task.name for task in TASKS}, "tasks must be binary and three_class")
-    tasks = {task.name: _task_of(values["tasks"][task.name], task) for task in TASKS}
-    _check(any(task is not None for task in tasks.values()), "no task is set")
-    _check(0 < _number(values["coverage"]) < 1, "coverage must lie between 0 and 1")
-    reasons = {str(name): str(why) for name, why in values["reasons"].items()}
-    _check(all(tasks[name] is not None or name in reasons for name in tasks), "a task that is not set has a reason")
+    names = [task.name for task in TASKS]
+    found = checked.entries(values["tasks"], names, "tasks")
+    tasks = {task.name: _task_of(found[task.name], task) for task in TASKS}
+    reasons = {str(name): checked.text(why, "a reason") for name, why in values["reasons"].items()}
+    unset = [name for name in names if tasks[name] is None]
+    if len(unset) == len(names) or not reasons.keys() >= set(unset):
+        raise ValueError(f"a task must be set, and each other have its reason. Received none for {unset}.")
     return Site(
-        name=_text(values["name"]),
+        name=checked.text(values["name"], "name"),
         created=date.fromisoformat(values["created"]),
-        model_sha256=_text(values["model_sha256"]),
-        preprocessing=_text(values["preprocessing"]),
-        coverage=float(values["coverage"]),
-        images=_count(values["images"]),
-        left_out={str(name): _count(count) for name, count in values["left_out"].items()},
+        model_sha256=checked.sha256(values["model_sha256"], "model_sha256"),
+        preprocessing=checked.text(values["preprocessing"], "preprocessing"),
+        coverage=checked.number(values["coverage"], "coverage", above=0, below=1),
+        images=checked.count(values["images"], "images"),
+        left_out={str(name): checked.count(count, str(name)) for name, count in values["left_out"].items()},
         tasks=tasks,
         reasons=reasons,
         sha256=sha256,
@@ -183,47 +186,26 @@ def _site_of(values: Mapping[str, Any], sha256: str) -> Site:
 def _task_of(values: Mapping[str, Any] | None, task: Task) -> SiteTask | None:
     if values is None:
         return None
-    _check(set(values) == _TASK_KEYS, f"a task has the entries {sorted(_TASK_KEYS)}")
-    for name in ("counts", "quantiles"):
-        _check(tuple(values[name]) == task.classes, f"{name} must name {task.classes}")
-    _check(tuple(values["offsets"]) == task.classes[: task.logits], "offsets must name the logits' classes")
-    _check(_number(values["slope"]) > 0, "slope must be positive")
-    quantiles = {name: _number(value) for name, value in values["quantiles"].items()}
-    _check(all(0 <= value <= 1 for value in quantiles.values()), "quantiles must lie between 0 and 1")
-    points = {name: OperatingPoint(**point) for name, point in values["operating_points"].items()}
-    _check(bool(points) == (task is BINARY), "the binary task has operating points, the other has none")
-    _check(all(0 < _number(point.threshold) < 1 for point in points.values()), "thresholds must lie between 0 and 1")
+    found = checked.entries(values, SiteTask.__dataclass_fields__, task.name)
+    counts, quantiles = (checked.entries(found[name], task.classes, name) for name in ("counts", "quantiles"))
+    offsets = checked.entries(found["offsets"], task.classes[: task.logits], "offsets")
+    points = (BALANCED, SENSITIVE, SPECIFIC) if task is BINARY else ()
     return SiteTask(
-        counts={name: _count(count) for name, count in values["counts"].items()},
-        slope=_number(values["slope"]),
-        offsets={name: _number(value) for name, value in values["offsets"].items()},
-        quantiles=quantiles,
-        operating_points=points,
-        figures={name: _figure(figure) for name, figure in values["figures"].items()},
+        counts={name: checked.count(counts[name], f"counts: {name}") for name in task.classes},
+        slope=checked.number(found["slope"], "slope", above=0, below=_TOO_LARGE),
+        offsets={name: _number(value, f"offsets: {name}") for name, value in offsets.items()},
+        quantiles={name: checked.share(quantiles[name], f"quantiles: {name}") for name in task.classes},
+        operating_points=checked.operating_points(found["operating_points"], points),
+        figures={name: _figure(figure, name) for name, figure in found["figures"].items()},
     )
 
 
-def _figure(values: Mapping[str, Any]) -> Figure:
-    low, high = (None if values[end] is None else _number(values[end]) for end in ("ci_low", "ci_high"))
-    return Figure(_number(values["value"]), low, high, _count(values["n"]))
+def _figure(values: Mapping[str, Any], name: str) -> Figure:
+    low, high = (
+        None if values[end] is None else _number(values[end], f"{name}: {end}") for end in ("ci_low", "ci_high")
+    )
+    return Figure(_number(values["value"], name), low, high, checked.count(values["n"], f"{name}: n"))
 
 
-def _check(holds: bool, message: str) -> None:  # noqa: FBT001 - it is what is checked
-    if not holds:
-        raise SiteError(f"the site file is damaged: {message}.")
-
-
-def _number(value: Any) -> float:
-    _check(isinstance(value, int | float) and not isinstance(value, bool), f"a number was expected, not {value!r}")
-    _check(math.isfinite(value) and abs(value) <= _LARGEST_NUMBER, f"{value} is out of range")
-    return float(value)
-
-
-def _count(value: Any) -> int:
-    _check(isinstance(value, int) and not isinstance(value, bool) and value >= 0, f"{value!r} is no count")
-    return int(value)
-
-
-def _text(value: Any) -> str:
-    _check(isinstance(value, str) and 0 < len(value) <= 200, "a text of at most 200 characters was expected")
-    return str(value)
+def _number(value: Any, what: str) -> float:
+    return checked.number(value, what, above=-_TOO_LARGE, below=_TOO_LARGE)

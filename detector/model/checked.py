@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 _BEYOND_1 = math.nextafter(1, 2)  # a share of exactly 1 is one
+_LONGEST_TEXT = 1000  # characters; the longest limit of a card has some three hundred
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -29,10 +30,22 @@ def number(
     return float(value)
 
 
+def share(value: Any, what: str) -> float:
+    """A number from 0 to 1."""
+    return number(value, what, least=0, below=_BEYOND_1)
+
+
+def count(value: Any, what: str) -> int:
+    """A whole number, 0 or more."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise ValueError(f"{what} must be a count. Received {value!r}.")
+    return value
+
+
 def text(value: Any, what: str) -> str:
-    """Text that says something."""
-    if not isinstance(value, str) or not value.strip():
-        raise ValueError(f"{what} must be text. Received {value!r}.")
+    """Text that says something, and no book."""
+    if not isinstance(value, str) or not value.strip() or len(value) > _LONGEST_TEXT:
+        raise ValueError(f"{what} must be text of at most {_LONGEST_TEXT} characters. Received {value!r:.99}.")
     return value
 
 
@@ -71,7 +84,7 @@ def _operating_point(name: str, values: Any) -> OperatingPoint:
     return OperatingPoint(
         name=name,
         threshold=number(point["threshold"], f"{what}: threshold", above=0, below=1),
-        sensitivity=number(point["sensitivity"], f"{what}: sensitivity", least=0, below=_BEYOND_1),
-        specificity=number(point["specificity"], f"{what}: specificity", least=0, below=_BEYOND_1),
+        sensitivity=share(point["sensitivity"], f"{what}: sensitivity"),
+        specificity=share(point["specificity"], f"{what}: specificity"),
         cohort=text(point["cohort"], f"{what}: cohort"),
     )

@@ -75,7 +75,11 @@ def test_a_truncated_file_is_rejected(site, card, keep):
         read_site(data[: int(len(data) * keep) if isinstance(keep, float) else keep], card)
 
 
-@pytest.mark.parametrize("data", [b"[]", b"null", b'{"format": 1}', b"\xff\xfe", b"x" * (LARGEST_FILE + 1)])
+@pytest.mark.parametrize(
+    "data",
+    [b"[]", b"null", b'{"format": 1}', b"\xff\xfe", b"[" * 100_000, b"x" * (LARGEST_FILE + 1)],
+    ids=["a list", "nothing", "one entry", "no text", "nested", "too large"],
+)
 def test_what_is_no_site_file_is_rejected(card, data):
     with pytest.raises(SiteError):
         read_site(data, card)
