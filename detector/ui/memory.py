@@ -8,13 +8,22 @@ from functools import cache
 
 _M_ARENA_MAX = -8  # of glibc's mallopt
 _ARENAS = 2  # glibc's default is eight a core, each of which keeps what its threads have freed
+_M_MMAP_THRESHOLD = -3
+_MAPPED = 32_768  # bytes from which a block is a mapping of its own; glibc's limit rises to 32 MB
 
 
 @cache
-def share_arenas() -> None:
-    """Have the server's threads, a few for each session, allocate from two arenas instead of one for each."""
+def keep_little() -> None:
+    """Have freed memory go back to the system.
+
+    The server's threads, a few for each session, allocate from two arenas instead of one for each. Whatever has the
+    size of a file goes as soon as it is freed: in the heap, a file's first bytes, which name the patient, would share
+    a page with something that stays.
+    """
     with suppress(OSError, AttributeError, TypeError):  # TypeError: Windows has no library without a name
-        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, _ARENAS)
+        library = ctypes.CDLL(None)
+        library.mallopt(_M_ARENA_MAX, _ARENAS)
+        library.mallopt(_M_MMAP_THRESHOLD, _MAPPED)
 
 
 def give_back() -> None:

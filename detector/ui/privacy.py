@@ -27,7 +27,7 @@ _LONGEST_PAUSE = 10.0  # seconds between two looks
 def guard() -> None:
     """Protect the session that calls: to be called on every run of the page, before anything is uploaded."""
     streamlit_private.keep_uploads_in_memory()
-    memory.share_arenas()
+    memory.keep_little()
     name = streamlit_private.session_id()
     if name is not None:
         # The page's own memory of the session, let go of by name: Streamlit may hold on to an ended session's state.

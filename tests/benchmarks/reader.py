@@ -131,7 +131,7 @@ class Reader:
                 self._session, answer = sent.new_session.initialize.session_id, Answer()
             elif kind == "delta":
                 _note(answer, sent.delta)
-            elif kind == "script_finished":
+            elif kind == "script_finished" and sent.script_finished != ForwardMsg.FINISHED_EARLY_FOR_RERUN:
                 answer.status = sent.script_finished
                 return answer
         raise ConnectionError("The server has closed the session.")
@@ -152,5 +152,5 @@ def _note(answer, delta):
         for trace in json.loads(element.plotly_chart.spec)["data"]:
             if trace["type"] == "bar":
                 answer.bars = dict(zip(trace["y"], trace["x"], strict=True))
-    elif kind in {"markdown", "text", "heading", "alert"}:
+    elif kind in {"markdown", "text", "heading", "alert", "html"}:
         answer.texts.append(getattr(element, kind).body)

@@ -9,9 +9,9 @@ from detector.ui import memory
 
 @pytest.fixture(autouse=True)
 def _asked_anew():
-    memory.share_arenas.cache_clear()
+    memory.keep_little.cache_clear()
     yield
-    memory.share_arenas.cache_clear()
+    memory.keep_little.cache_clear()
 
 
 class Library:
@@ -25,13 +25,13 @@ class Library:
         self.asked.append(("malloc_trim", *arguments))
 
 
-def test_threads_share_two_arenas_asked_for_once(monkeypatch):
+def test_little_is_kept_and_that_is_asked_for_once(monkeypatch):
     library = Library()
     monkeypatch.setattr(ctypes, "CDLL", lambda _: library)
-    memory.share_arenas()
-    memory.share_arenas()
+    memory.keep_little()
+    memory.keep_little()
     memory.give_back()
-    assert library.asked == [("mallopt", -8, 2), ("malloc_trim", 0)]
+    assert library.asked == [("mallopt", -8, 2), ("mallopt", -3, 32_768), ("malloc_trim", 0)]
 
 
 @pytest.mark.parametrize("error", [OSError, TypeError, AttributeError])
@@ -40,5 +40,5 @@ def test_system_without_that_library_is_left_alone(monkeypatch, error):
         raise error
 
     monkeypatch.setattr(ctypes, "CDLL", missing)
-    memory.share_arenas()
+    memory.keep_little()
     memory.give_back()
