@@ -109,7 +109,7 @@ class AnimatedError(RejectedError):
 
 
 class UnsupportedDicomError(RejectedError):
-    """A sound DICOM file that is no single-frame greyscale radiograph."""
+    """A sound DICOM file, but not a single-frame greyscale radiograph."""
 
     code = "unsupported_dicom"
     user_message = (
@@ -177,7 +177,7 @@ class InvertedError(NotAChestXrayError):
 
 
 class UnreadablePathError(RejectedError):
-    """A path that is no regular file or may not be read."""
+    """A path that is not a regular file or may not be read."""
 
     code = "unreadable_path"
     user_message = "The file cannot be opened. Check that it exists and that you may read it."

@@ -268,7 +268,7 @@ CHIPS = (
     (INVERTED_ON_REQUEST, "Inverted on request"),
 )
 MORE_CHIPS = "{count} more"
-CHIP_LENGTH = 30  # characters; a longer sentence stands in full when its chip is opened
+CHIP_LENGTH = 30  # characters; a longer sentence is shown in full when its chip is opened
 
 # Files without an answer
 REJECTED_TITLE, FAILED_TITLE = "No answer: rejected", "No answer: failed"

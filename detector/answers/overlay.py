@@ -19,7 +19,7 @@ FOR_COLOUR = np.array([0.90, 0.38, 0.0], np.float32)
 AGAINST_COLOUR = np.array([0.34, 0.71, 0.91], np.float32)
 _COLOURS = np.stack([np.ones(3), 255 * FOR_COLOUR, 255 * AGAINST_COLOUR], axis=1).astype(np.float32)
 
-_NEARLY = 0.95  # of a limit is as good as the limit
+_NEARLY = 0.95  # of a limit counts as the limit
 _BLOCK = 32  # rows that are blended at a time: their planes stay in the processor's cache
 
 

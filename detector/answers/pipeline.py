@@ -118,7 +118,7 @@ def _judged(network_input: NetworkInput, output: NetworkOutput, engine: Engine) 
 
 
 def _passed(check: Callable[[], GateFinding], *, force: bool) -> tuple[GateFinding, str | None]:
-    """Run a check; where its refusal is overridden, the finding warns of it and its code stands beside."""
+    """Run a check; where its refusal is overridden, the finding is a warning that carries its code."""
     try:
         return check(), None
     except NotAChestXrayError as error:

@@ -126,8 +126,8 @@ def fit_band(margin: np.ndarray, wrong: np.ndarray, groups: np.ndarray) -> float
     """Choose the half-width of the indeterminate band on validation.
 
     The narrowest, which answers most, that leaves an error of at most 2 % averaged over the groups, and of at most 6 %
-    in each. Its edge lies midway between the last margin that it leaves out and the first that it does not. Where none
-    does, the one of least mean error that answers half of the images.
+    in each. Its edge lies midway between the last margin that it leaves out and the first that it does not. If none
+    does, the band of least mean error that answers half of the images.
 
     Args:
         margin: (N,) from `margins`.

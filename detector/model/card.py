@@ -153,6 +153,6 @@ def _gate_of(values: Any, path: Path) -> dict[str, Any]:
 
 
 def model_names(folder: Path = MODELS) -> list[str]:
-    """Names of the classifiers that have a card and weights; the lung fields come with each of them."""
+    """Names of the classifiers that have a card and weights; each comes with the lung fields."""
     found = {path.stem for path in folder.glob("*.keras") if path.with_suffix(".json").exists()}
     return sorted(found - {LUNG_MODEL})

@@ -28,7 +28,7 @@ _LOG = logging.getLogger(__name__)
 
 # Outputs of the flatbuffer, beside the logits, which have their tasks' names.
 FEATURES, POOLED, TEXTURE = "features", "pooled", "texture"
-KERNEL = "kernel_"  # and a task's name; constants, nothing of them depends on the image
+KERNEL = "kernel_"  # and a task's name; constants that don't depend on the image
 
 
 class Engine:

@@ -96,7 +96,7 @@ def _silence() -> Iterator[None]:
         return
     kept = os.dup(2)
     try:
-        with open(os.devnull, "wb") as nowhere:  # noqa: PTH123 - its descriptor is what is wanted
+        with open(os.devnull, "wb") as nowhere:  # noqa: PTH123 - only its descriptor is needed
             os.dup2(nowhere.fileno(), 2)
         yield
     finally:

@@ -9,7 +9,7 @@ its grid, and the 1,280-channel ImageNet head is a free width.
 
 Keras 3, backend-neutral: the same network trains with TensorFlow, JAX or torch. `Flatbuffer` serves it.
 
-Beside it the U-Net of the lung fields (Ronneberger et al. 2015, arXiv:1505.04597).
+The U-Net that finds the lung fields is here too (Ronneberger et al. 2015, arXiv:1505.04597).
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ _FLAT_SHARE = 0.08  # of the levels, where a picture has few of them
 _GRAIN = 3  # pixels of the median that takes single specks out of a border
 _SAMPLED = 448  # lines of a picture, at least, that its tone and its borders are taken from
 _CODES = 1 << 16  # grey levels that are told apart in pictures of more than 8 bits
-_TRIM_LIMIT = 0.3  # of a side: more than that is no border but a failed exposure
+_TRIM_LIMIT = 0.3  # of a side: more than that is a failed exposure, not a border
 _LEAST_LUNG = 0.05  # of the picture: less means that the lungs were not found, and nothing is cut off
 _ISLAND = 0.1  # of the larger lung's pixels: a smaller part is no lung
 _STRAY = 0.01  # of the lungs' pixels may lie beyond each edge of their box: splinters don't stretch it
@@ -160,7 +160,7 @@ def lungs_on_frame(lung_field: np.ndarray, content: Box) -> np.ndarray:
 def largest_parts(lung_field: np.ndarray) -> np.ndarray:
     """The two largest connected parts of (H, W) bool, the second if it is no island: a body has two lungs."""
     _, parts, statistics, _ = cv2.connectedComponentsWithStats(lung_field.astype(np.uint8), connectivity=4)
-    areas = statistics[1:, cv2.CC_STAT_AREA]  # the first is what is no lung
+    areas = statistics[1:, cv2.CC_STAT_AREA]  # the first is everything but lung
     kept = [part for part in np.argsort(-areas, kind="stable")[:2] if areas[part] >= _ISLAND * areas.max()]
     return np.isin(parts, np.array(kept, int) + 1)
 

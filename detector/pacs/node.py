@@ -322,7 +322,7 @@ class Node:
         return True
 
     def _send(self, association: Association, item: Item) -> bool:
-        """Send the results of one image; a status that is no success leaves them for later."""
+        """Send the results of one image; any status but success leaves them for later."""
         try:
             for kind, result in self._spool.results(item, ENDINGS).items():
                 status = association.send_c_store(dcmread(BytesIO(result))).get("Status", None)

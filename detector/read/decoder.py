@@ -130,7 +130,7 @@ def _answer(
 
 
 def _tell_pixels(data: bytes, replies: IO[bytes], complaints: IO[bytes]) -> dict[str, Any]:
-    """Send the pixels as soon as there are any; what else is known of them comes afterwards."""
+    """Send the pixels as soon as there are any; the rest of what is known follows."""
     from detector.read import image_io  # noqa: PLC0415
 
     def send(grey: NDArray[Any]) -> None:

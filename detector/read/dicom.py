@@ -70,7 +70,7 @@ _LARGEST_SPACING = 10.0  # mm; a pixel of a centimetre shows no rib
 _BLOCK = 256  # rows worked on at a time
 _FAR_OUTSIDE = 1e9  # beyond every 16-bit value after any sensible rescale
 
-#: What is decoded, and by which of pydicom's plugins: left to itself it tries one after the other, GDCM on all of them.
+#: What is decoded, and by which of pydicom's plugins: left to itself it tries each in turn, and GDCM on all.
 _PLUGINS: dict[UID, str] = {
     ImplicitVRLittleEndian: "",
     ExplicitVRLittleEndian: "",
@@ -234,7 +234,7 @@ def _reading() -> Iterator[None]:
 
 
 def _lift_functional_groups(dataset: FileDataset) -> None:
-    """Place an enhanced object's grey scale where that of a plain one stands (PS3.3 C.7.6.16.2.9 and .10)."""
+    """Place an enhanced object's grey scale where a plain one has it (PS3.3 C.7.6.16.2.9 and .10)."""
     for groups in ("PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence"):
         for group in dataset.get(groups) or ():
             for macro in ("FrameVOILUTSequence", "PixelValueTransformationSequence"):
@@ -387,7 +387,7 @@ def _voi_values(
     Args:
         dataset: that holds the LUT or window.
         values: (values,) float64, to be shown.
-        valid: those of them that are no padding.
+        valid: which of them are not padding.
         counts: how often each of `valid` occurs.
 
     Returns:

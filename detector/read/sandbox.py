@@ -64,7 +64,7 @@ _STARVED = 0.25  # of the time: a child that had less of the processor waited fo
 _LONGEST_MESSAGE = 2**20  # bytes of JSON; a header with two full look-up tables has a third of it
 _KINDS: dict[str, type[np.generic]] = {"uint8": np.uint8, "float32": np.float32}  # of pixels
 _NEEDED = ("SYSTEMROOT", "LD_LIBRARY_PATH")  # of the environment: Windows starts nothing without the first
-#: With -P nothing is imported from where the user stands. The program's own folder serves for the program alone.
+#: With -P nothing is imported from the user's working folder. The program's own folder serves for the program alone.
 _START = """
 import sys
 home, libraries, idle_seconds = sys.argv[1:]

@@ -24,7 +24,7 @@ SERIES_DESCRIPTION = "RESEARCH, NOT FOR DIAGNOSIS"
 
 _LONG_STRING = 64  # characters (PS3.5 section 6.2, LO)
 
-#: Kind of result to the number of its series. High, so that it stands behind what the modality made.
+#: Kind of result to the number of its series. High, to come after what the modality made.
 SERIES_NUMBERS = {"sr": 9901, "sc": 9902, "pr": 9903}
 
 

@@ -57,7 +57,7 @@ class Layer:
         description: what a reader is told that it shows.
         colour: RGB in 0 to 255.
         lines: closed lines, (n, 2) float64 each: column and row on the stored image.
-        label: short text that stands at the longest line; empty for none.
+        label: short text beside the longest line; empty for none.
     """
 
     name: str

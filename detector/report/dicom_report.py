@@ -127,7 +127,7 @@ def _observer(subject: Subject) -> ObservationContext:
 
 
 def _algorithm(subject: Subject) -> AlgorithmIdentification:
-    """TID 4019: the weights are named by their hash, and what turned a probability into a decision stands beside it."""
+    """TID 4019: the weights are named by their hash, with what turned a probability into a decision."""
     answer, model = subject.answer, subject.answer.analysis.model
     parameters = [f"weights SHA-256 {model.sha256}", f"mode {answer.task.mode}"]
     if (point := answer.operating_point) is not None:

@@ -62,7 +62,7 @@ def _filled_in(items: Sequence[Mapping[str, Any]], about: Mapping[str, Any]) -> 
 
 
 def _script_safe(value: Any) -> str:
-    """JSON that ends no script element, whatever stands in it."""
+    """JSON that can't end a script element, whatever it holds."""
     return json.dumps(value, separators=(",", ":")).replace("<", "\\u003c").replace(">", "\\u003e")
 
 

@@ -60,7 +60,7 @@ class Bar:
 
 @dataclass(frozen=True, eq=False)
 class CasePage:
-    """What stands on an image's page.
+    """The content of an image's page.
 
     Attributes:
         title: the answer, in words.
@@ -105,7 +105,7 @@ class CasePage:
 
 @dataclass(frozen=True, eq=False)
 class ListPages:
-    """What stands in a printed worklist.
+    """The content of a printed worklist.
 
     Attributes:
         title: of the list.
@@ -113,7 +113,7 @@ class ListPages:
         columns: headings; the first column holds the thumbnails.
         rows: a cell each for the other columns.
         thumbnails: (H, W) uint8, or None where a file has no picture.
-        notice: what this is not; it stands on every page.
+        notice: what this is not, on every page.
         provenance: how the answers came about.
     """
 

@@ -20,7 +20,7 @@ _RAMP = (260, 12)
 
 @dataclass(frozen=True)
 class Sheet:
-    """What stands around the two pictures.
+    """The text around the two pictures.
 
     Attributes:
         headline: the answer.
@@ -47,7 +47,7 @@ def sheet_png(image: np.ndarray, overlay: np.ndarray, sheet: Sheet) -> bytes:
     Args:
         image: (H, W) uint8.
         overlay: (H, W, 3) uint8 RGB.
-        sheet: what stands around them.
+        sheet: the text around them.
 
     Returns:
         A PNG file's bytes.

@@ -139,7 +139,7 @@ class LineLog:
             raise OutputError(f"{self.path} cannot be repaired: {error}.") from error
 
     def add(self, line: bytes) -> None:
-        """Write one line to the disk, on a line of its own whatever stands before it.
+        """Write one line to the disk, on a line of its own, whatever precedes it.
 
         Raises:
             OutputError: if it can't be written; no part of it stays.

@@ -106,7 +106,7 @@ class Analyst:
         self._replace(source, self._anew(source, engine, {"force": True}))
 
     def correct(self, source: Source, engine: Engine, correction: Correction) -> None:
-        """Analyse one file rotated or inverted, on top of how it stands.
+        """Analyse one file rotated or inverted, on top of its present corrections.
 
         A picture that is both is told as one of the two first: as long as the corrected one is to be corrected in its
         turn, that is done as well. An answer that the file has is not given up for a rejection.

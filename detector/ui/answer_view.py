@@ -111,7 +111,7 @@ def literal_text(sentence: str) -> str:
 
 
 def _weight(warning: str) -> int:
-    """Place of a warning among the known ones; what is not known stands before what the reader did."""
+    """Place of a warning among the known ones; unknown ones come before what the reader did."""
     places = [place for place, (start, _) in enumerate(words.CHIPS) if warning.startswith(start)]
     return places[0] if places else len(words.CHIPS) - 3
 

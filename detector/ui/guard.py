@@ -1,4 +1,4 @@
-"""What stands between the network and the page: every request passes here before Streamlit sees it.
+"""The guard between the network and the page: every request passes here before Streamlit sees it.
 
 Streamlit refuses foreign names and foreign pages on its WebSocket alone, keeps every upload that a session sends, and
 writes a traceback for each that breaks off.

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _LITTLE = 0.6  # AUROC: a network that does not do better is not to be used there
 _FIGURES = ("accuracy", "precision", "recall", "f1", "auc")
-#: Where our figure of the original's name stands when the evaluation has not written the original's form itself.
+#: Where to find our figure of the original's name when the evaluation did not write it in the original's form.
 _OURS = {
     (BINARY.name, "accuracy"): "binary_accuracy",
     (BINARY.name, "auc"): "binary_auroc",
@@ -106,7 +106,7 @@ def candidate_table(folder: Path = EVALUATION) -> dict[str, list[str]] | None:
 
 
 def _validation_columns(entries: Sequence[Mapping[str, Any]], titles: Mapping[str, str]) -> dict[str, list[str]]:
-    """A column a figure; figures of further seeds of a training stand behind its own."""
+    """A column a figure; figures of further seeds of a training follow its own."""
     runs = [[entry["validation"], *entry.get("other_seeds", {}).values()] for entry in entries]
     return {title: [" · ".join(in_words(run.get(name)) for run in of) for of in runs] for name, title in titles.items()}
 

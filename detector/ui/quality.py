@@ -199,7 +199,7 @@ def _panels(figure: go.Figure) -> int:
 
 
 def _named_rows(figure: go.Figure) -> int:
-    """How many names stand beside the vertical axis."""
+    """How many names the vertical axis has."""
     return len({y for trace in figure.data for y in (trace.y if trace.y is not None else ()) if isinstance(y, str)})
 
 

@@ -28,7 +28,7 @@ def render() -> None:
     """Draw the page from top to bottom; what needs the network comes last."""
     enter("reading")
     render_head()
-    # Places that assets/page.css lays out: on a phone the answer stands above the list.
+    # Places that assets/page.css lays out: on a phone the answer is above the list.
     with st.container(key="desk"):
         places = {name: st.container(key=name) for name in ("mode", "point", "upload", "list", "room")}
     with places["upload"]:

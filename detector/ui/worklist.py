@@ -147,7 +147,7 @@ def row_of(entry: Entry, colours: Palette) -> dict[str, Any]:
 
 
 def kind_of(entry: Entry) -> str:
-    """What a line counts as in the totals: a decision, or how it stands without one; see `words.KINDS`."""
+    """What a line counts as in the totals: a decision, or its state without one; see `words.KINDS`."""
     if entry.answer is not None:
         return entry.answer.decision
     if isinstance(entry.result, Failure):

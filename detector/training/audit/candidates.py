@@ -93,7 +93,7 @@ def compare_candidates(
     pairs: Sequence[SourcePair],
     seeds: Sequence[int] = (),
 ) -> dict[str, Any]:
-    """Train and measure candidates, and write ``candidates.json``; what stands there from an earlier run is kept.
+    """Train and measure candidates, and write ``candidates.json``; results of an earlier run are kept.
 
     Args:
         examples: with the splits ``train`` and ``val``.

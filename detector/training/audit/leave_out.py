@@ -47,7 +47,7 @@ class Trainings:
 
     Attributes:
         images: folder that the examples' paths are relative to.
-        out: folder of the runs; what stands there finished is read and not made again.
+        out: folder of the runs; a finished run is read and not made again.
         config: the protocol, see `protocol`.
         lungs: the lung fields of all pictures.
     """

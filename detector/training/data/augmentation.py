@@ -123,7 +123,7 @@ def cut_borders(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def cut_corners(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Boxes over the corners, where markers and names stand."""
+    """Boxes over the corners, where markers and names are."""
     image = image.copy()
     for _ in range(4):
         if rng.random() < 0.5:
