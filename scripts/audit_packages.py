@@ -41,19 +41,32 @@ def list_licences(python: Path, out: Path) -> bool:
     return subprocess.run(command, check=False).returncode == 0
 
 
-def find_vulnerabilities(lock: Path, out: Path) -> tuple[int, int]:
-    """Ask the index about the versions of a lock file; returns how many are vulnerable, and how many it doesn't know.
+def find_vulnerabilities(lock: Path, out: Path) -> dict[str, list[str] | None]:
+    """Ask the package index about the versions of a lock file.
 
-    Where no index answers, it knows none of them.
+    Returns:
+        Name of a package to its known vulnerabilities; None where the index doesn't know the version, as where no
+        index answers or it is a mirror that only hands out files.
     """
     path = out / "vulnerabilities.json"
     path.unlink(missing_ok=True)
     options = ["--require-hashes", "--disable-pip", "--progress-spinner=off", "--format=json", f"--output={path}"]
     subprocess.run([sys.executable, "-m", "pip_audit", "-r", lock, *options], check=False, capture_output=True)
     if not path.exists():
-        return 0, lock.read_text(encoding="utf-8").count("==")
+        pinned = (line.partition("==") for line in lock.read_text(encoding="utf-8").splitlines())
+        return {name: None for name, equals, _ in pinned if equals}
     packages = json.loads(path.read_text(encoding="utf-8"))["dependencies"]
-    return sum(bool(p.get("vulns")) for p in packages), sum("skip_reason" in p for p in packages)
+    return {p["name"]: None if "skip_reason" in p else [v["id"] for v in p["vulns"]] for p in packages}
+
+
+def told(found: dict[str, list[str] | None]) -> str:
+    """What was found, without a claim about what was not looked at."""
+    unknown = sorted(name for name, known in found.items() if known is None)
+    if len(unknown) == len(found):
+        return f"Vulnerabilities were not looked for: no package index told of any of {len(found)} packages."
+    lines = [f"{name}: {', '.join(known)}" for name, known in sorted(found.items()) if known]
+    lines.append(f"{len(lines)} of {len(found) - len(unknown)} packages have known vulnerabilities.")
+    return "\n".join([*lines, *([f"Not looked at: {', '.join(unknown)}."] if unknown else [])])
 
 
 def main() -> int:
@@ -65,10 +78,10 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         python = fresh_environment(Path(folder))
         materials, permissive = list_materials(python, out), list_licences(python, out)
-    vulnerable, unknown = find_vulnerabilities(LOCK, out)
+    found = find_vulnerabilities(LOCK, out)
     print(f"{len(materials)} packages; licences in {out / 'licences.md'}, bill of materials in {out / 'sbom.json'}")
-    print(f"{vulnerable} packages with known vulnerabilities; {unknown} that the index knows nothing about")
-    return 0 if permissive and not vulnerable else 1
+    print(told(found))
+    return 0 if permissive and not any(found.values()) else 1
 
 
 if __name__ == "__main__":
