@@ -35,7 +35,7 @@ bench: $(VENV)/.dev  ## measure speed and memory against the baselines (20 minut
 train: $(VENV)/.dev  ## train the network on MANIFEST=…/manifest.csv
 	$(BIN)/python -m detector train --manifest $(MANIFEST) --resume
 
-fuzz: $(VENV)/.dev  ## read RUNS changed files a format (100000) in search of one that breaks a decoder; a million take a night
+fuzz: $(VENV)/.dev  ## read RUNS changed files a format (100000) in search of one that breaks a decoder
 	$(BIN)/python -m tests.fuzz --runs $(or $(RUNS),100000)
 
 audit: $(VENV)/.dev  ## look for known vulnerabilities; write licences and a bill of materials to out/audit
