@@ -31,7 +31,7 @@ def test_little_is_kept_and_that_is_asked_for_once(monkeypatch):
     memory.keep_little()
     memory.keep_little()
     memory.give_back()
-    assert library.asked == [("mallopt", -8, 2), ("mallopt", -3, 32_768), ("malloc_trim", 0)]
+    assert library.asked == [("mallopt", -8, 2), ("mallopt", -3, 32_768), ("mallopt", -6, 255), ("malloc_trim", 0)]
 
 
 @pytest.mark.parametrize("error", [OSError, TypeError, AttributeError])
