@@ -205,7 +205,7 @@ class NoAnswer:
 
     @classmethod
     def of(cls, error: Exception, *, name: str = "a file") -> NoAnswer:
-        """Record what kept a file from its answer. What nobody foresaw goes into the log with its traceback.
+        """Record what kept a file from its answer. Anything unforeseen goes into the log with its traceback.
 
         Args:
             error: what was raised.

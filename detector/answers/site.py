@@ -112,13 +112,13 @@ class Site:
     sha256: str = ""
 
     def sentence(self, today: date | None = None) -> str:
-        """One line beside every answer: where, on how many X-rays and when; and that it is old, where it is."""
+        """One line beside every answer: where, on how many X-rays and when; and that it is old, if it is."""
         age = ((today or datetime.now(UTC).date()) - self.created).days
         said = words.SITE.format(name=self.name, images=self.images, month=f"{self.created:%B %Y}")
         return f"{said} {words.SITE_OLD}" if age > _A_YEAR else said
 
     def line(self, task: Task) -> str:
-        """`sentence` beside an answer to a task; where that was not set, this and why."""
+        """`sentence` beside an answer to a task; if the task was not set, that and why."""
         if self.tasks[task.name] is None:
             return words.SITE_WITHOUT_TASK.format(name=self.name, reason=self.reasons[task.name])
         return self.sentence()
@@ -157,7 +157,7 @@ def read_site(data: bytes, card: ModelCard) -> Site:
 
 
 def _checksum(values: Mapping[str, Any]) -> str:
-    """Finds an edit by hand; it is no signature."""
+    """Finds an edit by hand; it is not a signature."""
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 

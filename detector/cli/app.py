@@ -43,7 +43,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def server_command(*, port: int, light: bool = False, browser: bool = True, address: str = LOOPBACK) -> list[str]:
-    """The command that serves the page with the program's own settings, in whatever folder it is started.
+    """The command that serves the page with the program's own settings, whatever folder it is started in.
 
     Streamlit looks for settings in the working directory and in the user's home. A setting on its command line goes
     before both, so that neither can put the page on a network or have it send statistics.

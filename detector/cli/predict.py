@@ -153,7 +153,7 @@ def _show_gallery(results: Results, engine: Engine, request: Request, stop: Call
 
 
 def _end_at_once_on_signals() -> None:
-    """While the network is loaded nothing is half done and nothing is to be waited for."""
+    """While the network loads, nothing is half done and nothing has to be waited for."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda signum, _frame: os._exit(SIGNAL_BASE + signum))
 

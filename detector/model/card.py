@@ -69,7 +69,7 @@ class ModelCard:
 
 
 def read_card(path: Path) -> ModelCard:
-    """Read a card, and believe nothing of it that could not be true.
+    """Read a card and check every value in it.
 
     Raises:
         ModelError: if it is missing, no JSON, lacks an entry, holds a value out of its range, knows nothing of a gate

@@ -1,4 +1,4 @@
-"""Values of a JSON file of ours, believed only after a look: model cards, and what a hospital has calibrated.
+"""Values of our own JSON files, trusted only after a check: model cards, and what a hospital has calibrated.
 
 Each function gives the value back or raises `ValueError`, which the reader of the file turns into its own error.
 """
@@ -22,7 +22,7 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 def number(
     value: Any, what: str, *, least: float = -math.inf, above: float = -math.inf, below: float = math.inf
 ) -> float:
-    """A finite number, not less than `least`, and beyond the other two limits."""
+    """A finite number of at least `least`, strictly between `above` and `below`."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise ValueError(f"{what} must be a finite number. Received {value!r}.")
     if not (least <= value and above < value < below):
@@ -43,7 +43,7 @@ def count(value: Any, what: str) -> int:
 
 
 def text(value: Any, what: str) -> str:
-    """Text that says something, and no book."""
+    """Text that isn't blank, of at most a thousand characters."""
     if not isinstance(value, str) or not value.strip() or len(value) > _LONGEST_TEXT:
         raise ValueError(f"{what} must be text of at most {_LONGEST_TEXT} characters. Received {value!r:.99}.")
     return value

@@ -158,7 +158,7 @@ def lungs_on_frame(lung_field: np.ndarray, content: Box) -> np.ndarray:
 
 
 def largest_parts(lung_field: np.ndarray) -> np.ndarray:
-    """The two largest connected parts of (H, W) bool, the second if it is no island: a body has two lungs."""
+    """The two largest connected parts of (H, W) bool, the second unless it is a speck: a body has two lungs."""
     _, parts, statistics, _ = cv2.connectedComponentsWithStats(lung_field.astype(np.uint8), connectivity=4)
     areas = statistics[1:, cv2.CC_STAT_AREA]  # the first is everything but lung
     kept = [part for part in np.argsort(-areas, kind="stable")[:2] if areas[part] >= _ISLAND * areas.max()]
@@ -307,7 +307,7 @@ class _Tone:
 
 
 def _tone(grey: np.ndarray) -> _Tone:
-    """Rank the grey levels of an image; every nth row and column says enough, and knows no neighbours."""
+    """Rank the grey levels of an image; every nth row and column is enough, and neighbours don't matter."""
     if grey.ndim != 2:
         msg = f"grey must be (rows, columns). Received shape {grey.shape}."
         raise ValueError(msg)

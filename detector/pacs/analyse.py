@@ -1,4 +1,4 @@
-"""From an archive and back: find, fetch, analyse, store; what has its results there already is passed over."""
+"""From an archive and back: find, fetch, analyse, store; images that already have results are skipped."""
 
 from __future__ import annotations
 

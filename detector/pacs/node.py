@@ -187,7 +187,7 @@ class Node:
             thread.start()
 
     def stop(self) -> None:
-        """Take in nothing more, finish what is under way; the rest waits on the disk."""
+        """Accept nothing more and finish what is under way; the rest waits on the disk."""
         self._stopping.set()
         server, self._server = self._server, None
         if server is not None:

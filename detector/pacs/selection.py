@@ -1,4 +1,4 @@
-"""Which images of an archive are for this network: frontal chest X-rays, as far as a header says so.
+"""Which images of an archive are for this network: frontal chest X-rays, as far as a header tells.
 
 What a header leaves open the gate decides by the picture.
 """

@@ -1,4 +1,4 @@
-"""What a node has received and not yet answered for: on the disk before anyone is told, gone when it is done.
+"""What a node has received and not yet answered: on the disk before the sender is told, removed when done.
 
 An image is a row of an SQLite database and a file beside it. It is *received*, then *analysed* (its results lie in
 files) or *passed over* for a reason, then *sent*. Each step is on the disk before the next begins, so that a node that
@@ -186,7 +186,7 @@ class Spool:
         self._give_back(item)
 
     def failed(self, item: Item, reason: str) -> None:
-        """Note that an image could not be worked on; its file stays for whoever looks into it."""
+        """Note that an image failed; its file stays for whoever looks into it."""
         self._set(item, FAILED, reason)
         self.audit("failed", item.instance, reason=reason)
         self._give_back(item)

@@ -39,7 +39,7 @@ class ArchiveError(DetectorError):
 
 
 class ArchiveRefusedError(ArchiveError):
-    """The archive does not let us in."""
+    """The archive refused the credentials."""
 
     code = "archive_refused"
     user_message = (
@@ -49,7 +49,7 @@ class ArchiveRefusedError(ArchiveError):
 
 @dataclass(frozen=True)
 class Credentials:
-    """How to be let in; empty for archives that ask nothing."""
+    """Credentials; empty for archives that ask for none."""
 
     user: str = field(default="", repr=False)
     password: str = field(default="", repr=False)
@@ -225,7 +225,7 @@ class Archive:
 
 
 class _Access(AuthBase):
-    """Adds what lets us in to each request."""
+    """Adds the credentials to each request."""
 
     def __init__(self, credentials: Credentials) -> None:
         self._credentials = credentials

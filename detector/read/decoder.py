@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     _Answering = Callable[[bytes, IO[bytes], IO[bytes]], dict[str, Any]]
 
 LENGTH = struct.Struct("<Q")  # before each message
-SOURCE = 2**63  # added to a length: what is asked for is no picture but whose it is, see `detector.read.source`
+SOURCE = 2**63  # added to a length: asks whose image it is instead of its pixels, see `detector.read.source`
 PIPE = 2**20  # bytes on their way, the most that Linux gives anyone; at each full pipe two processes take turns
 MEMORY = 1280 * 2**20  # bytes beyond those of the idle child; a colour JPEG of 50 megapixels needs 910 MB
 _LONGEST_SECONDS = 60.0  # more than the parent gives any file
@@ -55,7 +55,7 @@ def serve(idle_seconds: float) -> None:
     while length := requests.read(LENGTH.size):
         (asked,) = LENGTH.unpack(length)
         data = requests.read(asked & ~SOURCE)
-        # Should the parent be gone, nobody else would end a decoder that hangs.
+        # If the parent is gone, nobody else ends a decoder that hangs.
         faulthandler.dump_traceback_later(_LONGEST_SECONDS, exit=True, file=complaints)
         _answer(data, replies, complaints, memory, answer=_tell_source if asked & SOURCE else _tell_pixels)
         faulthandler.cancel_dump_traceback_later()

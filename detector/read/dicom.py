@@ -228,7 +228,7 @@ def _reading() -> Iterator[None]:
         raise
     except MemoryError as error:
         raise DecodingLimitError("The DICOM file needs more memory than there is.") from error
-    except Exception as error:  # a parser of a format this wide raises whatever its damaged values lead to
+    except Exception as error:  # damaged values of a format this wide can raise anything
         # Its message may quote the file, and the file names a patient.
         raise UnreadableError(f"The DICOM file cannot be read ({type(error).__name__}).") from error
 
@@ -504,7 +504,7 @@ def _integer_or_none(dataset: FileDataset, keyword: str) -> int | None:
 
 
 def _numbers(dataset: FileDataset, keyword: str) -> list[float]:
-    """Read a decimal string of any multiplicity; what is no number becomes NaN instead of an error."""
+    """Read a decimal string of any multiplicity; what is not a number becomes NaN instead of an error."""
     try:
         value = dataset.get(keyword)
     except (ValueError, TypeError, OverflowError, NotImplementedError):  # "abc", or an unknown value representation

@@ -305,7 +305,7 @@ class _Talk:
 
 
 def _processor_seconds(pid: int) -> float:
-    """Processor time that a process has had; infinite where the system doesn't tell, so that no more is given."""
+    """Processor time that a process has had; infinite where the system doesn't tell, so that no time is added."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text("ascii").rpartition(")")[2].split()
     except OSError:

@@ -120,7 +120,7 @@ def source_of(dataset: Dataset, sha256: str) -> SourceHeader:
         dataset: an image's attributes, not to be trusted.
         sha256: of its file; where the file lacks an identifier, one is derived from it.
     """
-    with config.disable_value_validation():  # what is not valid would be quoted in a warning; it is checked here
+    with config.disable_value_validation():  # a warning would quote invalid values; they are checked here
         return _checked(dataset, sha256)
 
 
@@ -181,7 +181,7 @@ def _text(dataset: Dataset, keyword: str) -> str:
     try:
         value = dataset.get(keyword)
         return "" if value is None else str(value).strip(" \0")
-    except Exception:  # noqa: BLE001 - a damaged value raises whatever its parser meets; it counts as none
+    except Exception:  # noqa: BLE001 - a damaged value can raise anything; it counts as none
         return ""
 
 
@@ -267,7 +267,7 @@ def _lut(dataset: Dataset, sequence: str) -> Dataset | None:
         if isinstance(data, bytes):
             data = [int.from_bytes(data[at : at + 2], "little") for at in range(0, len(data), 2)]
         words = b"".join((int(entry) & _LARGEST_WORD).to_bytes(2, "little") for entry in data)
-    except Exception:  # noqa: BLE001 - a damaged table raises whatever its parser meets; it counts as none
+    except Exception:  # noqa: BLE001 - a damaged table can raise anything; it counts as none
         return None
     count = count or _LARGEST_LUT
     if len(words) != 2 * count or not 0 <= first <= _LARGEST_WORD or not 8 <= bits <= 16:

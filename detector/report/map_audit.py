@@ -20,7 +20,7 @@ class Figure(TypedDict):
 
 
 def map_audit_sentences(saliency: Mapping[str, Any]) -> list[str]:
-    """The headline of ``saliency.json`` for a reader. A figure that it lacks, or that is null, costs its sentence."""
+    """The headline of ``saliency.json`` for a reader. A missing or null figure drops its sentence."""
     headline: Mapping[str, Figure] = saliency["headline"]
     figures = {name: figure for name, figure in headline.items() if figure["value"] is not None}
     lines = [_in_lungs(figures), _peak(figures), *(_curve(figures, way) for way in words.MAPS_CURVES)]

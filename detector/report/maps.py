@@ -45,7 +45,7 @@ class Maps:
 
 
 def draw_maps(told: Answer) -> Maps:
-    """Draw and encode what is saved of an explained image."""
+    """Draw and encode what is saved for an explained image."""
     geometry = told.analysis.geometry
     image = overlay.to_display(told.analysis.radiograph.grey)
     shown = overlay.to_heatmap(told.cam, overlay.scaled(geometry, *image.shape))

@@ -274,7 +274,7 @@ class Tally:
         return bool(self._codes["error"])
 
     def lines(self) -> list[str]:
-        """The counts as lines of text; what did not happen has none."""
+        """The counts as lines of text; a count of zero gives none."""
         answered, rejected, failed = self._decisions, self._codes["rejected"], self._codes["error"]
         return [
             f"{self.files} files: {answered.total()} analysed, {rejected.total()} rejected, {failed.total()} failed",

@@ -143,7 +143,7 @@ def predict_files(
 
 
 def _answered(path: Path, engine: Engine, request: Request, results: Results | None) -> _Done:
-    """Everything about one file that needs no order. Whatever happens, the run goes on."""
+    """Everything about one file that needs no order. The run goes on whatever happens."""
     name, sha256 = str(path), None
     try:
         file = _read(path)
@@ -166,7 +166,7 @@ def _answered(path: Path, engine: Engine, request: Request, results: Results | N
 
 
 def _as_dicom(told: Answer, data: bytes) -> Mapping[str, bytes] | None:
-    """The answer for the study of its image; None where the image is no DICOM."""
+    """The answer for the study of its image; None where the image is not DICOM."""
     if told.analysis.radiograph.file_format != "DICOM":
         return None
     from detector.read.sandbox import read_source  # noqa: PLC0415 - highdicom takes a second that few runs need

@@ -14,7 +14,7 @@ _REDRAWN_EVERY, _LINE_EVERY = 0.1, 10.0  # seconds, on a terminal and into a fil
 
 
 class _Lines:
-    """A stream on which what would be drawn over becomes a line of its own."""
+    """A stream that writes each redrawn line as a line of its own."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream

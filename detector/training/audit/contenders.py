@@ -336,7 +336,7 @@ def _compared(examples: Sequence[Example], scores: Mapping[str, Scores], keep: n
 
 
 def _too_near(figures: Mapping[str, Any], key: str) -> list[str] | None:
-    """Contenders that come within `NEAR` of the shipped network; None where it has no such figure."""
+    """Contenders that come within `NEAR` of the shipped network; None where it lacks that figure."""
     ours = figures[SHIPPED][key]["value"] if SHIPPED in figures else None
     if ours is None:
         return None

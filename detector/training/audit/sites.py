@@ -1,4 +1,4 @@
-"""Does a hospital's calibration keep its promise? Drawn many times from cohorts whose truth is known.
+"""Does a hospital's calibration keep its promise? Drawn many times from cohorts with known truth.
 
 Each draw takes as many X-rays of each class as a hospital might label, one a patient, sets the binary task on them, and
 measures on the cohort's other patients.

@@ -140,7 +140,7 @@ def prepare(folders: Mapping[str, Path], out: Path, *, limit: int | None = None,
 
 
 def split_of(group: str) -> str:
-    """Split of a patient group: a function of its name alone, so that more data moves nobody."""
+    """Split of a patient group: a function of its name alone, so that new data moves no patient to another split."""
     place = int(hashlib.sha256(f"split/{group}".encode()).hexdigest()[:12], 16) / 16**12
     for name, share in _SHARES:
         if place < share:

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 
 #: Which three-class answers a label allows. The network is asked to put its probability on the allowed ones, so
-#: "neither normal nor COVID-19" can be taught where the picture's truth is none of the three: an adult pneumonia of
+#: "neither normal nor COVID-19" can be taught where the true class is none of the three: an adult pneumonia of
 #: unknown germ, a viral one from before 2020. Without these "bacterial" would mean "child".
 ALLOWED_CLASSES: dict[str, tuple[str, ...]] = {
     NORMAL: (NORMAL,),

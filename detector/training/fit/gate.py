@@ -1,4 +1,4 @@
-"""Fits the gate: a linear classifier on what the network saw, from frontal X-rays and from what is none.
+"""Fits the gate: a linear classifier on what the network saw, from frontal X-rays and everything else.
 
 Frontal pictures come from the manifest, turned and inverted ones are made of them. Side views, CT slices and limbs come
 from a table of their own, photographs and pages from a folder, noise and lettering from a generator. A picture is
@@ -60,7 +60,7 @@ _COPIES = 6  # of each picture that is not frontal, each augmented in its own wa
 _CUTS = 14  # of each photograph
 _MADE_UP = 240
 _REFUSED = 0.006  # of the frontal validation pictures of the worst source: what lies below is no guide to the threshold
-_PASSED = 0.02  # of the worst kind of what is not frontal: what lies above is no guide to the threshold
+_PASSED = 0.02  # of the worst kind of what is not frontal: higher values don't guide the threshold
 _WARNED = 0.02  # of all validation pictures
 _SMALLEST = 64  # pixels of a side of a photograph's part
 _ITERATIONS = 400

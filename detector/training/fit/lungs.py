@@ -176,7 +176,7 @@ def measure_dice(network: keras.Model, examples: Sequence[Example], images: Path
 def cross_validated_dice(
     examples: Sequence[Example], images: Path, config: LungFitConfig, *, folds: int = _FOLDS
 ) -> dict[str, Any]:
-    """`measure_dice` where each picture is measured by a network that saw none of its patient.
+    """`measure_dice` where each picture is measured by a network that saw no picture of its patient.
 
     Args:
         examples: all that have a mask.

@@ -1,4 +1,4 @@
-"""What a hospital's own mix says, taken up by an offset of its own while the network trains, and dropped afterwards.
+"""A hospital's own mix of findings, absorbed by an offset of its own in training and dropped afterwards.
 
 Where most X-rays of a hospital are normal, a network that knows the hospital answers "normal" before it has looked. A
 free offset a hospital lets it say so at no cost to the features: the logits that it is served with are without it.
