@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from detector.training.audit.observed import Observed
     from detector.training.data.manifest import Example
 
-SIZES = (LEAST, 30, 50, 100, LARGEST)
+SIZES = (LEAST, 30, 50, LARGEST)
 DRAWS = 400
 LEVEL = 0.05  # of false alarms
 _DIRECTIONS = 24  # main directions of the features that are kept
@@ -81,13 +81,16 @@ def summarise(train: Observed, signs: dict[str, tuple[float, ...]], weights: str
 
 
 def with_limits(collections: Collections, held_out: Observed) -> Collections:
-    """Set the limits, of each size the highest that any origin of batches asks for."""
+    """Set the limits, of each size the highest that any origin of batches asks for at it or at a smaller one.
+
+    Fewer origins have enough pictures for a larger batch, which is no reason to expect less of it.
+    """
     batches = Batches(collections, held_out)
     limits = []
     for size in SIZES:
         ratios = [batches.ratios(origin, size) for origin in batches.origins(size)]
         limits.append(max(float(np.quantile(found, 1 - LEVEL)) for found in ratios))
-    return replace(collections, limits=np.array(limits))
+    return replace(collections, limits=np.maximum.accumulate(limits))
 
 
 class Batches:
