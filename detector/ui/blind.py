@@ -265,7 +265,9 @@ def _render_end(read: BlindRead) -> None:
     done = read.done
     what, value, number = zip(*rows(done, read.asked.task), strict=True)
     columns = zip(words.BLIND_COLUMNS, (what, value, number), strict=True)
-    st.dataframe({name: list(column) for name, column in columns}, hide_index=True, alt=words.PAGE_BLIND)
+    with st.container(key="blind_table"):
+        table = {name: list(column) for name, column in columns}
+        st.table(table, hide_index=True, border="horizontal", alt=words.PAGE_BLIND)
     st.caption(words.BLIND_NOTE)
     curves = [(words.BLIND_READER, True), (words.BLIND_THE_PROGRAM, False)]
     points = {name: roc_points(done, read.asked.task, reader=reader) for name, reader in curves}

@@ -109,7 +109,7 @@ def test_whole_read_ends_with_a_table_and_every_answer(begun):
         ("covid19",) * 2,
     ):
         read_one(begun, first, second)
-    (table,) = begun.dataframe
+    (table,) = begun.table
     told = dict(zip(table.value.iloc[:, 0], table.value.iloc[:, 1], strict=True))
     assert told[words.BLIND_COUNTS["changed"]] == "2"
     assert words.BLIND_FIGURES["kappa"] in told
