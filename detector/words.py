@@ -290,12 +290,11 @@ PRE_TEST_HELP = (
 )
 POST_TEST = "Post-test probability: **{value}** ({low} to {high})"
 POST_TEST_WHY = (
-    "Post-test odds = pre-test odds × LR. {kind} = {value:.2g} ({low:.2g} to {high:.2g}), measured in a hospital that "
+    "Post-test odds = pre-test odds × LR. {kind} = {value} ({low} to {high}), measured in a hospital that "
     "the network had not seen: {hospital}."
 )
 POST_TEST_WHY_HERE = (
-    "Post-test odds = pre-test odds × LR. {kind} = {value:.2g} ({low:.2g} to {high:.2g}), measured in your hospital: "
-    "{hospital}."
+    "Post-test odds = pre-test odds × LR. {kind} = {value} ({low} to {high}), measured in your hospital: {hospital}."
 )
 LR_POSITIVE, LR_NEGATIVE = "LR+ of an answer above the threshold", "LR- of an answer below it"
 

@@ -120,7 +120,11 @@ def judge(
     return Judgement(
         words.POST_TEST.format(value=value, low=low, high=high),
         (words.POST_TEST_WHY_HERE if found.own else words.POST_TEST_WHY).format(
-            kind=kind, value=ratio.value, low=ratio.ci_low, high=ratio.ci_high, hospital=found.hospital
+            kind=kind,
+            value=_times(ratio.value),
+            low=_times(ratio.ci_low),
+            high=_times(ratio.ci_high),
+            hospital=found.hospital,
         ),
     )
 
@@ -187,7 +191,9 @@ def _recall(verdict: Verdict, here: SiteTask) -> str:
 
 def _times(number: float) -> str:
     """A likelihood ratio, or an end of one."""
-    return "∞" if number >= LARGEST_RATIO else f"{number:.2g}"
+    if number >= LARGEST_RATIO:
+        return "∞"
+    return f"{number:.0f}" if number >= 100 else f"{number:.2g}"
 
 
 def post_test(pre_test: float, ratio: LikelihoodRatio) -> PostTest:

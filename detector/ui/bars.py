@@ -99,9 +99,9 @@ def _dress(palette: Palette) -> dict[str, Any]:
 
 def _operating_point(verdict: Verdict, palette: Palette) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Shapes and notes of the threshold and of the band around it; none where the question has no threshold."""
-    if verdict.operating_point is None:
+    threshold, row = verdict.threshold, BINARY.classes.index(COVID19)
+    if threshold is None:
         return [], []
-    threshold, row = verdict.operating_point.threshold, BINARY.classes.index(COVID19)
     tall = {"y0": row - 0.5, "y1": row + 0.5}
     shapes: list[dict[str, Any]] = [{
         "type": "line", "x0": threshold, "x1": threshold, "name": "operating point", **tall,

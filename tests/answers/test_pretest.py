@@ -134,6 +134,7 @@ class TestOwnHospital:
                 "There a positive answer multiplied the odds by 4 (2 to 8), 60 COVID-19 against 120 other",
             ),
             ((1e6, 7.0, 1e6), "There a positive answer multiplied the odds by ∞ (7 to ∞)"),
+            ((54.0, 12.0, 690.0), "by 54 (12 to 690)"),
             ((2.0, 0.5, 8.0), "There: no proven value (odds × 2, 0.5 to 8)"),
         ],
     )

@@ -1,6 +1,7 @@
 """What the bar chart holds: the probabilities as they are, and colours that the map does not use."""
 
 import colorsys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -31,6 +32,13 @@ def test_operating_point_is_drawn_in_binary_mode_alone():
     line = shapes(probability_chart(BINARY_VERDICT))["operating point"]
     assert line.x0 == line.x1 == 0.3
     assert not probability_chart(THREE_VERDICT).layout.shapes
+
+
+def test_threshold_that_a_site_s_set_does_not_ask_for_is_not_drawn():
+    by_site = replace(BINARY_VERDICT, prediction_set=("covid19",), band=None)
+    assert not probability_chart(by_site).layout.shapes
+    assert not [note for note in probability_chart(by_site).layout.annotations if "threshold" in note.text]
+    assert "Threshold" not in probability_alt(by_site)
 
 
 def test_chart_is_as_tall_for_two_bars_as_for_three():
