@@ -190,6 +190,27 @@ class DecoderUnavailableError(DetectorError):
     user_message = "Files cannot be read at the moment: the decoder did not start. Close other programs and try again."
 
 
+class StoreError(DetectorError):
+    """A store of images, by its address, does not answer."""
+
+    code = "store"
+    user_message = "The store of the images does not answer. Check its address, and run the same command with --resume."
+
+
+class ClusterError(DetectorError):
+    """The cluster can't be started or reached, or has nobody left to work."""
+
+    code = "cluster"
+    user_message = "The cluster does not answer. Check its address, and run the same command with --resume."
+
+
+class WorkerLostError(DetectorError):
+    """Every worker that took up the file died of it."""
+
+    code = "worker_lost"
+    user_message = "This file ended the process that analysed it. The other files are not affected. Try another copy."
+
+
 class NonFiniteError(DetectorError):
     """The network answered with NaN or infinity, so there is no answer."""
 

@@ -44,7 +44,10 @@ _STATUSES = {
     ManifestError: EXIT_USAGE,
     DetectorError: EXIT_FAILED,
 }
-_EXTRAS = {"tensorflow": "train", "keras": "train", "sklearn": "train"}  # a package's name to the extra that has it
+_EXTRAS = {  # a package's name to the extra that has it
+    "tensorflow": "train", "keras": "train", "sklearn": "train", "ray": "cluster", "pyarrow": "cluster",
+    "fsspec": "cluster",
+}  # fmt: skip
 _COMMANDS = (
     app, predict, pacs, node, evaluate, calibrate, compare, train, audit, audit_saliency, candidates, prepare, models,
 )  # fmt: skip

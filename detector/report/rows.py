@@ -224,12 +224,12 @@ def _check(value: Any, kind: Any, name: str) -> None:  # noqa: C901 - one branch
 
 def csv_line(row: Row, *, header: bool = False) -> str:
     """One CSV line of a row, flat. No text in it starts a spreadsheet's formula or drives a terminal."""
-    flat = _flat(row)
+    columns = flat(row)
     buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, list(flat), lineterminator="\n")
+    writer = csv.DictWriter(buffer, list(columns), lineterminator="\n")
     if header:
         writer.writeheader()
-    writer.writerow({name: _neutral(value) for name, value in flat.items()})
+    writer.writerow({name: _neutral(value) for name, value in columns.items()})
     return buffer.getvalue()
 
 
@@ -335,8 +335,8 @@ def _saliency(told: Answer, overlay: str | None) -> SaliencyRow:
     }
 
 
-def _flat(row: Row) -> dict[str, Any]:
-    """Columns are the same for every row of a mode, whatever its status."""
+def flat(row: Row) -> dict[str, Any]:
+    """A row as columns, which are the same for every row of a mode, whatever its status."""
     probabilities = row["probabilities"] or {}
     saliency: dict[str, Any] = dict(row["saliency"] or {})
     point: dict[str, Any] = dict(row["operating_point"] or {})

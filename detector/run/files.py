@@ -18,13 +18,15 @@ import numpy as np
 from detector.errors import FolderInUseError, NotOurFileError, OutputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
     from pathlib import Path
 
 try:
     import fcntl
 except ImportError:  # Windows has no such locks; two runs into one folder are then the user's to avoid
     fcntl = None  # type: ignore[assignment]
+
+_BLOCK = 2**16  # bytes that are read at once in search of a line's end; a row has some two thousand
 
 PARTIAL = ".partial"  # what a name ends in until its file is whole
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
@@ -115,20 +117,38 @@ class LineLog:
         """Let go of the file, and of its lock."""
         self._file.close()
 
-    def lines(self) -> Sequence[bytes]:
-        """All lines without their ends; the last may lack its end, and is empty where it does not.
+    def lines(self) -> Iterator[bytes]:
+        """All lines without their ends, one by one; a log of millions is never in memory as a whole.
 
         Raises:
             OutputError: if they can't be read.
         """
         try:
-            self._file.seek(0)
-            return self._file.readall().split(b"\n")
+            with os.fdopen(os.dup(self._file.fileno()), "rb") as file:  # buffered, at the same place as ours
+                file.seek(0)
+                for line in file:
+                    yield line.removesuffix(b"\n")
         except OSError as error:
             raise OutputError(f"{self.path} cannot be read: {error}.") from error
 
+    def unfinished(self) -> bytes:
+        """What stands after the last line's end: nothing, unless a write was interrupted.
+
+        Raises:
+            OutputError: if it can't be read.
+        """
+        try:
+            last, start = b"", self._file.seek(0, os.SEEK_END)
+            while start and b"\n" not in last:
+                end, start = start, max(0, start - _BLOCK)
+                self._file.seek(start)
+                last = self._file.read(end - start) + last
+        except OSError as error:
+            raise OutputError(f"{self.path} cannot be read: {error}.") from error
+        return last.rpartition(b"\n")[2]
+
     def cut(self, line: bytes) -> None:
-        """Remove an unfinished last line, which `lines` gave.
+        """Remove an unfinished last line.
 
         Raises:
             OutputError: if it can't be removed.

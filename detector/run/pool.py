@@ -16,7 +16,7 @@ from concurrent.futures import Future, wait
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -42,7 +42,7 @@ def in_order(
     *,
     workers: int = WORKERS,
     stop: Callable[[], bool] = never,
-) -> Iterator[_Result]:
+) -> Generator[_Result]:
     """Map items in threads, a few ahead of the reader, and yield in their order.
 
     Args:

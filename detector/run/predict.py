@@ -1,4 +1,4 @@
-"""Many files: find them, analyse several side by side, hand out the rows in order.
+"""Many files: analyse several side by side, hand out the rows in order.
 
 A worker takes a file through all steps, from its bytes to its encoded overlay, so that every core is busy. A pass takes
 one image on one core (`detector.model.engine`), so an answer has the bits that it has alone. What has an order, naming
@@ -7,92 +7,55 @@ and writing, stays in the calling thread: a row is flushed before the next is ha
 
 from __future__ import annotations
 
-import hashlib
+import contextlib
 import logging
 import os
-import stat
 from dataclasses import dataclass, replace
-from pathlib import Path
+from functools import partial
 from typing import TYPE_CHECKING
 
 from detector.answers.answer import NoAnswer, answer
 from detector.answers.pipeline import analyse
-from detector.errors import UnreadablePathError
-from detector.read.image_io import MAX_DICOM_BYTES, name_warnings
+from detector.read.image_io import name_warnings
 from detector.report.maps import Maps, draw_maps
 from detector.report.rows import Row, answer_row, no_answer_row
+from detector.run.inputs import read_input
 from detector.run.pool import in_order, never
-from detector.run.results import Request, Results, is_result
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Generator, Iterable, Mapping
+    from pathlib import Path
 
     from detector.answers.answer import Answer
+    from detector.model.card import ModelCard
     from detector.model.engine import Engine
+    from detector.run.results import Request, Results
 
 _LOG = logging.getLogger(__name__)
 
-_READ_LIMIT = MAX_DICOM_BYTES + 1  # enough to see that a file is too large, whatever its size
-_OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)  # no pipe holds up the open
-
-
-def find_files(paths: Sequence[Path], *, out: Path | None = None) -> Iterator[Path]:
-    """Yield every regular file of the given files and folders once, folders recursively and in order.
-
-    Links to folders are not followed, since they can lead in circles; pipes and devices are named and passed over, and
-    so is what an earlier run has written to `out`.
-    """
-    seen = set()
-    for path in _all_below(paths):
-        absolute = os.path.abspath(path)  # noqa: PTH100 - Path.resolve would make a link and its target one file
-        if absolute in seen:
-            continue
-        seen.add(absolute)
-        if out is not None and _is_own(Path(absolute), out):
-            _LOG.warning("skipped, a result of this program: %s", path)
-        elif _may_be_regular(path):
-            yield path
-        else:
-            _LOG.warning("skipped, not a regular file: %s", path)
-
-
-def _all_below(paths: Sequence[Path]) -> Iterator[Path]:
-    for path in paths:
-        if not path.is_dir():
-            yield path
-            continue
-        for root, folders, names in os.walk(path, onerror=lambda error: _LOG.warning("skipped: %s", error)):
-            folders.sort()
-            for folder in folders:
-                if Path(root, folder).is_symlink():
-                    _LOG.warning("skipped, a link to a folder: %s", Path(root, folder))
-            yield from (Path(root, name) for name in sorted(names))
-
-
-def _may_be_regular(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except OSError:  # in a folder that may be listed but not entered: reading it gives the reason
-        return True
-
-
-def _is_own(absolute: Path, out: Path) -> bool:
-    return is_result(absolute.name) and absolute.is_relative_to(os.path.abspath(out))  # noqa: PTH100
-
 
 @dataclass(frozen=True)
-class _File:
-    """Bytes of a file and their hash; cut off where they exceed every limit, and then without one.
+class Task:
+    """What is made of every file of a run.
 
-    To hash a file is to read all of it: a disk image in the folder would hold up the run for minutes, for a refusal.
+    Attributes:
+        request: the question, and whether to explain.
+        maps: whether maps are drawn.
+        dicom: whether DICOM images get DICOM results.
     """
 
-    data: bytes
-    sha256: str | None
+    request: Request
+    maps: bool
+    dicom: bool
+
+    @classmethod
+    def of(cls, request: Request, results: Results | None) -> Task:
+        """The task of a run; only a folder can take maps and DICOM results."""
+        return cls(request, maps=request.explain and results is not None, dicom=results is not None and results.dicom)
 
 
 @dataclass(frozen=True, eq=False)
-class _Done:
+class Done:
     """What a worker makes of one file: its row, maps and DICOM, or no row where the folder holds it already."""
 
     path: str
@@ -103,7 +66,7 @@ class _Done:
 
 
 def predict_files(
-    files: Iterable[Path],
+    files: Iterable[Path | str],
     engine: Engine,
     request: Request,
     *,
@@ -114,7 +77,7 @@ def predict_files(
     """Analyse files, several side by side.
 
     Args:
-        files: what to analyse.
+        files: what to analyse, see `detector.run.inputs`.
         engine: the network.
         request: the question, and whether to explain.
         results: folder to write to; with it each row is on the disk before it is yielded.
@@ -128,41 +91,64 @@ def predict_files(
     Raises:
         OutputError: if a result can't be written.
     """
+    task = Task.of(request, results)
 
-    def work(path: Path) -> _Done:
-        return _answered(path, engine, request, results)
+    def work(file: Path | str) -> Done:
+        name = str(file)
+        held = partial(results.holds, name) if results is not None else _holds_none
+        return answer_file(name, name, engine, task, held=held)
 
-    for done in in_order(work, files, stop=stop):
-        if done.row is not None:
+    with contextlib.closing(in_order(work, files, stop=stop)) as done:
+        yield from written(done, results, on_finished)
+
+
+def answer_file(name: str, place: str, engine: Engine, task: Task, *, held: Callable[[str | None], bool]) -> Done:
+    """Everything about one file that needs no order. Whatever happens, the run goes on.
+
+    Args:
+        name: that stands in the row.
+        place: where it is read.
+        engine: the network.
+        task: what is made of it.
+        held: whether the row of a content, by its SHA-256, is there already.
+    """
+    sha256 = None
+    try:
+        file = read_input(place)
+        sha256 = file.sha256
+        if held(sha256):
+            return Done(name, sha256, None)
+        analysis = analyse(file.data, engine)
+        misnamed = name_warnings(os.path.basename(name), analysis.radiograph.file_format)  # noqa: PTH119 - or an address
+        told = answer(replace(analysis, warnings=analysis.warnings + misnamed), task.request.question)
+        row = answer_row(name, told, explained=task.request.explain)
+        maps = draw_maps(told) if task.maps else None
+        return Done(name, sha256, row, maps, _as_dicom(told, file.data) if task.dicom else None)
+    except Exception as error:  # noqa: BLE001 - one file must not end the run
+        return Done(name, sha256, None) if held(sha256) else failed(name, error, engine.card, task, sha256=sha256)
+
+
+def failed(name: str, error: Exception, card: ModelCard, task: Task, *, sha256: str | None = None) -> Done:
+    """The row of a file that has no answer."""
+    told_why, asked = NoAnswer.of(error, name=name), task.request.question
+    row = no_answer_row(name, told_why, mode=asked.mode, model=card.info, sha256=sha256, site=asked.site)
+    return Done(name, sha256, row)
+
+
+def written(done: Iterable[Done], results: Results | None, on_finished: Callable[[], object]) -> Generator[Row]:
+    """Write what workers made of files, in order, and hand out the rows; see `predict_files`."""
+    for one in done:
+        if one.row is not None:
             if results is not None:
-                _save(done, done.row, results)
-            yield done.row
+                _save(one, one.row, results)
+            yield one.row
         elif results is not None:
-            results.pass_over(done.path, done.sha256)
+            results.pass_over(one.path, one.sha256)
         on_finished()
 
 
-def _answered(path: Path, engine: Engine, request: Request, results: Results | None) -> _Done:
-    """Everything about one file that needs no order. The run goes on whatever happens."""
-    name, sha256 = str(path), None
-    try:
-        file = _read(path)
-        sha256 = file.sha256
-        if results is not None and results.holds(name, sha256):
-            return _Done(name, sha256, None)
-        analysis = analyse(file.data, engine)
-        misnamed = name_warnings(path.name, analysis.radiograph.file_format)
-        told = answer(replace(analysis, warnings=analysis.warnings + misnamed), request.question)
-        row = answer_row(name, told, explained=request.explain)
-        maps = draw_maps(told) if request.explain and results is not None else None
-        dicom = _as_dicom(told, file.data) if results is not None and results.dicom else None
-        return _Done(name, sha256, row, maps, dicom)
-    except Exception as error:  # noqa: BLE001 - one file must not end the run
-        if results is not None and results.holds(name, sha256):
-            return _Done(name, sha256, None)
-        told_why, asked = NoAnswer.of(error, name=name), request.question
-        row = no_answer_row(name, told_why, mode=asked.mode, model=engine.card.info, sha256=sha256, site=asked.site)
-        return _Done(name, sha256, row)
+def _holds_none(_sha256: str | None) -> bool:
+    return False
 
 
 def _as_dicom(told: Answer, data: bytes) -> Mapping[str, bytes] | None:
@@ -175,7 +161,7 @@ def _as_dicom(told: Answer, data: bytes) -> Mapping[str, bytes] | None:
     return write_results(told, read_source(data))
 
 
-def _save(done: _Done, row: Row, results: Results) -> None:
+def _save(done: Done, row: Row, results: Results) -> None:
     """Write the maps first: a row in the folder promises that its overlay is there."""
     if done.dicom is not None:
         results.save_dicom(row, done.dicom)
@@ -184,14 +170,3 @@ def _save(done: _Done, row: Row, results: Results) -> None:
     if done.maps is not None and row["saliency"] is not None:
         row["saliency"]["overlay"] = str(results.save_maps(row, done.maps))
     results.append(row)
-
-
-def _read(path: Path) -> _File:
-    try:
-        with open(path, "rb", opener=lambda name, _: os.open(name, _OPEN_FLAGS)) as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):  # it was one when the folder was read
-                raise UnreadablePathError(f"{path} is no regular file.")
-            data = file.read(_READ_LIMIT)
-            return _File(data, hashlib.sha256(data).hexdigest() if len(data) < _READ_LIMIT else None)
-    except OSError as error:
-        raise UnreadablePathError(f"{path}: {error}") from error

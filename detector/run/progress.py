@@ -29,11 +29,11 @@ class _Lines:
         self._stream.flush()
 
 
-def progress_bar(total: int, stream: TextIO | None = None) -> tqdm:
+def progress_bar(total: int | None, stream: TextIO | None = None) -> tqdm:
     """One redrawn line on a terminal, which goes at the end; a line now and then elsewhere.
 
     Args:
-        total: number of files.
+        total: number of files; None where nobody has counted them.
         stream: where to; standard error where None.
     """
     stream = stream or sys.stderr

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 
-ROWS, GALLERY = "results.jsonl", "gallery.html"
+ROWS, TABLE, GALLERY = "results.jsonl", "results.parquet", "gallery.html"
 
 DICOM_ENDINGS = (".sr.dcm", ".sc.dcm", ".pr.dcm")  # see `detector.report.dicom`
 _ENDINGS = (OVERLAY_ENDING, HEATMAP_ENDING, XRAY_ENDING, *DICOM_ENDINGS)
@@ -49,7 +49,7 @@ class Request:
     explain: bool
 
 
-_Key = tuple[str, str | None, str, str | None, Request]  # path, its SHA-256, the model's, the site's, what was asked
+_KEY_BYTES = 16  # of a hash that stands for a row: a tenth of what it stands for, and no two rows share one
 
 
 class Results:
@@ -79,6 +79,10 @@ class Results:
         self.failed_before = False
         self.passed_over = 0
         self._request, self._model, self._resume = request, model, resume
+        self._status: dict[bytes, str] = {}
+        self._hashes: dict[str, tuple[str | None, ...]] = {}
+        self._lacking: set[bytes] = set()
+        self._owners: dict[str, str] = {}
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -86,18 +90,12 @@ class Results:
         self._log = LineLog(folder / ROWS)
         try:
             self._repair()
-            rows = list(self._rows(say=True))
+            for row in self._rows(say=True):
+                self._learn(row)
             _clear_partial_files(folder)
         except OutputError:
             self._log.close()
             raise
-        self._status = {self._key_of(row): row["status"] for row in rows}
-        self._lacking = {self._key_of(row) for row in rows if dicom and self._lacks_dicom(row)}
-        self._owners = {
-            _name(row["saliency"]["overlay"]): owner_of(row)
-            for row in rows
-            if row["saliency"] and row["saliency"]["overlay"]
-        }
 
     def __enter__(self) -> Self:
         return self
@@ -109,6 +107,10 @@ class Results:
         """Whether a resumed run already has the row of this file."""
         key = self._key(path, sha256)
         return self._resume and key in self._status and key not in self._lacking
+
+    def hashes(self, path: str) -> tuple[str | None, ...]:
+        """Contents of a path that a resumed run passes over, by their SHA-256; for those who can't ask `holds`."""
+        return self._hashes.get(path, ())
 
     def pass_over(self, path: str, sha256: str | None) -> None:
         """Note that a file is left out because its row is there."""
@@ -159,14 +161,21 @@ class Results:
         for kind, content in files.items():
             write_whole(self.folder / f"{stem}.{kind}.dcm", content)
 
-    def answers(self) -> list[Row]:
-        """Rows of the folder that answer what this run asks, the latest of each path, in order of the paths' arrival.
+    def asked(self) -> Iterator[Row]:
+        """Rows of the folder that answer what this run asks, one by one.
 
         Raises:
             OutputError: if they can't be read.
         """
-        asked = [row for row in self._rows() if self._key_of(row) == self._key(row["path"], row["input"]["sha256"])]
-        return list({row["path"]: row for row in asked}.values())
+        return (row for row in self._rows() if self._key_of(row) == self._key(row["path"], row["input"]["sha256"]))
+
+    def answers(self) -> list[Row]:
+        """The latest of `asked` of each path, in order of the paths' arrival.
+
+        Raises:
+            OutputError: if they can't be read.
+        """
+        return list({row["path"]: row for row in self.asked()}.values())
 
     def _rows(self, *, say: bool = False) -> Iterator[Row]:
         for number, line in enumerate(self._log.lines(), start=1):
@@ -184,24 +193,36 @@ class Results:
         stem = _name(overlay).removesuffix(OVERLAY_ENDING)
         return not all((self.folder / (stem + ending)).exists() for ending in DICOM_ENDINGS)
 
+    def _learn(self, row: Row) -> None:
+        """Take note of a row that the folder holds already."""
+        key, path, sha256 = self._key_of(row), row["path"], row["input"]["sha256"]
+        self._status[key] = row["status"]
+        if self.dicom and self._lacks_dicom(row):
+            self._lacking.add(key)
+        elif self._resume and key == self._key(path, sha256):
+            self._hashes[path] = (*self._hashes.get(path, ()), sha256)
+        if row["saliency"] and row["saliency"]["overlay"]:
+            self._owners[_name(row["saliency"]["overlay"])] = owner_of(row)
+
     def _repair(self) -> None:
         """Cut off a last line that an interrupted write left unfinished."""
-        last = self._log.lines()[-1]
+        last = self._log.unfinished()
         if last and begins_a_row(last):
             self._log.cut(last)
 
-    def _key(self, path: str, sha256: str | None) -> _Key:
+    def _key(self, path: str, sha256: str | None) -> bytes:
         question = self._request.question
         request = replace(self._request, question=replace(question, site=None))  # two files of one site are one site
-        return (path, sha256, self._model, question.site.sha256 if question.site else None, request)
+        return _hashed(path, sha256, self._model, question.site.sha256 if question.site else None, request)
 
-    def _key_of(self, row: Row) -> _Key:
+    def _key_of(self, row: Row) -> bytes:
         """What a row answers. What it does not say is taken to be as this run asks it."""
         point, site = row["operating_point"], row["site"]
         name = point["name"] if point else self._request.question.operating_point
         explain = row["saliency"] is not None if row["status"] == "ok" else self._request.explain
         request = Request(Question(row["mode"], name), explain)
-        return (row["path"], row["input"]["sha256"], row["model"]["sha256"], site["sha256"] if site else None, request)
+        model = row["model"]["sha256"]
+        return _hashed(row["path"], row["input"]["sha256"], model, site["sha256"] if site else None, request)
 
     def _stem(self, row: Row) -> str:
         owner = owner_of(row)
@@ -215,13 +236,19 @@ class Results:
 def is_result(name: str) -> bool:
     """Whether a file of this name is one that a run writes into its folder."""
     name = name.removesuffix(PARTIAL)
-    return name in {ROWS, GALLERY} or name.endswith(_ENDINGS)
+    return name in {ROWS, TABLE, GALLERY} or name.endswith(_ENDINGS)
 
 
 def owner_of(row: Row) -> str:
     """What saved maps belong to: one file's content, explained for one class by one model."""
     target = row["saliency"]["target_class"] if row["saliency"] else None
     return "\n".join([row["path"], str(row["input"]["sha256"]), row["model"]["sha256"], row["mode"], str(target)])
+
+
+def _hashed(path: str, sha256: str | None, model: str, site: str | None, request: Request) -> bytes:
+    """What stands for a row: its path and content, the hashes of model and site, and what was asked."""
+    asked = ascii((path, sha256, model, site, request.question.mode, request.question.operating_point, request.explain))
+    return hashlib.blake2b(asked.encode(), digest_size=_KEY_BYTES).digest()
 
 
 def begins_a_row(line: bytes) -> bool:

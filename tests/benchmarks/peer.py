@@ -44,7 +44,8 @@ def folder():
 
     from detector.answers.answer import Question
     from detector.model.engine import Engine
-    from detector.run.predict import find_files, predict_files
+    from detector.run.inputs import find_files
+    from detector.run.predict import predict_files
     from detector.run.results import Request, Results
     from tests.benchmarks.networks import FOLDER
     from tests.benchmarks.pictures import write_folder

@@ -16,8 +16,9 @@ from detector.answers.answer import Question
 from detector.answers.pipeline import analyse
 from detector.report.rows import Tally
 from detector.run import pool, predict
+from detector.run.inputs import find_files
 from detector.run.pool import in_order
-from detector.run.predict import find_files, predict_files
+from detector.run.predict import predict_files
 from detector.run.progress import progress_bar
 from detector.run.results import Request
 from detector.schema import BINARY

@@ -7,7 +7,8 @@ import pytest
 
 from detector.answers.answer import Question
 from detector.cli.main import main
-from detector.run.predict import find_files, predict_files
+from detector.run.inputs import find_files
+from detector.run.predict import predict_files
 from detector.run.results import DICOM_ENDINGS, Request, Results
 from tests.conftest import make_dicom
 

@@ -1,0 +1,241 @@
+"""The work over a cluster of two nodes on this computer: the same rows, whatever is killed on the way."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pyarrow import parquet
+
+from detector.answers.answer import Question
+from detector.model.card import read_card
+from detector.paths import MODELS
+from detector.run import cluster as cluster_module
+from detector.run.cluster import Network, cluster, predict_on_cluster
+from detector.run.inputs import find_inputs
+from detector.run.predict import predict_files
+from detector.run.results import Request
+from tests.conftest import ROOT, encode, make_dicom
+from tests.hostile import make
+
+os.environ |= {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_USAGE_STATS_ENABLED": "0"}  # before Ray is imported
+from ray.cluster_utils import Cluster
+
+SECONDS = 240.0
+REQUEST = Request(Question("binary"), explain=False)
+PICTURES = 60
+
+
+@pytest.fixture(scope="module")
+def nodes():
+    """A cluster of a node without cores, where drivers connect, and two of one core each."""
+    found = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    for _ in range(2):
+        found.add_node(num_cpus=1)
+    found.wait_for_nodes()
+    yield found
+    found.shutdown()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, composite_pixels):
+    """Pictures that differ, and among them what is none: empty, torn, a text, and one that the decoder is ended for."""
+    folder = tmp_path_factory.mktemp("xrays")
+    for number in range(PICTURES):
+        (folder / f"{number:03}.png").write_bytes(encode(np.roll(composite_pixels, number, axis=1)))
+    (folder / "010.dcm").write_bytes(make_dicom(composite_pixels))
+    (folder / "020_empty.png").write_bytes(b"")
+    (folder / "021_torn.png").write_bytes(encode(composite_pixels)[:2000])
+    (folder / "022_text.png").write_text("not an image")
+    (folder / "023_poison.dcm").write_bytes(make.rle_bomb())
+    return folder
+
+
+@pytest.fixture(scope="module")
+def local(folder, engine):
+    """The local engine's rows."""
+    return list(map(told, predict_files(find_inputs([folder]), engine, REQUEST)))
+
+
+def told(row):
+    """A row as it must not differ: bytes, without time and versions."""
+    return json.dumps({key: value for key, value in row.items() if key not in {"analysed_at", "versions"}})
+
+
+def command(nodes, folder, *options):
+    program = [sys.executable, "-m", "detector", "predict", folder, "--format", "jsonl", "--engine", "ray"]
+    address = ["--ray-address", nodes.address] if nodes is not None else []
+    return list(map(str, [*program, *address, *options]))
+
+
+def finish(process):
+    out, err = process.communicate(timeout=SECONDS)
+    return process.returncode, out, err
+
+
+def start(nodes, folder, *options):
+    return subprocess.Popen(
+        command(nodes, folder, *options), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def rows_of(out):
+    path = out / "results.jsonl"
+    return [json.loads(line) for line in path.read_bytes().splitlines()] if path.exists() else []
+
+
+def until(condition):
+    deadline = time.monotonic() + SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, "it took too long"
+        time.sleep(0.02)
+
+
+def parent(pid):
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def is_ours(pid):
+    """Whether a process descends from the tests' own."""
+    while pid > 1:
+        if pid == os.getpid():
+            return True
+        pid = parent(pid)
+    return False
+
+
+def workers():
+    """Processes of the workers that the tests' nodes have."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if path.read_bytes().startswith(b"ray::_Worker") and is_ours(int(path.parent.name)):
+                found.append(int(path.parent.name))
+        except (OSError, ValueError):
+            pass  # it ended while we looked
+    return found
+
+
+def test_rows_are_those_of_the_local_engine_as_lines_and_as_a_table(nodes, folder, local, tmp_path):
+    status, out, err = finish(start(nodes, folder, "--out", tmp_path))
+    assert status == 0, err
+    assert [told(json.loads(line)) for line in out.splitlines()] == local
+    assert list(map(told, rows_of(tmp_path))) == local
+    table = parquet.read_table(tmp_path / "results.parquet").to_pylist()
+    rows = [json.loads(line) for line in local]
+    assert [(row["path"], row["decision"]) for row in table] == [(row["path"], row["decision"]) for row in rows]
+    codes = {Path(row["path"]).name: row["code"] for row in rows if row["status"] != "ok"}
+    assert codes["023_poison.dcm"] == "decoding_limit"
+    assert len(codes) == 4
+
+
+def test_a_worker_that_is_killed_costs_no_row(nodes, folder, local, tmp_path):
+    process = start(nodes, folder, "--out", tmp_path)
+    until(lambda: len(rows_of(tmp_path)) > 4)
+    for pid in workers()[:1]:
+        os.kill(pid, signal.SIGKILL)
+        break
+    else:
+        pytest.fail("no worker was there to be killed")
+    status, out, err = finish(process)
+    assert status == 0, err
+    assert [told(json.loads(line)) for line in out.splitlines()] == local
+
+
+def test_a_driver_that_is_killed_goes_on_where_it_was(nodes, folder, local, tmp_path):
+    process = start(nodes, folder, "--out", tmp_path)
+    until(lambda: len(rows_of(tmp_path)) > 8)
+    process.kill()
+    finish(process)
+    before = rows_of(tmp_path)
+    assert len(before) < len(local)
+    status, out, err = finish(start(nodes, folder, "--out", tmp_path, "--resume"))
+    assert status == 0, err
+    assert list(map(told, rows_of(tmp_path))) == local
+    assert len(out.splitlines()) == len(local) - len(before)
+    assert f"{len(before)} more have their row" in err
+
+
+class Deadly(cluster_module._Worker):
+    """A worker that one file ends."""
+
+    def answer(self, files):
+        if any("deadly" in file.name for file in files):
+            os._exit(1)
+        return super().answer(files)
+
+
+def test_a_file_that_ends_its_worker_costs_its_own_row(nodes, folder, local, monkeypatch):
+    import ray
+
+    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    monkeypatch.setattr(cluster_module, "_Worker", Deadly)
+    names = list(find_inputs([folder]))
+    names[5:5] = ["deadly.png"]
+    network = Network(MODELS, read_card(MODELS / "detector.json"))
+    with cluster(nodes.address):
+        rows = list(predict_on_cluster(names, network, REQUEST))
+    (lost,) = [row for row in rows if row["path"] == "deadly.png"]
+    assert (lost["status"], lost["code"]) == ("error", "worker_lost")
+    assert [told(row) for row in rows if row is not lost] == local
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+def test_a_store_that_goes_away_loses_nothing_and_gives_nothing_twice(nodes, folder, local, tmp_path):
+    handler = partial(Quiet, directory=folder)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    address = f"http://127.0.0.1:{server.server_address[1]}/"
+    process = start(nodes, address, "--out", tmp_path)
+    until(lambda: len(rows_of(tmp_path)) > 4)
+    server.shutdown()
+    server.server_close()
+    status, _, err = finish(process)
+    assert status == 1, err
+    assert {row["code"] for row in rows_of(tmp_path) if row["status"] == "error"} == {"store"}
+    server = ThreadingHTTPServer(server.server_address, handler)
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    status, _, err = finish(start(nodes, address, "--out", tmp_path, "--resume"))
+    server.shutdown()
+    server.server_close()
+    assert status == 0, err
+    answered = [row for row in rows_of(tmp_path) if row["status"] != "error"]
+    expected = [json.loads(line) for line in local]
+    assert sorted(Path(row["path"]).name for row in answered) == [Path(row["path"]).name for row in expected]
+    probabilities = {Path(row["path"]).name: row["probabilities"] for row in answered}
+    assert probabilities == {Path(row["path"]).name: row["probabilities"] for row in expected}
+
+
+def test_a_cluster_that_is_not_there_is_said(folder):
+    program = command(None, folder, "--ray-address", "127.0.0.1:9")
+    done = subprocess.run(program, cwd=ROOT, capture_output=True, text=True, timeout=SECONDS, check=False)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert "cluster does not answer" in done.stderr
+
+
+def test_a_node_that_is_added_works_and_one_that_is_lost_is_not_missed(nodes, folder, local, tmp_path):
+    """The last test: it changes the nodes."""
+    first, second = sorted(nodes.worker_nodes, key=lambda node: node.node_id)
+    nodes.remove_node(first, allow_graceful=False)
+    process = start(nodes, folder, "--out", tmp_path)
+    until(lambda: len(workers()) == 1)
+    nodes.add_node(num_cpus=1)
+    until(lambda: len(workers()) == 2 or process.poll() is not None)
+    assert process.poll() is None, "the added node came too late to work"
+    nodes.remove_node(second, allow_graceful=False)
+    status, out, err = finish(process)
+    assert status == 0, err
+    assert [told(json.loads(line)) for line in out.splitlines()] == local
