@@ -4,13 +4,24 @@ FROM python:3.12-slim AS build
 WORKDIR /source
 RUN python -m venv /opt/detector
 COPY requirements-serve.lock ./
-RUN /opt/detector/bin/pip install --no-cache-dir --require-hashes -r requirements-serve.lock
+RUN /opt/detector/bin/pip install --no-cache-dir --no-compile --require-hashes -r requirements-serve.lock
 COPY . .
-RUN /opt/detector/bin/pip install --no-cache-dir --no-deps .
-# Headers, tests and notebook extensions of other people's packages; nothing here compiles, tests or is a notebook.
-RUN find /opt/detector/lib/python3.*/site-packages -depth -type d \
-    \( -path '*/pyarrow/include' -o -path '*/pyarrow/tests' -o -path '*/pandas/tests' -o -path '*/numpy/*/tests' \
-    -o -path '*/scipy/*/tests' -o -path '*/labextension' \) -exec rm -rf {} +
+RUN /opt/detector/bin/pip install --no-cache-dir --no-compile --no-deps .
+# What serves nothing here: tests, headers, extensions of notebooks, maps of scripts, and the parts of Arrow, LiteRT and
+# GDCM that talk to stores, graphics processors and compilers. pip goes last.
+RUN cd /opt/detector/lib/python3.*/site-packages && rm -rf /opt/detector/share \
+    pydeck/nbextension plotly/labextension plotly/package_data/widgetbundle.js \
+    ai_edge_litert/tools ai_edge_litert/vendors ai_edge_litert/libLiteRtWebGpuAccelerator.so \
+    pyarrow/include pyarrow/*flight* pyarrow/*substrait* pyarrow/libarrow_s3* pyarrow/_s3fs* && \
+    find . -depth \( -type d -name tests -o -name '*.map' -o -name '*.pyi' -o -name '*.pxd' -o -name '*.pyx' \
+    -o -path './_gdcm/libgdcm*.so.*.*.*' \) -exec rm -rf {} + && \
+    /opt/detector/bin/pip uninstall --quiet --yes pip
+# The root file system is read-only, so bytecode is written now, and for what is used alone: a page, a run and what DICOM
+# needs. It also shows that nothing is missing.
+RUN /opt/detector/bin/python -P -c "import detector.cli.main, detector.report.dicom, detector.report.pdf, \
+    detector.pacs.node, detector.pacs.web; from detector.paths import PAGE; from streamlit.testing.v1 import AppTest; \
+    assert not AppTest.from_file(str(PAGE), default_timeout=120).run().exception" && \
+    /opt/detector/bin/cxr-detector predict --explain --out "$(mktemp -d)" /source/assets/composites
 
 FROM python:3.12-slim
 COPY --from=build /opt/detector /opt/detector
