@@ -16,13 +16,13 @@ _JPEG_QUALITY = 92
 def jpeg_address(pixels: np.ndarray) -> str:
     """(H, W) or (H, W, 3) BGR uint8 as a data address."""
     encoded = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])[1]
-    return "data:image/jpeg;base64," + base64.b64encode(encoded).decode()
+    return "data:image/jpeg;base64," + base64.b64encode(encoded.tobytes()).decode()
 
 
 def png_address(pixels: np.ndarray) -> str:
     """(H, W, 4) BGRA uint8 as a data address."""
     encoded = cv2.imencode(".png", pixels, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1]
-    return "data:image/png;base64," + base64.b64encode(encoded).decode()
+    return "data:image/png;base64," + base64.b64encode(encoded.tobytes()).decode()
 
 
 def thumbnail(image: np.ndarray, *, side: int = 64) -> str:
