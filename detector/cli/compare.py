@@ -28,7 +28,7 @@ def run(options: argparse.Namespace) -> int:
     from detector.model.engine import Engine  # noqa: PLC0415
     from detector.report.likeness import checked, not_compared  # noqa: PLC0415
     from detector.run.compare import traits_of_files  # noqa: PLC0415
-    from detector.run.predict import find_files  # noqa: PLC0415
+    from detector.run.inputs import find_files  # noqa: PLC0415
 
     engine = Engine.load(options.model, options.models)
     collections = load_collections(options.models, engine.card.sha256)
