@@ -5,6 +5,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 REQUIREMENTS := requirements.txt requirements-serve.txt requirements-train.txt
+# A process of the tests for a core: threads of its own would only wait for those of the others.
+WORKERS ?= 2
+ONE_THREAD := OMP_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1
 
 .DEFAULT_GOAL := help
 .PHONY: help app demo-pacs test test-systems lint bench fuzz train audit lock install-locked clean
@@ -18,8 +21,8 @@ app: $(VENV)/.run  ## install what serving needs and open the page
 demo-pacs: $(VENV)/.dev  ## a hospital in small: Orthanc, the node, the page; sends an X-ray and shows the report's arrival
 	$(BIN)/python -m scripts.demo_pacs
 
-test: $(VENV)/.dev  ## install what testing needs and run the tests (8 minutes)
-	$(BIN)/python -m pytest $(ARGS)
+test: $(VENV)/.dev  ## install what testing needs and run the tests, in two processes (8 minutes)
+	$(ONE_THREAD) $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-systems: $(VENV)/.dev  ## test with other systems: the wheel, the container's steps, Orthanc (12 minutes)
 	$(BIN)/python -m pytest -m systems

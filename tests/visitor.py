@@ -16,13 +16,14 @@ class Visitor:
     """One browser session.
 
     Attributes:
+        host: name and port of the server.
         session: identifier that the server gave it.
     """
 
     def __init__(self, address, socket):
-        self._host = urlsplit(address).netloc
+        self.host = urlsplit(address).netloc
         self._socket = socket
-        self._cookie = f"_streamlit_xsrf={token(self._host)}"
+        self._cookie = f"_streamlit_xsrf={token(self.host)}"
         rerun = BackMsg()
         rerun.rerun_script.query_string = ""
         socket.send(rerun.SerializeToString())
@@ -45,7 +46,7 @@ class Visitor:
 
     def upload(self, data, *, name="a.png", identifier=None):
         """Send a file as the page's upload does; returns the answer's status."""
-        connection = http.client.HTTPConnection(self._host, timeout=120)
+        connection = http.client.HTTPConnection(self.host, timeout=120)
         try:
             connection.request("PUT", self.place(identifier), form(data, name), self.headers)
             return connection.getresponse().status

@@ -22,6 +22,7 @@ def add(commands: Commands) -> None:
         "--batches", type=int, default=0, metavar="N",
         help="also train networks of N batches: on blacked-out lungs, and without each pair of sources; goes on in DIR",
     )  # fmt: skip
+    parser.add_argument("--no-pairs", action="store_true", help="of these, only the one on blacked-out lungs")
     add_model(parser)
     parser.set_defaults(run=run)
 
@@ -38,6 +39,6 @@ def run(options: argparse.Namespace) -> int:
 
         trainings = audit_trainings(options.manifest, images, options.out, batches=options.batches)
     engine = Engine.load(options.model, options.models)
-    found = audit(options.manifest, images, engine, options.out, trainings=trainings)
+    found = audit(options.manifest, images, engine, options.out, trainings=trainings, without_pairs=options.no_pairs)
     sys.stdout.write(json.dumps(found["splits"], indent=2) + "\n")
     return EXIT_OK

@@ -246,7 +246,8 @@ def rank_standardise(image: np.ndarray) -> np.ndarray:
     below = np.searchsorted(middle, knots, side="left")
     upto = np.searchsorted(middle, knots, side="right")
     rank = (below + upto) / (2 * middle.size)
-    return (np.interp(image, knots, rank) * _RANK_SCALE - _RANK_SCALE / 2).astype(np.float32)
+    scaled: np.ndarray = np.interp(image, knots, rank) * _RANK_SCALE - _RANK_SCALE / 2
+    return scaled.astype(np.float32)
 
 
 def _geometry(frame: Frame, box: Box, size: int) -> Geometry:
@@ -264,12 +265,12 @@ def _geometry(frame: Frame, box: Box, size: int) -> Geometry:
 
 def _columns(lungs: np.ndarray, content: Box) -> np.ndarray:
     """The lungs' pixels in each column of the grid, (224,); mirrored where one side of the picture has nearly all."""
-    columns = lungs.sum(axis=0)
+    columns: np.ndarray = lungs.sum(axis=0)
     inside = columns[content.left : content.left + content.width]
     sides = np.array([inside[: content.width // 2].sum(), inside[content.width // 2 :].sum()])
     if sides.max() <= _ONE_SIDED * sides.sum():
         return columns
-    both = columns.copy()
+    both: np.ndarray = columns.copy()
     both[content.left : content.left + content.width] += inside[::-1]
     return both
 

@@ -122,7 +122,7 @@ def _operating_point(verdict: Verdict, palette: Palette) -> tuple[list[dict[str,
 
 def _whiskers(
     names: list[str], values: list[float], whiskers: Mapping[str, tuple[float, float]], palette: Palette
-) -> dict | None:
+) -> dict[str, Any] | None:
     if not whiskers:
         return None
     ends = [whiskers.get(name, (value, value)) for name, value in zip(names, values, strict=True)]

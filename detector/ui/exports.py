@@ -99,6 +99,9 @@ def row_of(entry: Entry, question: Question, model: ModelInfo, *, named: bool) -
         return no_answer_row(
             path, entry.result.told, mode=question.mode, model=model, sha256=entry.result.key, site=question.site
         )
+    if entry.result is None:
+        msg = f"File {entry.number} has not had its turn."
+        raise ValueError(msg)
     own = replace(question, target_class=None, against=None)
     return answer_row(path, entry.result.answer(own), explained=True)
 
@@ -183,7 +186,7 @@ def case_page(
         ),
         subject=" · ".join([shown_name(entry.source.name) if named else neutral_name(entry), *told.marks]),
         asked=" ".join(filter(None, [
-            words.PRINTED_QUESTION.format(mode=words.MODES[told.task.mode]), point and _printed_point(point),
+            words.PRINTED_QUESTION.format(mode=words.MODES[told.task.mode]), _printed_point(point) if point else None,
             words.PRINTED_WHEN.format(when=local_time(told.analysis.analysed_at)),
         ])),
         image=image,

@@ -46,7 +46,8 @@ def native_copy(grey: np.ndarray) -> np.ndarray:
 
 def shown(image: np.ndarray, greyscale: Greyscale) -> np.ndarray:
     """Apply a grey scale: (H, W) uint8 or uint16 to (H, W) uint8."""
-    return _table(greyscale, np.iinfo(image.dtype).max)[image]
+    grey: np.ndarray = _table(greyscale, np.iinfo(image.dtype).max)[image]
+    return grey
 
 
 def _integers(image: np.ndarray) -> np.ndarray:

@@ -294,9 +294,9 @@ def _pooled(shares: Sequence[Mapping[str, Any]]) -> tuple[int, float, float]:
 
 def _ours(metrics: Mapping[str, Any], task: str, figure: str, way: str) -> Mapping[str, Any] | None:
     written = metrics.get("original", {}).get(task, {}).get(way)
-    if written is not None:
-        return written.get(figure)
-    return metrics["overall"].get(_OURS.get((task, figure), ""))
+    name = _OURS.get((task, figure), "") if written is None else figure
+    found: Mapping[str, Any] | None = (metrics["overall"] if written is None else written).get(name)
+    return found
 
 
 def _largest_n(part: Mapping[str, Any]) -> str:

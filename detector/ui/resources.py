@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from detector.model.card import DEFAULT_MODEL, MODELS, ModelCard, read_card
+from detector.model.card import DEFAULT_MODEL, ModelCard, read_card
+from detector.paths import MODELS
 from detector.read import sandbox
 
 if TYPE_CHECKING:

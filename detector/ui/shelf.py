@@ -16,9 +16,13 @@ from detector.ui import pictures
 from detector.ui.greyscale import Greyscale, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable
+    from collections.abc import Callable
 
     import numpy as np
+
+    from detector.schema import Correction
+
+    Key = tuple[str, Correction]  # SHA-256 of the file, and what was corrected
 
 SMALL_SIDE = 96  # pixels of the longer side: 11 mm at 220 dots an inch in a printed list
 _HELD = 8  # display copies of a session: stepping back and forth decodes nothing
@@ -29,13 +33,13 @@ class Shelf:
 
     def __init__(self, held: int = _HELD) -> None:
         self._held = held
-        self._copies: OrderedDict[Hashable, np.ndarray] = OrderedDict()
+        self._copies: OrderedDict[Key, np.ndarray] = OrderedDict()
         self._change = threading.Lock()
 
     def __len__(self) -> int:
         return len(self._copies)
 
-    def put(self, key: Hashable, image: np.ndarray) -> None:
+    def put(self, key: Key, image: np.ndarray) -> None:
         """Take an image; the one that was not asked for longest may go."""
         with self._change:
             self._copies[key] = image
@@ -43,7 +47,7 @@ class Shelf:
             while len(self._copies) > self._held:
                 self._copies.popitem(last=False)
 
-    def get(self, key: Hashable, make: Callable[[], np.ndarray]) -> np.ndarray:
+    def get(self, key: Key, make: Callable[[], np.ndarray]) -> np.ndarray:
         """The image of that key; `make` makes it where it is gone."""
         with self._change:
             image = self._copies.get(key)
@@ -51,7 +55,7 @@ class Shelf:
         self.put(key, image)
         return image
 
-    def keep(self, is_listed: Callable[[Hashable], bool]) -> None:
+    def keep(self, is_listed: Callable[[Key], bool]) -> None:
         """Let go of every image whose key is not listed."""
         with self._change:
             for key in [key for key in self._copies if not is_listed(key)]:
@@ -68,14 +72,14 @@ class Picture:
         shape: rows and columns of the display copy.
     """
 
-    key: Hashable
+    key: Key
     small: np.ndarray
     shape: tuple[int, int]
     _shelf: Shelf
     _decode: Callable[[], np.ndarray]
 
     @classmethod
-    def put(cls, shelf: Shelf, key: Hashable, image: np.ndarray, decode: Callable[[], np.ndarray]) -> Picture:
+    def put(cls, shelf: Shelf, key: Key, image: np.ndarray, decode: Callable[[], np.ndarray]) -> Picture:
         """Put a display copy on a shelf.
 
         Args:

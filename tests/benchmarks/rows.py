@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.benchmarks import pictures
+from tests.benchmarks import load, pictures
 from tests.benchmarks.measure import Peer, ratio, resident
 from tests.conftest import ROOT
 
@@ -234,5 +234,13 @@ ROWS = {
     "page_memory": Row("peak memory, 10 sessions, 500 uploads", memory_of_the_page, 0.60, 0.40, "GB", figure="peak"),
     "folder_growth": Row("growth over 2,000 images", growth_over_a_folder, 10, 2, "MB", figure="growth"),
     "page_growth": Row("growth over 500 uploads", growth_over_uploads, 10, 2, "MB", figure="growth"),
+    "load_at_once": Row(
+        "300 uploads of 3 MB at once: a bystander, p95", load.uploads_at_once, 2.0, 0.5, "s", figure="bystander"
+    ),
+    "load_slow": Row("200 slow uploads: a bystander, p95", load.slow_uploads, 1.0, 0.3, "s", figure="bystander"),
+    "load_dropped": Row(
+        "40 sessions of 3 MB: memory kept two minutes later", load.dropped_sessions, 50, 20, "MB", figure="left"
+    ),
+    "load_files": Row("20,000 files on the command line: rows missing", load.many_files, 0, 0, "", figure="failed"),
     "sessions": Row("ten sessions at once, p95", sessions_at_once, 3.0, 1.0, "s", figure="p95"),
 }

@@ -23,14 +23,14 @@ COVID19_NAME = words.CLASSES[COVID19]
 
 _PATIENCE = 600_000  # milliseconds
 
-#: Keeps in a page since when it has shown an image of that name and been at rest, with its charts. Each page has its
+#: Keeps in a page since when it has shown an image of that name and been at rest, with its chart. Each page has its
 #: own watch: to look at ten of them in turn would count the looking.
 _WATCH = """name => {
     clearInterval(window.watch);
     window.answeredAt = 0;
     window.watch = setInterval(() => {
         const answered = document.querySelector('[data-test-script-state=notRunning]')
-            && document.querySelectorAll('.js-plotly-plot').length >= 2
+            && document.querySelector('.js-plotly-plot')
             && document.querySelector('[data-testid=stMain]').textContent.includes(name);
         window.answeredAt = answered ? (window.answeredAt || Date.now()) : 0;
     }, 100);
@@ -118,11 +118,11 @@ def _open(chromium, address):
 
 
 def _rest(page):
-    """Until the page's script has run and stays at rest, with its charts."""
+    """Until the page's script has run and stays at rest, with its chart."""
     page.wait_for_function(
         """() => {
             const still = document.querySelector('[data-test-script-state=notRunning]')
-                && document.querySelectorAll('.js-plotly-plot').length >= 2;
+                && document.querySelector('.js-plotly-plot');
             window.restingSince = still ? (window.restingSince || performance.now()) : 0;
             return still && performance.now() - window.restingSince > 300;
         }""",

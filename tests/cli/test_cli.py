@@ -203,13 +203,13 @@ def test_terminated_run_ends_with_143_and_whole_rows(folder, tmp_path):
     out = tmp_path / "out"
     command = [sys.executable, "-m", "detector", "predict", str(folder), "--out", str(out), "--format", "jsonl"]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 300
         while time.monotonic() < deadline and not (
             (out / "results.jsonl").exists() and (out / "results.jsonl").stat().st_size
         ):
             time.sleep(0.05)
         process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=10) == 143
+        assert process.wait(timeout=300) == 143
     rows = rows_of((out / "results.jsonl").read_text())
     assert 0 < len(rows) < 406
 

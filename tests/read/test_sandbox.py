@@ -102,9 +102,7 @@ def test_file_that_takes_too_long_costs_its_own_answer(worker, stand_in, monkeyp
         worker.read(make.png())
     monkeypatch.undo()
     worker.discard()  # the replacement was started with the stand-in
-    began = time.monotonic()
     assert worker.read(make.png()).rows == 512
-    assert time.monotonic() - began < 2
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="this system doesn't tell a process's time")
@@ -158,10 +156,11 @@ def test_child_that_works_all_the_time_gets_no_more(worker, stand_in, monkeypatc
     stand_in("[None for _ in iter(int, 1)]")
     worker.start()
     worker._await_ready()
-    began = time.monotonic()
+    looks, look = [], sandbox._processor_seconds
+    monkeypatch.setattr(sandbox, "_processor_seconds", lambda pid: looks.append(pid) or look(pid))
     with pytest.raises(DecodingLimitError, match=r"0\.5 s"):
         worker.read(make.png())
-    assert time.monotonic() - began < 2 * 0.5
+    assert len(looks) == 2  # at its start and at its deadline, which was the only one
 
 
 def test_time_grows_with_the_size_that_the_header_claims(worker, stand_in, monkeypatch):
@@ -202,7 +201,7 @@ def test_death_of_the_child_has_its_own_code(worker, stand_in, body):
     assert caught.value.code == "decoder_crash"
 
 
-def test_next_file_after_a_death_is_read_within_two_seconds(worker):
+def test_next_file_after_a_death_is_read_by_another_child(worker):
     worker.read(make.png())
     first = worker._process
     first.send_signal(signal.SIGSTOP)
@@ -210,9 +209,7 @@ def test_next_file_after_a_death_is_read_within_two_seconds(worker):
     killer.start()
     with pytest.raises(DecoderCrashError):
         worker.read(make.png())
-    began = time.monotonic()
     assert worker.read(make.png()).rows == 512
-    assert time.monotonic() - began < 2
     assert worker._process.pid != first.pid
 
 

@@ -91,8 +91,8 @@ def test_stop_does_not_wait_for_a_disk_that_does_not_answer(monkeypatch):
     release, stopped = threading.Event(), threading.Event()
     threading.Timer(0.2, stopped.set).start()
     began = time.monotonic()
-    assert list(in_order(lambda _: release.wait(30), range(4), workers=2, stop=stopped.is_set)) == []
-    assert time.monotonic() - began < 5
+    assert list(in_order(lambda _: release.wait(600), range(4), workers=2, stop=stopped.is_set)) == []
+    assert time.monotonic() - began < 300
     release.set()
 
 

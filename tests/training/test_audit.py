@@ -199,6 +199,28 @@ class TestAudit:
         assert found["not_run"] == {}
         assert found["splits"]["val"]["overall"]["figures"][LUNGS_BLACKED_OUT]["binary_auroc"]["value"] == 1
 
+    @pytest.mark.parametrize("without_pairs", [False, True])
+    def test_networks_of_the_pairs_are_trained_unless_they_are_not_asked_for(
+        self, manifest, engine, tmp_path, without_pairs
+    ):
+        class OracleTrainings:
+            def without_lungs(self, *_):
+                return oracle(1.0)
+
+            def left_out(self, pairs, _):
+                return {
+                    "pairs": [{"pair": {"positive": p.positive}, "own_source": None} for p in pairs],
+                    "mean_auroc": 0.7, "lowest_auroc": 0.5, "highest_auroc": 0.9, "likelihood_ratios": {"balanced": 3},
+                }  # fmt: skip
+
+        out = tmp_path / "out"
+        found = audit(
+            manifest, tmp_path, engine, out, fits={}, trainings=OracleTrainings(), without_pairs=without_pairs
+        )
+        assert found["not_run"] == {}
+        assert ("network" in found["leave_one_source_pair_out"]) is not without_pairs
+        assert (out / "likelihood_ratios.json").exists() is not without_pairs
+
     def test_a_source_left_out_of_several_pairs_is_told_of_once(self, manifest, engine, tmp_path):
         found = audit(manifest, tmp_path, engine, tmp_path / "out")
         pairs = [("a", "c", 0.6), ("a", "d", 0.8), ("b", "c", None)]

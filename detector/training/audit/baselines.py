@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -80,8 +79,9 @@ def standard_baselines(images: Path, prepare: Callable[[np.ndarray], NetworkInpu
         "_of_the_input": lambda image: prepare(image).pixels[..., 0],
     }
     features = {"spectrum": spectrum_features, "border": border_features}
-    for (where, see), (name, of) in product(seen.items(), features.items()):
-        found[f"{name}{where}"] = partial(fit_logistic, features=_Cached(images, see, of))
+    for where, see in seen.items():
+        cached = _Cached(images, see, features)
+        found |= {f"{name}{where}": partial(fit_logistic, features=partial(cached, name)) for name in features}
     return found
 
 
@@ -179,20 +179,26 @@ class _SourceAndAge:
 
 
 class _Cached:
-    """Features of pictures, computed once a picture: the same ones are asked for in many splits."""
+    """Features of pictures, each seen once: the same ones are asked for in many splits, and one look gives them all."""
 
     def __init__(
-        self, images: Path, see: Callable[[np.ndarray], np.ndarray], of: Callable[[np.ndarray], np.ndarray]
+        self,
+        images: Path,
+        see: Callable[[np.ndarray], np.ndarray],
+        features: Mapping[str, Callable[[np.ndarray], np.ndarray]],
     ) -> None:
-        self._images, self._see, self._of = images, see, of
-        self._known: dict[str, np.ndarray] = {}
+        self._images, self._see, self._features = images, see, features
+        self._known: dict[str, dict[str, np.ndarray]] = {}
 
-    def __call__(self, examples: Sequence[Example]) -> np.ndarray:
+    def __call__(self, feature: str, examples: Sequence[Example]) -> np.ndarray:
         missing = [e.image for e in examples if e.image not in self._known]
         with ThreadPoolExecutor(_THREADS) as pool:
-            values = pool.map(lambda name: self._of(self._see(read_image(self._images / name))), missing)
-            self._known.update(zip(missing, values, strict=True))
-        return np.stack([self._known[e.image] for e in examples])
+            self._known.update(zip(missing, pool.map(self._look, missing), strict=True))
+        return np.stack([self._known[e.image][feature] for e in examples])
+
+    def _look(self, name: str) -> dict[str, np.ndarray]:
+        picture = self._see(read_image(self._images / name))
+        return {feature: of(picture) for feature, of in self._features.items()}
 
 
 def _at_one_size(image: np.ndarray) -> np.ndarray:

@@ -81,7 +81,7 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 
-VERSION = "3"
+VERSION = "4"
 _FIRST_WEIGHTS = {IMAGENET: "EfficientNet-Lite0, ImageNet", RANDOM: "random"}
 
 LICENCE = (
