@@ -45,8 +45,8 @@ def test_folder_is_compared_and_what_took_no_part_is_counted(pictures, models, c
     assert main(["compare", str(pictures), "--models", str(models)]) == EXIT_OK
     said = capsys.readouterr().out
     assert said.startswith("These 22 X-rays look to the network unlike those that it learnt from")
-    assert "Left out: 1 rejected files." in said
-    assert "Left out: 1 repeats of one picture." in said
+    assert "Left out: rejected files, 1." in said
+    assert "Left out: repeats of one picture, 1." in said
 
 
 def test_few_x_rays_are_said_to_be_too_few(models, capsys):
@@ -78,4 +78,4 @@ def test_file_that_fails_unexpectedly_is_counted_and_ends_with_status_one(pictur
 
     monkeypatch.setattr(compare, "analyse", breaks_once)
     assert main(["compare", str(pictures), "--models", str(models)]) == EXIT_FAILED
-    assert "Left out: 1 files that failed." in capsys.readouterr().out
+    assert "Left out: files that failed, 1." in capsys.readouterr().out
