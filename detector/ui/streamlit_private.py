@@ -53,6 +53,7 @@ NAMES = {
 #: Marks in Streamlit's own HTML that assets/ lays out or listens to: what breaks without them.
 SELECTORS = {
     ".stMainBlockContainer": "the page keeps Streamlit's wide margins, and the pictures get narrower",
+    "[data-testid=stTopNavLink]": "nobody who came by keyboard sees which page is chosen",
     "[data-testid=stFileUploaderDropzone]": "files dropped beside the upload are opened by the browser",
     "[data-testid=stFileUploaderDropzoneInstructions]": "the button for a folder is as large as an upload",
     "[data-testid=stFileChips]": "once files are there the upload lists them above the worklist, a second time",

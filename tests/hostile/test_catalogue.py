@@ -12,7 +12,7 @@ from tests.conftest import ROOT
 from tests.hostile import make
 from tests.hostile.catalogue import CATALOGUE
 
-MOST_SECONDS = 2
+MOST_SECONDS = 10  # what goes wrong here takes minutes; how fast it goes right is for the benchmarks
 MOST_MEGABYTES = 100
 BY_ID = {line.id: line for line in CATALOGUE}
 #: Refusals that no file can cause by itself, and where they are tested instead.

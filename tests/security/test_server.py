@@ -5,6 +5,7 @@ import contextlib
 import http.client
 import json
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from urllib.parse import urlsplit
 
@@ -28,6 +29,12 @@ def address(log):
     """The page's server as it ships."""
     with served(log) as address:
         yield address
+
+
+def run(coroutine):
+    """What `asyncio.run` gives, in a thread of its own: a browser's test may have left a loop in this one."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, coroutine).result()
 
 
 def get(address, path="/", **headers):
@@ -157,7 +164,7 @@ class Uploads:
             "path": f"/_stcore/upload_file/{session}/x",
             "headers": [(b"content-length", b"%d" % length)],
         }
-        asyncio.run(self.guard(scope, None, self._send))
+        run(self.guard(scope, None, self._send))
         return self.sent[0]["status"]
 
 
@@ -186,4 +193,4 @@ def test_failures_of_ours_are_not_hidden():
 
     watched = guard.Guard(fails, budget=guard.Budget(dict), is_active=lambda _: True)
     with pytest.raises(RuntimeError, match="ours"):
-        asyncio.run(watched({"type": "http", "method": "GET", "path": "/", "headers": []}, receive, None))
+        run(watched({"type": "http", "method": "GET", "path": "/", "headers": []}, receive, None))
