@@ -31,9 +31,8 @@ _OURS = {
     (THREE_CLASS.name, "accuracy"): "three_class_accuracy",
     (THREE_CLASS.name, "auc"): "three_class_macro_auroc",
 }
-#: The ways of averaging, as the evaluation names them: the one that the original's figures fit, and the one it names.
+#: The ways of averaging that the original's figures fit, as the evaluation names them.
 _FITTING = {BINARY.name: "COVID-19 alone", THREE_CLASS.name: "plain mean of classes"}
-_WEIGHTED = dict.fromkeys(_FITTING, "weighted by class size")
 _BY_SOURCE = (
     "binary_auroc",
     "binary_balanced_sensitivity",
@@ -72,8 +71,8 @@ def original_table(folder: Path = EVALUATION) -> dict[str, list[str]] | None:
         words.COLUMN_FIGURE: [f"{words.TASKS[task.name]}: {words.FIGURES[figure]}" for task, figure in rows],
         words.COLUMN_ORIGINAL: [f"{original[task.name][figure]:.3f}" for task, figure in rows],
         **{
-            column: [in_words(_ours(metrics, task.name, figure, ways[task.name])) for task, figure in rows]
-            for column, ways in ((words.COLUMN_OURS, _FITTING), (words.COLUMN_OURS_WEIGHTED, _WEIGHTED))
+            column: [in_words(of(metrics, task.name, figure)) for task, figure in rows]
+            for column, of in ((words.COLUMN_OURS_ON_ITS_MIX, _on_its_mix), (words.COLUMN_OURS, _ours))
         },
     }
 
@@ -292,8 +291,13 @@ def _pooled(shares: Sequence[Mapping[str, Any]]) -> tuple[int, float, float]:
     )
 
 
-def _ours(metrics: Mapping[str, Any], task: str, figure: str, way: str) -> Mapping[str, Any] | None:
-    written = metrics.get("original", {}).get(task, {}).get(way)
+def _on_its_mix(metrics: Mapping[str, Any], task: str, figure: str) -> Mapping[str, Any] | None:
+    found: Mapping[str, Any] = metrics.get("original_mix", {}).get(task, {}).get(_FITTING[task], {})
+    return found.get(figure)
+
+
+def _ours(metrics: Mapping[str, Any], task: str, figure: str) -> Mapping[str, Any] | None:
+    written = metrics.get("original", {}).get(task, {}).get(_FITTING[task])
     name = _OURS.get((task, figure), "") if written is None else figure
     found: Mapping[str, Any] | None = (metrics["overall"] if written is None else written).get(name)
     return found

@@ -37,15 +37,16 @@ def test_original_stands_beside_ours(folder):
     assert set(table[words.COLUMN_ORIGINAL]) == {"0.500"}
 
 
-def test_figures_in_the_original_s_own_form_come_first(folder):
+def test_figures_on_the_original_s_mix_and_on_all_are_in_its_own_form(folder):
     metrics = json.loads((folder / "test.json").read_text())
-    ways = {"COVID-19 alone": {"f1": estimate(0.7)}, "weighted by class size": {"f1": estimate(0.6)}}
-    metrics["original"] = {"binary": ways}
+    metrics["original"] = {"binary": {"COVID-19 alone": {"f1": estimate(0.7)}}}
+    metrics["original_mix"] = {"binary": {"COVID-19 alone": {"f1": estimate(0.9)}}}
     (folder / "test").mkdir()
     (folder / "test" / "metrics.json").write_text(json.dumps(metrics))
     table = measured.original_table(folder)
     assert table[words.COLUMN_OURS][3] == "0.700 (0.600 to 0.800)"
-    assert table[words.COLUMN_OURS_WEIGHTED][3] == "0.600 (0.500 to 0.700)"
+    assert table[words.COLUMN_OURS_ON_ITS_MIX][3] == "0.900 (0.800 to 1.000)"
+    assert table[words.COLUMN_OURS_ON_ITS_MIX][0] == words.NOT_DEFINED
 
 
 def test_original_s_binary_figures_fit_one_class_alone():
