@@ -42,6 +42,7 @@ _PARAMETER = "read"  # of the page's address: a reload finds its read again
 _POLL = 0.7  # seconds between two looks at a running analysis
 _TABLE, _IMAGE, _LABEL = ".csv", "image", "label"
 _LARGEST_TABLE = 1_000_000  # bytes
+_UPLOAD_WIDTH = 340  # pixels, as wide as beside the list
 
 
 def render() -> None:
@@ -118,7 +119,7 @@ def _render_start(card: ModelCard, engine: Engine) -> None:
 
 def _uploaded() -> tuple[list[Source], dict[str, str]]:
     """The X-rays on the page, and the labels of a table among them, by name of the file."""
-    with st.container(key="upload"):
+    with st.container(key="upload", width=_UPLOAD_WIDTH):
         listed = [source for source in upload.render_upload() if not source.identifier.startswith("example:")]
     labels: dict[str, str] = {}
     for table in (source for source in listed if source.name.lower().endswith(_TABLE)):
