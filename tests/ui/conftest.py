@@ -1,5 +1,7 @@
 """Cases of the page without a network."""
 
+import time
+
 import numpy as np
 import pytest
 
@@ -20,3 +22,13 @@ def make_case(make_analysis):
         return Case(key, picture, make_analysis(cam=cam, binary=logit, three=three, **attributes))
 
     return make
+
+
+def settled(app):
+    """Run until nothing is being analysed any more, as the page's own looking does."""
+    app.run()
+    for _ in range(600):
+        if app.session_state["session"].analyst.progress() is None:
+            return app.run()
+        time.sleep(0.05)
+    raise RuntimeError("the analysis does not end")

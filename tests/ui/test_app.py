@@ -12,6 +12,7 @@ from detector.errors import DecodingLimitError, ModelError, NotAChestXrayError, 
 from detector.schema import ClassStability, Correction, Stability
 from detector.ui import cases, resources, samples
 from tests.conftest import ROOT, encode, make_dicom
+from tests.ui.conftest import settled
 
 APP = str(ROOT / "streamlit_app.py")
 PAINT_ONLY = """
@@ -39,16 +40,6 @@ def app(engine, monkeypatch):
     monkeypatch.setattr(resources, "load_engine", lambda: engine)
     monkeypatch.setattr("detector.ui.reading._FIRST_WAIT", 60)
     return AppTest.from_file(APP, default_timeout=60)
-
-
-def settled(app):
-    """Run until nothing is being analysed any more, as the page's own looking does."""
-    app.run()
-    for _ in range(600):
-        if app.session_state["session"].analyst.progress() is None:
-            return app.run()
-        __import__("time").sleep(0.05)
-    raise RuntimeError("the analysis does not end")
 
 
 def told(app):

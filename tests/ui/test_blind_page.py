@@ -13,6 +13,7 @@ from detector.run.blind import FOLDER_VARIABLE
 from detector.ui import resources
 from detector.ui.blind import labels_of
 from tests.conftest import COMPOSITES, encode
+from tests.ui.conftest import settled
 
 PAGE = "from detector.ui import blind\nblind.render()\n"
 
@@ -35,15 +36,6 @@ def drop(app, dropped):
     for name, data in dropped:
         app.get("file_uploader")[0].upload(name, data, "image/png")
     return settled(app)
-
-
-def settled(app):
-    app.run()
-    for _ in range(600):
-        if app.session_state["session"].analyst.progress() is None:
-            return app.run()
-        __import__("time").sleep(0.05)
-    raise RuntimeError("the analysis does not end")
 
 
 def text(app):

@@ -11,7 +11,8 @@ from detector.schema import BINARY
 from detector.training.fit.site import fit_site
 from detector.ui import resources, site_view
 from tests.answers.test_site import made_up
-from tests.ui.test_app import APP, settled, told
+from tests.ui.conftest import settled
+from tests.ui.test_app import APP, told
 
 
 @pytest.fixture
