@@ -64,10 +64,13 @@ class Image:
         self.home.mkdir()
         self.home.chmod(0o777)
         source, self._python = folder / "source", reachable_python(folder / "python")
-        for kept in re.findall(r"^!(.+)$", (ROOT / ".dockerignore").read_text("utf-8"), re.MULTILINE):
-            path = ROOT / kept
-            (source / kept).parent.mkdir(parents=True, exist_ok=True)
-            (shutil.copytree if path.is_dir() else shutil.copy)(path, source / kept)
+        for rule in (ROOT / ".dockerignore").read_text("utf-8").splitlines():  # the last one that fits decides
+            path = source / rule.removeprefix("!")
+            if rule.startswith("!"):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                (shutil.copytree if (ROOT / rule[1:]).is_dir() else shutil.copy)(ROOT / rule[1:], path)
+            elif "*" not in rule:
+                path.unlink()
         for instruction, arguments in STEPS:
             if instruction == "RUN":
                 self._step(arguments, source)
