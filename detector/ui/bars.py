@@ -20,6 +20,7 @@ FONT = '"Source Sans", sans-serif'  # the page's own
 CLEAR = "rgba(0,0,0,0)"
 HEIGHT = 150  # pixels, for two bars and for three: the page must not jump with the question
 _TOP, _BOTTOM = 22, 40
+_LEFTMOST, _RIGHTMOST = 0.1, 0.7  # thresholds whose note fits when it is centred
 
 
 def probability_chart(
@@ -115,9 +116,16 @@ def _operating_point(verdict: Verdict, palette: Palette) -> tuple[list[dict[str,
     note = {
         "x": threshold, "y": row - 0.5, "yanchor": "bottom", "showarrow": False,
         "text": words.THRESHOLD.format(threshold=words.percent(threshold)),
-        "font": {"size": 12, "color": palette.quiet_ink}, "xanchor": "left" if threshold < 0.5 else "right",
+        "font": {"size": 12, "color": palette.quiet_ink}, "xanchor": _anchor(threshold),
     }  # fmt: skip
     return shapes, [note]
+
+
+def _anchor(threshold: float) -> str:
+    """Which side of a note stands at the threshold, so that a phone, where it is as wide as the plot, cuts off none."""
+    if threshold < _LEFTMOST:
+        return "left"
+    return "center" if threshold <= _RIGHTMOST else "right"
 
 
 def _whiskers(
