@@ -61,9 +61,7 @@ def many_files(repeats):
     count = 20_000 if repeats > 1 else 4
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        pictures.write_folder(folder, min(count, 500), 224)
-        made = sorted(folder.iterdir())
-        paths = [made[number % len(made)].name for number in range(count)]
+        paths = [path.name for path in sorted(pictures.numbered(folder, count).iterdir())]
         began = time.perf_counter()
         command = [sys.executable, "-m", "detector", "predict", "--format", "jsonl", *paths]
         done = subprocess.run(

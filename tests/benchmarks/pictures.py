@@ -1,6 +1,7 @@
 """Pictures to measure with, made from the composites: no patient's picture."""
 
 import itertools
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -8,6 +9,7 @@ import numpy as np
 from tests.conftest import COMPOSITES, encode
 
 _LABELS = ("covid19", "normal", "bacterial_pneumonia")
+_DISTINCT = 500
 _GRAIN = 3.0  # grey levels: a detector's noise, so that a JPEG has a radiograph's size
 
 
@@ -42,3 +44,11 @@ def write_folder(folder, count, side):
     for number, path in enumerate(paths):
         path.write_bytes(encode(composite(number, side)))
     return paths
+
+
+def numbered(folder, count, side=224):
+    """So many files with names of their own, in a folder that is made, of 500 different pictures at most."""
+    made = write_folder(folder, min(count, _DISTINCT), side)
+    for number in range(len(made), count):
+        Path(folder, f"{number:05d}.png").hardlink_to(made[number % len(made)])
+    return folder

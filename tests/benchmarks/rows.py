@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.benchmarks import load, pictures
+from tests.benchmarks import cluster, load, pictures
 from tests.benchmarks.measure import Peer, ratio, resident
 from tests.conftest import ROOT
 
@@ -242,5 +242,8 @@ ROWS = {
         "40 sessions of 3 MB: memory kept two minutes later", load.dropped_sessions, 50, 20, "MB", figure="left"
     ),
     "load_files": Row("20,000 files on the command line: rows missing", load.many_files, 0, 0, "", figure="failed"),
+    "cluster_rate": Row("Ray, two workers / local engine, 10,000 images", cluster.rate, 0.85, 0.95, at_least=True),
+    "cluster_actor": Row("a Ray actor's memory beyond an empty one's", cluster.actor, 200, 120, "MB", figure="beyond"),
+    "cluster_growth": Row("Ray's driver, growth over 50,000 images", cluster.growth, 50, 10, "MB", figure="growth"),
     "sessions": Row("ten sessions at once, p95", sessions_at_once, 3.0, 1.0, "s", figure="p95"),
 }
