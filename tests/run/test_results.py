@@ -286,8 +286,10 @@ class ResultsMachine(RuleBasedStateMachine):
         place = data.draw(st.integers(0, len(self.lines) - 1))
         try:
             row = copy.deepcopy(json.loads(self.lines[place]))
+            if not isinstance(row.get("warnings", []), list):
+                return  # whoever makes it a row again makes it the second one where the file was analysed meanwhile
             row["warnings"] = ["edited"] if valid else "edited"
-        except (ValueError, TypeError, RecursionError):
+        except (ValueError, AttributeError, RecursionError):
             return
         self.lines[place] = encoded(row)
         self.path.write_bytes(b"".join(line + b"\n" for line in self.lines) + self.tail)
