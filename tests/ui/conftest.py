@@ -12,6 +12,17 @@ from tests.answers.conftest import make_analysis
 __all__ = ["make_analysis"]
 
 
+@pytest.fixture(autouse=True)
+def quick_runs(monkeypatch):
+    """Without what Streamlit does at each run of an AppTest and a page does once, or never: nine tenths of their time.
+
+    It ends Keras' session where Keras is loaded, as other tests of the same process have it, and reads the metadata of
+    every installed package in search of components.
+    """
+    monkeypatch.setattr("streamlit.runtime.scriptrunner.script_runner._clean_problem_modules", lambda: None)
+    monkeypatch.setattr("streamlit.components.v2.manifest_scanner.scan_component_manifests", list)
+
+
 @pytest.fixture
 def make_case(make_analysis):
     """A case of `make_analysis` whose two tasks agree."""
