@@ -31,6 +31,7 @@ _OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY
 _SCHEME = "://"  # a path never holds it: two slashes are one there
 _PAUSES = (0.5, 2.0)  # seconds before a store is asked again; a third failure in a row is no hiccup
 _MISSING = (FileNotFoundError, PermissionError, IsADirectoryError, NotImplementedError)  # another try changes nothing
+_REFUSED = range(400, 500)  # of HTTP's statuses, those that say so
 
 
 def is_address(name: str) -> bool:
@@ -188,8 +189,11 @@ def _read_stored(address: str) -> bytes:
     options = {"block_size": 0} if address.startswith(("http://", "https://")) else {}
 
     def read() -> bytes:
+        content = bytearray()
         with store.open(path, "rb", **options) as file:
-            return bytes(file.read(_READ_LIMIT))
+            while part := file.read(_READ_LIMIT - len(content)):  # a stream gives what has come so far
+                content += part
+        return bytes(content)
 
     try:
         return _patiently(address, read)
@@ -208,14 +212,21 @@ def _store(address: str) -> tuple[Any, str]:
     return store, str(path)
 
 
+def _is_missing(error: Exception) -> bool:
+    """Whether a store has answered that it does not have or give a file; fsspec says so too where none answered."""
+    cause = error.__cause__
+    answered = cause is None or isinstance(cause, _MISSING) or getattr(cause, "status", 0) in _REFUSED
+    return isinstance(error, _MISSING) and answered
+
+
 def _patiently(address: str, ask: Callable[[], _Told]) -> _Told:
     """Ask a store, and again after a pause where it fails."""
     for pause in (0.0, *_PAUSES):
         time.sleep(pause)
         try:
             return ask()
-        except _MISSING:
-            raise
-        except Exception as error:  # noqa: BLE001 - each store raises what its own client does
+        except Exception as error:  # each store raises what its own client does
+            if _is_missing(error):
+                raise
             failure = error
     raise StoreError(f"{address} cannot be read: {failure}.") from failure

@@ -6,6 +6,7 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import fsspec
+import numpy as np
 import pytest
 from pyarrow import parquet
 
@@ -81,6 +82,18 @@ def test_of_a_huge_object_no_more_is_read_than_is_needed(served, monkeypatch):
     (folder / "huge").write_bytes(bytes(1000))
     file = read_input(f"{address}huge")
     assert (len(file.data), file.sha256) == (10, None)
+
+
+def test_a_large_object_is_read_as_a_whole(served):
+    folder, address = served
+    content = np.random.default_rng(0).bytes(3_000_000)  # it comes in many pieces
+    (folder / "large.dcm").write_bytes(content)
+    assert read_input(address + "large.dcm").data == content
+
+
+def test_a_web_server_that_does_not_answer_has_not_lost_the_file():
+    with pytest.raises(StoreError):
+        read_input("http://127.0.0.1:9/a.png")
 
 
 def test_an_object_that_is_gone_is_no_failure_of_the_store(served):
