@@ -14,6 +14,7 @@ import itertools
 import logging
 import math
 import os
+import socket
 import sys
 import time
 from collections import Counter, deque
@@ -46,6 +47,7 @@ _AHEAD = 4  # times the calls under way that may be answered and wait for their 
 _TRIES = 3  # of a file that a worker died of: twice it may have been another one's fault
 _POLL = 0.1  # seconds between looks at whether to stop
 _LOOK_EVERY = 2.0  # seconds between looks at the cluster's nodes
+_KNOCK = 10.0  # seconds that a cluster has to take a connection
 _PATIENCE = 60.0  # seconds without any worker, after which the run ends
 _FINISH = 5.0  # seconds that calls under way have after a stop
 _ENVIRONMENT = {
@@ -126,15 +128,28 @@ def cluster(address: str | None = None) -> Iterator[None]:
     options: dict[str, Any] = {"namespace": "cxr-detector", "log_to_driver": False, "logging_level": logging.ERROR}
     if address is None:
         options["include_dashboard"] = False
-    try:
-        ray.init(address=address or "local", **options)
-    except Exception as error:  # Ray raises it as such where a part of it does not start
-        raise ClusterError(f"Ray {address or 'on this computer'}: {error}") from error
-    try:
-        with contextlib.redirect_stdout(sys.stderr):  # where Ray says what it has to say; the other is for results
+    with contextlib.redirect_stdout(sys.stderr):  # where Ray says what it has to say; the other is for results
+        try:
+            _knock(address)
+            ray.init(address=address or "local", **options)
+        except Exception as error:  # Ray raises it as such where a part of it does not start
+            raise ClusterError(f"Ray {address or 'on this computer'}: {error}") from error
+        try:
             yield
-    finally:
-        ray.shutdown()
+        finally:
+            ray.shutdown()
+
+
+def _knock(address: str | None) -> None:
+    """See whether anybody is there: Ray would try for minutes.
+
+    Raises:
+        OSError: if nobody is.
+        ValueError: if it is no address of a cluster.
+    """
+    host, colon, port = (address or "").removeprefix("ray://").rpartition(":")
+    if colon:
+        socket.create_connection((host, int(port)), _KNOCK).close()
 
 
 def predict_on_cluster(
@@ -192,7 +207,7 @@ class _Crew:
         import ray  # noqa: PLC0415 - see cluster()
 
         self._ray, self._network, self._task = ray, network, task
-        self._kind = ray.remote(num_cpus=_CORES, max_restarts=-1, max_task_retries=1, max_concurrency=_AT_ONCE)(_Worker)
+        self._kind = ray.remote(num_cpus=_CORES, max_concurrency=_AT_ONCE)(_Worker)  # one that dies gets a successor
         self._nodes: dict[Any, str] = {}  # each living worker's
         self._free: deque[Any] = deque()  # each worker as often as it can still be called
         self._calls: dict[Any, _Call] = {}  # under way, by Ray's reference
@@ -275,9 +290,9 @@ class _Crew:
             raise
         except errors.RayError as error:
             _LOG.warning("a worker was lost (%s); its files are tried again", type(error).__name__)
-            if isinstance(error, errors.ActorDiedError):  # for good: its node is gone
-                self._nodes.pop(worker, None)
-                self._free = deque(other for other in self._free if other is not worker)
+            self._nodes.pop(worker, None)
+            self._free = deque(other for other in self._free if other is not worker)
+            self._ray.kill(worker)  # it may be only its connection that was lost
             return None
 
     def _result(self, call: _Call) -> Iterator[Done]:
@@ -289,12 +304,16 @@ class _Crew:
             yield self._alone(file)
 
     def _alone(self, file: _File) -> Done:
-        for _ in range(_TRIES):
+        tries = 0
+        while tries < _TRIES:
             while not self._look_around():
                 time.sleep(_POLL)
             worker = next(iter(self._nodes))
-            if (done := self._got(worker.answer.options(max_task_retries=0).remote([file]), worker)) is not None:
+            if self._got(worker.answer.remote([]), worker) is None:
+                continue  # it never began, or its node is gone: the file is not to blame
+            if (done := self._got(worker.answer.remote([file]), worker)) is not None:
                 return done[0]
+            tries += 1
         lost = WorkerLostError(f"{_TRIES} workers died of {file.name}.")
         return failed(file.name, lost, self._network.card, self._task)
 

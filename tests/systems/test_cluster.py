@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from functools import partial
@@ -29,7 +30,7 @@ from tests.hostile import make
 os.environ |= {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_USAGE_STATS_ENABLED": "0"}  # before Ray is imported
 from ray.cluster_utils import Cluster
 
-SECONDS = 240.0
+SECONDS = 120.0
 REQUEST = Request(Question("binary"), explain=False)
 PICTURES = 60
 
@@ -76,15 +77,28 @@ def command(nodes, folder, *options):
     return list(map(str, [*program, *address, *options]))
 
 
-def finish(process):
-    out, err = process.communicate(timeout=SECONDS)
-    return process.returncode, out, err
+class Run:
+    """The command at work; what it says goes to files, since a full pipe would hold it up."""
 
+    def __init__(self, nodes, folder, *options):
+        self._out, self._err = tempfile.TemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115 - see finish
+        self._process = subprocess.Popen(
+            command(nodes, folder, *options), cwd=ROOT, stdout=self._out, stderr=self._err, env=os.environ
+        )
+        self.poll, self.kill = self._process.poll, self._process.kill
 
-def start(nodes, folder, *options):
-    return subprocess.Popen(
-        command(nodes, folder, *options), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    def finish(self):
+        """Exit status, standard output and standard error."""
+        try:
+            status = self._process.wait(timeout=SECONDS)
+        finally:
+            self.kill()
+            told = []
+            for file in (self._out, self._err):
+                file.seek(0)
+                told.append(file.read().decode())
+                file.close()
+        return status, *told
 
 
 def rows_of(out):
@@ -125,7 +139,7 @@ def workers():
 
 
 def test_rows_are_those_of_the_local_engine_as_lines_and_as_a_table(nodes, folder, local, tmp_path):
-    status, out, err = finish(start(nodes, folder, "--out", tmp_path))
+    status, out, err = Run(nodes, folder, "--out", tmp_path).finish()
     assert status == 0, err
     assert [told(json.loads(line)) for line in out.splitlines()] == local
     assert list(map(told, rows_of(tmp_path))) == local
@@ -138,26 +152,26 @@ def test_rows_are_those_of_the_local_engine_as_lines_and_as_a_table(nodes, folde
 
 
 def test_a_worker_that_is_killed_costs_no_row(nodes, folder, local, tmp_path):
-    process = start(nodes, folder, "--out", tmp_path)
+    run = Run(nodes, folder, "--out", tmp_path)
     until(lambda: len(rows_of(tmp_path)) > 4)
     for pid in workers()[:1]:
         os.kill(pid, signal.SIGKILL)
         break
     else:
         pytest.fail("no worker was there to be killed")
-    status, out, err = finish(process)
+    status, out, err = run.finish()
     assert status == 0, err
     assert [told(json.loads(line)) for line in out.splitlines()] == local
 
 
 def test_a_driver_that_is_killed_goes_on_where_it_was(nodes, folder, local, tmp_path):
-    process = start(nodes, folder, "--out", tmp_path)
+    run = Run(nodes, folder, "--out", tmp_path)
     until(lambda: len(rows_of(tmp_path)) > 8)
-    process.kill()
-    finish(process)
+    run.kill()
+    run.finish()
     before = rows_of(tmp_path)
     assert len(before) < len(local)
-    status, out, err = finish(start(nodes, folder, "--out", tmp_path, "--resume"))
+    status, out, err = Run(nodes, folder, "--out", tmp_path, "--resume").finish()
     assert status == 0, err
     assert list(map(told, rows_of(tmp_path))) == local
     assert len(out.splitlines()) == len(local) - len(before)
@@ -188,28 +202,51 @@ def test_a_file_that_ends_its_worker_costs_its_own_row(nodes, folder, local, mon
     assert [told(row) for row in rows if row is not lost] == local
 
 
-class Quiet(SimpleHTTPRequestHandler):
+class Store(ThreadingHTTPServer):
+    """A folder by HTTP; it goes away once it has given so many files, where that is said."""
+
+    def __init__(self, folder, *, port=0, files=None):
+        super().__init__(("127.0.0.1", port), partial(Files, directory=folder))
+        self.address = f"http://127.0.0.1:{self.server_address[1]}/"
+        self._left, self._count = files, threading.Lock()
+        threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
+
+    def gives(self):
+        """Whether it gives one more file."""
+        with self._count:
+            if self._left is None:
+                return True
+            self._left -= 1
+            if self._left == 0:
+                threading.Thread(target=self.end).start()
+            return self._left >= 0
+
+    def end(self):
+        self.shutdown()
+        self.server_close()
+
+
+class Files(SimpleHTTPRequestHandler):
+    def do_GET(self):
+        if self.path.endswith("/") or self.server.gives():
+            super().do_GET()
+        else:
+            self.close_connection = True
+
     def log_message(self, *_):
         pass
 
 
 def test_a_store_that_goes_away_loses_nothing_and_gives_nothing_twice(nodes, folder, local, tmp_path):
-    handler = partial(Quiet, directory=folder)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-    address = f"http://127.0.0.1:{server.server_address[1]}/"
-    process = start(nodes, address, "--out", tmp_path)
-    until(lambda: len(rows_of(tmp_path)) > 4)
-    server.shutdown()
-    server.server_close()
-    status, _, err = finish(process)
+    store = Store(folder, files=45)
+    status, _, err = Run(nodes, store.address, "--out", tmp_path).finish()
     assert status == 1, err
-    assert {row["code"] for row in rows_of(tmp_path) if row["status"] == "error"} == {"store"}
-    server = ThreadingHTTPServer(server.server_address, handler)
-    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-    status, _, err = finish(start(nodes, address, "--out", tmp_path, "--resume"))
-    server.shutdown()
-    server.server_close()
+    lost = [row for row in rows_of(tmp_path) if row["status"] == "error"]
+    assert {row["code"] for row in lost} == {"store"}
+    assert len(lost) == len(local) - 45
+    back = Store(folder, port=store.server_address[1])
+    status, _, err = Run(nodes, store.address, "--out", tmp_path, "--resume").finish()
+    back.end()
     assert status == 0, err
     answered = [row for row in rows_of(tmp_path) if row["status"] != "error"]
     expected = [json.loads(line) for line in local]
@@ -230,12 +267,12 @@ def test_a_node_that_is_added_works_and_one_that_is_lost_is_not_missed(nodes, fo
     """The last test: it changes the nodes."""
     first, second = sorted(nodes.worker_nodes, key=lambda node: node.node_id)
     nodes.remove_node(first, allow_graceful=False)
-    process = start(nodes, folder, "--out", tmp_path)
+    run = Run(nodes, folder, "--out", tmp_path)
     until(lambda: len(workers()) == 1)
     nodes.add_node(num_cpus=1)
-    until(lambda: len(workers()) == 2 or process.poll() is not None)
-    assert process.poll() is None, "the added node came too late to work"
+    until(lambda: len(workers()) == 2 or run.poll() is not None)
+    assert run.poll() is None, "the added node came too late to work"
     nodes.remove_node(second, allow_graceful=False)
-    status, out, err = finish(process)
+    status, out, err = run.finish()
     assert status == 0, err
     assert [told(json.loads(line)) for line in out.splitlines()] == local
