@@ -7,20 +7,21 @@ COPY requirements-serve.lock ./
 RUN /opt/detector/bin/pip install --no-cache-dir --no-compile --require-hashes -r requirements-serve.lock
 COPY . .
 RUN /opt/detector/bin/pip install --no-cache-dir --no-compile --no-deps .
-# What serves nothing here: tests, headers, extensions of notebooks, maps of scripts, and the parts of Arrow, LiteRT and
-# GDCM that talk to stores, graphics processors and compilers. pip goes last.
-RUN cd /opt/detector/lib/python3.*/site-packages && rm -rf /opt/detector/share \
-    pydeck/nbextension plotly/labextension plotly/package_data/widgetbundle.js \
-    ai_edge_litert/tools ai_edge_litert/vendors ai_edge_litert/libLiteRtWebGpuAccelerator.so \
-    pyarrow/include pyarrow/*flight* pyarrow/*substrait* pyarrow/libarrow_s3* pyarrow/_s3fs* && \
+# What serves nothing here: what Streamlit asks for to show data frames and maps, of which the page has none; tests,
+# headers, maps of scripts; the parts of LiteRT and GDCM that talk to graphics processors or are there twice. pip goes last.
+RUN /opt/detector/bin/pip uninstall --quiet --yes pandas pyarrow altair pydeck && \
+    cd /opt/detector/lib/python3.*/site-packages && rm -rf /opt/detector/share \
+    plotly/labextension plotly/package_data/widgetbundle.js \
+    ai_edge_litert/tools ai_edge_litert/vendors ai_edge_litert/libLiteRtWebGpuAccelerator.so && \
     find . -depth \( -type d -name tests -o -name '*.map' -o -name '*.pyi' -o -name '*.pxd' -o -name '*.pyx' \
-    -o -path './_gdcm/libgdcm*.so.*.*.*' \) -exec rm -rf {} + && \
-    /opt/detector/bin/pip uninstall --quiet --yes pip
-# The root file system is read-only, so bytecode is written now, and for what is used alone: a page, a run and what DICOM
+    -o -path './_gdcm/libgdcm*.so.*.*.*' -o -path './_gdcm/libgdcm*.so' \) -exec rm -rf {} + && \
+    /opt/detector/bin/pip uninstall --quiet --yes setuptools pip
+# The root file system is read-only, so bytecode is written now, and for what is used alone: the pages, a run and what DICOM
 # needs. It also shows that nothing is missing.
 RUN /opt/detector/bin/python -P -c "import detector.cli.main, detector.report.dicom, detector.report.pdf, \
-    detector.pacs.node, detector.pacs.web; from detector.paths import PAGE; from streamlit.testing.v1 import AppTest; \
-    assert not AppTest.from_file(str(PAGE), default_timeout=120).run().exception" && \
+    detector.pacs.node, detector.pacs.web; from streamlit.testing.v1 import AppTest; \
+    pages = [AppTest.from_string(f'from detector.ui import {page} as p; p.render()', default_timeout=120).run() \
+    for page in ('room', 'quality', 'blind')]; assert not any(page.exception for page in pages)" && \
     /opt/detector/bin/cxr-detector predict --explain --out "$(mktemp -d)" /source/assets/composites
 
 FROM python:3.12-slim

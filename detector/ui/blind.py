@@ -27,6 +27,7 @@ from detector.ui.palette import palette
 from detector.ui.room import render_head
 from detector.ui.screen import Screen
 from detector.ui.session import Session, session
+from detector.ui.tables import render_table
 from detector.ui.viewer import render_viewer
 from detector.ui.worklist import Entry, render_progress
 
@@ -267,8 +268,7 @@ def _render_end(read: BlindRead) -> None:
     what, value, number = zip(*rows(done, read.asked.task), strict=True)
     columns = zip(words.BLIND_COLUMNS, (what, value, number), strict=True)
     with st.container(key="blind_table"):
-        table = {name: list(column) for name, column in columns}
-        st.table(table, hide_index=True, border="horizontal", alt=words.PAGE_BLIND)
+        render_table(dict(columns), title=words.PAGE_BLIND)
     st.caption(words.BLIND_NOTE)
     curves = [(words.BLIND_READER, True), (words.BLIND_THE_PROGRAM, False)]
     points = {name: roc_points(done, read.asked.task, reader=reader) for name, reader in curves}

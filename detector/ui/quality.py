@@ -17,6 +17,7 @@ from detector.ui.hospitals import render_hospitals
 from detector.ui.names import escaped
 from detector.ui.palette import palette
 from detector.ui.room import render_head
+from detector.ui.tables import render_table
 
 if TYPE_CHECKING:
     from detector.model.card import ModelCard
@@ -92,7 +93,7 @@ def _render_original() -> None:
     if table is None:
         return
     with st.expander(words.ORIGINAL_TITLE, expanded=True):
-        st.dataframe(table, hide_index=True, alt=words.ORIGINAL_TITLE)
+        render_table(table, title=words.ORIGINAL_TITLE)
         st.caption(words.ORIGINAL_NOTE)
 
 
@@ -102,8 +103,7 @@ def _render_sources() -> None:
         st.markdown(words.NOTHING_MEASURED)
         return
     _render_forest(measured.source_lines(), "sources")
-    # Wider than a phone: a table that scrolls must take the keyboard, which st.table does not.
-    st.dataframe(table, hide_index=True, alt=words.SOURCES_TITLE)
+    render_table(table, title=words.SOURCES_TITLE)
     st.caption(" ".join([words.SOURCES_NOTE, *(f"{escaped(reason)}." for reason in measured.reasons())]))
 
 
@@ -112,7 +112,7 @@ def _render_candidates() -> None:
     if table is None:
         return
     st.subheader(words.CANDIDATES_TITLE, anchor=False)
-    st.dataframe(table, hide_index=True, alt=words.CANDIDATES_TITLE)
+    render_table(table, title=words.CANDIDATES_TITLE)
     st.caption(words.CANDIDATES_NOTE.format(batches=measured.candidate_batches()))
 
 
@@ -144,7 +144,7 @@ def _render_rejections(gate: dict[str, Any]) -> None:
     if table is None:
         st.markdown(words.NOTHING_MEASURED)
         return
-    st.table(table, hide_index=True, border="horizontal", alt=words.TABS[3])
+    render_table(table, title=words.TABS[3])
     st.caption(words.REJECTED_NOTE)
 
 

@@ -137,6 +137,24 @@ def page_usable_over_empty_app(repeats):
     return {"ratio": found.median, "pairs": found}
 
 
+def container_start_over_program(repeats):
+    """From the container's command until its page is usable, over the same outside. By the Dockerfile's steps."""
+    from tests.benchmarks.server import browser, serving, usable
+    from tests.systems.test_container import Image
+
+    with tempfile.TemporaryDirectory() as folder, browser() as chromium:
+        Path(folder).chmod(0o755)
+        image = Image(Path(folder))
+        inside = [str(image.folder / "bin" / "cxr-detector"), "app", "--no-browser"]
+        outside = [sys.executable, "-m", "detector", "app", "--no-browser"]
+        found = ratio(
+            lambda: usable(serving(inside, **image.options), chromium),
+            lambda: usable(serving(outside), chromium),
+            repeats=repeats,
+        )
+    return {"ratio": found.median, "pairs": found}
+
+
 def growth_over_a_folder(repeats):
     """Memory that 2,000 images leave behind, after 200 to warm up."""
     from detector.answers.answer import Question
@@ -230,6 +248,7 @@ ROWS = {
     "original_way": Row("original's way / analyse()", original_way_over_analysis, 4.0, 6.0, at_least=True),
     "folder": Row("folder without maps / networks on all cores", folder_throughput, 0.80, 0.90, at_least=True),
     "page_start": Row("page usable / empty Streamlit app", page_usable_over_empty_app, 1.3, 1.1),
+    "container_start": Row("page usable in the container / outside", container_start_over_program, 1.3, 1.1),
     "first_answer": Row("first answer / import tensorflow", first_answer_over_import, 0.40, 0.25),
     "page_memory": Row("peak memory, 10 sessions, 500 uploads", memory_of_the_page, 0.60, 0.40, "GB", figure="peak"),
     "folder_growth": Row("growth over 2,000 images", growth_over_a_folder, 10, 2, "MB", figure="growth"),

@@ -50,15 +50,19 @@ def browser():
         chromium.close()
 
 
-@contextmanager
 def _server(script):
+    """Streamlit on a script."""
+    return serving([sys.executable, "-m", "streamlit", "run", str(script), "--server.headless=true"], "--server.port")
+
+
+@contextmanager
+def serving(command, port_option="--port", **options):
+    """A server on a free port of loopback; its address and its process."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "streamlit", "run", str(script), "--server.headless=true"]
-    process = subprocess.Popen(
-        [*command, f"--server.port={port}"], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    where = {"cwd": ROOT, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL} | options
+    process = subprocess.Popen([*command, f"{port_option}={port}"], **where)
     try:
         address = f"http://127.0.0.1:{port}"
         _wait_for(address, process)
@@ -77,9 +81,14 @@ def _wait_for(address, process):
 
 
 def usable_after(script, chromium):
-    """Seconds from the start of the server until its page has an upload in the browser."""
+    """Seconds from the start of Streamlit on a script until its page has an upload in the browser."""
+    return usable(_server(script), chromium)
+
+
+def usable(server, chromium):
+    """Seconds from the start of a server, see `serving`, until its page has an upload in the browser."""
     began = time.perf_counter()
-    with _server(script) as (address, _):
+    with server as (address, _):
         page = chromium.new_page()
         page.set_default_timeout(_PATIENCE)
         page.goto(address)

@@ -12,7 +12,7 @@ from tests.benchmarks.rows import ROWS, Row
 from tests.browser.conftest import CHROMIUM
 from tests.conftest import ROOT
 
-IN_BROWSER = {"page_start", "page_memory", "sessions"}
+IN_BROWSER = {"page_start", "container_start", "page_memory", "sessions"}
 
 
 @pytest.mark.skipif(not os.environ.get("RUN_BENCHMARKS"), reason="RUN_BENCHMARKS is not set: ten processes, minutes")

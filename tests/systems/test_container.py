@@ -20,7 +20,7 @@ from tests.systems.conftest import run
 
 DOCKERFILE = ROOT / "Dockerfile"
 _BASE_MB = 130  # python:3.12-slim, unpacked
-_LIMIT_MB = 850  # of which OpenCV, SciPy with NumPy, and Streamlit's Arrow and pandas have 150 each
+_LIMIT_MB = 700  # of which OpenCV, and SciPy with NumPy, have 150 each
 
 
 def instructions(text):
