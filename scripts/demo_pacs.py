@@ -28,6 +28,7 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian
 
 from detector.read.source import derived_uid
+from detector.words import PACS_VARIABLE
 from tests.systems.orthanc import Orthanc, free_port, missing
 
 _ROOT = Path(__file__).resolve().parents[1]
@@ -167,7 +168,9 @@ def main() -> None:
             sys.stdout.write(
                 json.dumps({"archive": f"http://127.0.0.1:{archive.http}", "node": port}) + "\nCtrl-C ends.\n"
             )
-            page = subprocess.Popen([sys.executable, "-m", "detector", "app"], cwd=_ROOT)
+            page = subprocess.Popen(
+                [sys.executable, "-m", "detector", "app"], cwd=_ROOT, env=os.environ | {PACS_VARIABLE: archive.url}
+            )
             page.wait()
         except KeyboardInterrupt:
             pass

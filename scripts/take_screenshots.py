@@ -2,6 +2,7 @@
 
 python -m streamlit run streamlit_app.py --server.headless=true &
 python -m scripts.take_screenshots
+python -m scripts.take_screenshots --pacs                     # while make demo-pacs runs
 """
 
 from __future__ import annotations
@@ -62,6 +63,17 @@ def second_page(page: Page) -> None:
     page.locator(".js-plotly-plot").first.wait_for()
 
 
+def from_pacs(page: Page) -> None:
+    """The X-rays of an archive, one of them analysed and its results sent back."""
+    page.get_by_role("link", name=words.PAGE_PACS).click()
+    page.get_by_role("button", name=words.PACS_FIND).click()
+    page.get_by_role("checkbox").first.locator("..").click()
+    page.get_by_role("button", name=words.PACS_ANALYSE).click()
+    page.get_by_text("COVID-19", exact=False).first.wait_for()
+    page.get_by_role("button", name=words.PACS_SEND).click()
+    page.get_by_text(words.PACS_SENT.partition("{when}")[0].format(count=3).strip()).wait_for()
+
+
 def _choose(page: Page, option: str) -> None:
     """Press a segment, found by its role: tables hold the same words where nobody sees them."""
     page.get_by_role("radio", name=option, exact=True).click()
@@ -73,17 +85,19 @@ SHOTS = (
     ("how_good", (1440, 900), second_page),
     ("phone", (390, 844), nothing),
 )
+PACS = ("from_pacs", (1440, 900), from_pacs)
 
 
 def main() -> None:
     """Write every picture."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--address", default="http://127.0.0.1:8501")
+    parser.add_argument("--pacs", action="store_true", help="the archive's tab alone, of `make demo-pacs`")
     options = parser.parse_args()
     OUT.mkdir(parents=True, exist_ok=True)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-        for name, size, act in SHOTS:
+        for name, size, act in [PACS] if options.pacs else SHOTS:
             take(browser, options.address, name, size, act)
         browser.close()
 
