@@ -1,5 +1,6 @@
 """What we use of Streamlit without a promise: every name is there, and does what we use it for."""
 
+import copy
 import importlib
 import inspect
 import re
@@ -12,6 +13,7 @@ from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from streamlit.runtime.forward_msg_queue import ForwardMsgQueue
 from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
 from streamlit.runtime.uploaded_file_manager import UploadedFileRec
+from streamlit.testing.v1 import AppTest
 
 from detector.ui import streamlit_private
 from tests.conftest import ROOT
@@ -96,6 +98,22 @@ def test_what_was_sent_is_not_sent_again(queue):
 def test_uploads_stay_in_memory_while_they_arrive():
     streamlit_private.keep_uploads_in_memory()
     assert MultiPartParser.spool_max_size > 64 * 2**20
+
+
+def test_a_run_copies_no_upload():
+    def page():
+        import streamlit
+
+        from detector.ui import streamlit_private
+
+        streamlit_private.share_uploads()
+        streamlit.session_state.seen = streamlit.file_uploader("One")
+
+    app = AppTest.from_function(page, default_timeout=60).run()
+    app.get("file_uploader")[0].upload("a.png", bytes(1000), "image/png").run()
+    upload = app.session_state["seen"]
+    assert copy.deepcopy([upload])[0] is upload
+    assert upload.getvalue() == bytes(1000)
 
 
 def test_outside_of_a_run_there_is_no_session():
