@@ -132,7 +132,7 @@ KINDS = {
     "warned": "warned",
 }
 WAITING, LEFT_OUT, REJECTED, FAILED = "Waiting", "Not analysed", "Rejected", "Failed"
-LEFT_OUT_HINT = "Not analysed, because the run was stopped. *Go on with the rest* takes it up."
+LEFT_OUT_HINT = "Not analysed, because the run was stopped. *Go on with the rest* analyses it."
 ROW_WARNED = "{count} warnings"
 TWIN = "The same picture as number {number}."
 PREVIOUS, NEXT = "Previous", "Next"
@@ -226,7 +226,7 @@ INVERTED_WARNING = "The image seems inverted."
 NO_LUNGS_WARNING = "No lungs were found in the picture."
 CUT_OFF_WARNING = "The {edge} edge of the picture seems to cut off a lung."
 NOT_FRONTAL_WARNING = "This may not be a frontal view."
-NOT_PLAIN_WARNING = "This may be no plain X-ray."
+NOT_PLAIN_WARNING = "This may not be a plain X-ray."
 CHILD_WARNING = "This looks like a child's chest. The network knows children of one to five from one hospital only."
 UNUSUAL_WARNING = "The picture differs from the chest X-rays that the network has learnt from."
 BURNED_IN_WARNING = "The file says that text is burned into the picture; it may name the patient."
@@ -259,7 +259,7 @@ CHIPS = (
     (INVERTED_WARNING, "Seems inverted"),
     (NO_LUNGS_WARNING, "No lungs found"),
     (NOT_FRONTAL_WARNING, "Maybe not frontal"),
-    (NOT_PLAIN_WARNING, "Maybe no plain X-ray"),
+    (NOT_PLAIN_WARNING, "Maybe not a plain X-ray"),
     (CHILD_WARNING, "Looks like a child"),
     (UNUSUAL_WARNING, "Unlike the training X-rays"),
     (BURNED_IN_WARNING, "Text burned in"),
@@ -524,7 +524,7 @@ MAPS_CURVES = {
     "insertion": "Putting its parts into another class's picture in that order raises the probability there",
 }
 MAPS_COMPARED = {"lung_prior": "the order of a map of the lungs' middle", "random": "a random order"}
-MAPS_MORE, MAPS_LESS, MAPS_EITHER = "more than in", "less than in", "not for certain otherwise than in"
+MAPS_MORE, MAPS_LESS, MAPS_EITHER = "more than in", "less than in", "not demonstrably more or less than in"
 MAPS_RANDOMISED = (
     "With random weights in the top layer a map's rank correlation with itself is {top:.2f} ({spots:.2f} if its sign "
     "is left out), with random weights in every layer {all_gone:.2f} without the sign: a map that stayed as it was "

@@ -311,7 +311,7 @@ def test_report_says_what_was_measured_for_better_or_worse():
     assert lines[1] == "The strongest evidence lies in a lung in 90 % (95 % interval 80 % to 95 %) of them."
     assert "more than in the order of a map of the lungs' middle (area +0.100" in lines[2]
     assert "less than in a random order (area -0.100" in lines[2]
-    assert "not for certain otherwise than in the order of a map of the lungs' middle" in lines[3]
+    assert "not demonstrably more or less than in the order of a map of the lungs' middle" in lines[3]
     assert "0.05 (0.40 if its sign is left out)" in lines[4]
 
 
