@@ -91,7 +91,7 @@ def resident(pid="self"):
     total = _proportional(pid)
     children = Path(f"/proc/{pid}/task")
     for task in children.iterdir():
-        with contextlib.suppress(FileNotFoundError):  # a thread that has just ended
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # a thread that has just ended
             total += sum(resident(child) for child in (task / "children").read_text().split())
     return total
 
