@@ -14,19 +14,16 @@ classifier is given the picture round the lungs (`lung_crop`).
 
 from __future__ import annotations
 
+import math
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
 from detector.schema import Geometry, NetworkInput
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 PREPROCESSING_ID = "trim-equal-area224-gauss1.4-lungs160-rank-v3"
 LUNG_PREPROCESSING_ID = "trim-equal-area224-area160-gauss1.0-rank-v2"
@@ -49,7 +46,6 @@ _MIDDLE_HEIGHT, _MIDDLE_WIDTH = 0.5, 0.6  # of the picture, about its middle, th
 _ONE_SIDED = 0.8  # of the lungs' pixels on one side of the picture's middle: the other lung was not found
 _RANK_KNOTS = 256  # quantiles that describe the tone curve
 _RANK_MARGIN = 0.15  # share of each side left out of the ranking, so that borders don't move it
-_BLOCK = 64  # rows that are brought to the grid's width at a time
 _LARGE = 1_000_000  # pixels: more are worth a second thread
 _RANK_SCALE = 2.0  # ranks in [0, 1] become [-1, 1], the range that the ImageNet weights expect
 
@@ -95,7 +91,7 @@ def frame_picture(grey: np.ndarray) -> Frame:
         ValueError: if the array is not two-dimensional.
     """
     tone = _tone(grey)
-    working = _resize(_narrowed(grey, tone.curve), WORKING_SIZE, WORKING_SIZE)
+    working = _resize(_shortened(grey, tone.curve), WORKING_SIZE, WORKING_SIZE)
     return Frame(working, tone.content, *grey.shape)
 
 
@@ -332,26 +328,33 @@ def _along(curve: np.ndarray, grey: np.ndarray) -> np.ndarray:
     return cv2.LUT(grey, curve) if grey.dtype == np.uint8 else np.take(curve, _codes(grey), mode="clip")
 
 
-def _narrowed(grey: np.ndarray, curve: np.ndarray) -> np.ndarray:
-    """Equalised, and no wider than the working grid if it is larger both ways; its height is kept.
+def _shortened(grey: np.ndarray, curve: np.ndarray) -> np.ndarray:
+    """Equalised, and no taller than the working grid if it is much larger; its width is kept.
 
-    Some rows at a time: a large picture in float32 would push the networks' weights out of the processor's cache.
+    Each row of the grid is the mean of the rows that it covers, the first and the last by the share that it covers. A
+    few rows at a time: a large picture in float32 would push the networks' weights out of the processor's cache. Rows
+    come first because adding them is what processors do fastest.
     """
-    if min(grey.shape) < WORKING_SIZE:
+    if len(grey) < 2 * WORKING_SIZE or grey.shape[1] < WORKING_SIZE:
         return _along(curve, grey)
-    narrow = np.empty((len(grey), WORKING_SIZE), np.float32)
+    short, step = np.empty((WORKING_SIZE, grey.shape[1]), np.float32), len(grey) / WORKING_SIZE
 
-    def fill(tops: Sequence[int]) -> None:
-        for top in tops:
-            block = _along(curve, grey[top : top + _BLOCK])
-            narrow[top : top + _BLOCK] = _resize(block, len(block), WORKING_SIZE)
+    def fill(places: range) -> None:
+        for place in places:
+            first, last = place * step, (place + 1) * step
+            top, bottom = int(first), min(len(grey), math.ceil(last))
+            rows = _along(curve, grey[top:bottom])
+            rows[0] *= 1 - (first - top)
+            rows[-1] *= 1 - (bottom - last)
+            cv2.reduce(rows, 0, cv2.REDUCE_SUM, dst=short[place : place + 1])
 
-    tops = range(0, len(grey), _BLOCK)
-    second_half = _helper().submit(fill, tops[len(tops) // 2 :]) if grey.size > _LARGE else None
-    fill(tops if second_half is None else tops[: len(tops) // 2])
+    places = range(WORKING_SIZE)
+    second_half = _helper().submit(fill, places[WORKING_SIZE // 2 :]) if grey.size > _LARGE else None
+    fill(places if second_half is None else places[: WORKING_SIZE // 2])
     if second_half is not None:
         second_half.result()
-    return narrow
+    short /= np.float32(step)
+    return short
 
 
 @cache
