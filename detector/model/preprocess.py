@@ -15,10 +15,7 @@ classifier is given the picture round the lungs (`lung_crop`).
 from __future__ import annotations
 
 import math
-import os
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache
 
 import cv2
 import numpy as np
@@ -46,7 +43,6 @@ _MIDDLE_HEIGHT, _MIDDLE_WIDTH = 0.5, 0.6  # of the picture, about its middle, th
 _ONE_SIDED = 0.8  # of the lungs' pixels on one side of the picture's middle: the other lung was not found
 _RANK_KNOTS = 256  # quantiles that describe the tone curve
 _RANK_MARGIN = 0.15  # share of each side left out of the ranking, so that borders don't move it
-_LARGE = 1_000_000  # pixels: more are worth a second thread
 _RANK_SCALE = 2.0  # ranks in [0, 1] become [-1, 1], the range that the ImageNet weights expect
 
 
@@ -338,33 +334,15 @@ def _shortened(grey: np.ndarray, curve: np.ndarray) -> np.ndarray:
     if len(grey) < 2 * WORKING_SIZE or grey.shape[1] < WORKING_SIZE:
         return _along(curve, grey)
     short, step = np.empty((WORKING_SIZE, grey.shape[1]), np.float32), len(grey) / WORKING_SIZE
-
-    def fill(places: range) -> None:
-        for place in places:
-            first, last = place * step, (place + 1) * step
-            top, bottom = int(first), min(len(grey), math.ceil(last))
-            rows = _along(curve, grey[top:bottom])
-            rows[0] *= 1 - (first - top)
-            rows[-1] *= 1 - (bottom - last)
-            cv2.reduce(rows, 0, cv2.REDUCE_SUM, dst=short[place : place + 1])
-
-    places = range(WORKING_SIZE)
-    second_half = _helper().submit(fill, places[WORKING_SIZE // 2 :]) if grey.size > _LARGE else None
-    fill(places if second_half is None else places[: WORKING_SIZE // 2])
-    if second_half is not None:
-        second_half.result()
+    for place in range(WORKING_SIZE):
+        first, last = place * step, (place + 1) * step
+        top, bottom = int(first), min(len(grey), math.ceil(last))
+        rows = _along(curve, grey[top:bottom])
+        rows[0] *= 1 - (first - top)
+        rows[-1] *= 1 - (bottom - last)
+        cv2.reduce(rows, 0, cv2.REDUCE_SUM, dst=short[place : place + 1])
     short /= np.float32(step)
     return short
-
-
-@cache
-def _helper() -> ThreadPoolExecutor:
-    """A second thread for large pictures: their rows are most of what is done before a network runs."""
-    return ThreadPoolExecutor(1, thread_name_prefix="rows")
-
-
-if hasattr(os, "register_at_fork"):  # a thread is not forked
-    os.register_at_fork(after_in_child=_helper.cache_clear)
 
 
 def _resize(image: np.ndarray, rows: int, columns: int) -> np.ndarray:
