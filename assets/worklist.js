@@ -49,7 +49,7 @@ class List {
 
   update(component) {
     this.component = component;
-    this.data = component.data;
+    this.data = { ...component.data, rows: JSON.parse(component.data.rows) }; // as text, which the server encodes once
     if (this.data.turn >= kept.turn) { // else the server has not heard of the last step yet
       kept.turn = this.data.turn;
       this.opened = this.data.opened;

@@ -6,6 +6,7 @@ answers lose nothing. `st.dataframe` has rows of one line, does not tell its ord
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -117,7 +118,7 @@ def render_worklist(entries: Sequence[Entry], changed: Callable[[], None]) -> No
     _list(
         key=_STATE,
         data={
-            "rows": [row_of(entry, colours) for entry in entries],
+            "rows": json.dumps([row_of(entry, colours) for entry in entries]),  # Streamlit encodes its data twice
             "opened": now.opened,
             "turn": now.turn,
             "kinds": list(words.KINDS.items()),

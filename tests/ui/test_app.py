@@ -58,9 +58,14 @@ def data_of(app, name):
     return json.loads(found.json)
 
 
+def rows_of(app):
+    """The worklist's lines."""
+    return json.loads(data_of(app, "worklist")["rows"])
+
+
 def open_file(app, place):
     """Open a file of the list, as a click on its line does."""
-    rows = data_of(app, "worklist")["rows"]
+    rows = rows_of(app)
     app.session_state["session"].opened = rows[place]["id"]
     return app.run()
 
@@ -140,7 +145,7 @@ def test_removed_upload_leaves_the_list_alone(app, composite, composite_pixels):
     settled(app)
     app.button(key="remove").click()
     settled(app)
-    assert [row["name"] for row in data_of(app, "worklist")["rows"]] == ["b.png"]
+    assert [row["name"] for row in rows_of(app)] == ["b.png"]
 
 
 def test_uploads_of_three_formats_and_a_bad_one(app, composite, composite_pixels):
@@ -156,7 +161,7 @@ def test_uploads_of_three_formats_and_a_bad_one(app, composite, composite_pixels
         app.get("file_uploader")[0].upload(name, content, kind)
     settled(app)
     assert not app.exception
-    rows = data_of(app, "worklist")["rows"]
+    rows = rows_of(app)
     assert [row["name"] for row in rows] == [name for name, *_ in files]
     assert rows[3]["said"] == words.REJECTED
     assert rows[3]["notes"] == ["This is not a PNG, JPEG or DICOM file. Export the X-ray in one of these formats."]
