@@ -159,6 +159,7 @@ async def opened_in_browser(_app: Any) -> AsyncIterator[None]:
         scheme = "https" if st.get_option("server.sslCertFile") else "http"
         page = f"{scheme}://{st.get_option('browser.serverAddress')}:{st.get_option('server.port')}"
         await asyncio.to_thread(webbrowser.open, page)
+    streamlit_private.suggest_nothing()
     yield
 
 

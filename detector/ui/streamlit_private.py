@@ -13,7 +13,7 @@ import streamlit as st
 from starlette.formparsers import MultiPartParser
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
-from streamlit import runtime
+from streamlit import config, runtime
 from streamlit.runtime.forward_msg_queue import ForwardMsgQueue
 from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
 from streamlit.runtime.scriptrunner import get_script_run_ctx
@@ -32,6 +32,7 @@ SEEN = ("1.67.0",)
 NAMES = {
     "starlette.formparsers.MultiPartParser.spool_max_size": "uploads above a megabyte are written to the disk",
     "starlette.middleware.trustedhost.TrustedHostMiddleware": "a foreign name for this computer is answered",
+    "streamlit.config.set_option": "where tools for programmers are installed, an offer of more lies over the page",
     "streamlit.App": "nothing stands between the network and the page",
     "streamlit.runtime.memory_uploaded_file_manager.MemoryUploadedFileManager.file_storage": (
         "uploads are taken without a limit"
@@ -87,6 +88,14 @@ def keep_upload_addresses() -> None:
             self._queue += [answer for answer in answers if answer not in self._queue]
 
     ForwardMsgQueue.clear = clear_all_else  # type: ignore[method-assign]
+
+
+def suggest_nothing() -> None:
+    """Have the server keep to itself what it suggests to programmers, and does for them: it would write files.
+
+    It does so in pages that open no browser, so this is for after it was opened.
+    """
+    config.set_option("server.headless", value=True)
 
 
 @cache

@@ -1,9 +1,11 @@
 """What we use of Streamlit without a promise: every name is there, and does what we use it for."""
 
+import asyncio
 import copy
 import importlib
 import inspect
 import re
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import pytest
@@ -15,7 +17,7 @@ from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileMan
 from streamlit.runtime.uploaded_file_manager import UploadedFileRec
 from streamlit.testing.v1 import AppTest
 
-from detector.ui import streamlit_private
+from detector.ui import guard, streamlit_private
 from tests.conftest import ROOT
 
 PARTS = re.compile(r"\.st[A-Z]\w+|\[data-testid[*^]?=[\"']?\w+[\"']?\]")
@@ -98,6 +100,28 @@ def test_what_was_sent_is_not_sent_again(queue):
 def test_uploads_stay_in_memory_while_they_arrive():
     streamlit_private.keep_uploads_in_memory()
     assert MultiPartParser.spool_max_size > 64 * 2**20
+
+
+def test_page_is_opened_and_nothing_is_suggested_to_programmers(monkeypatch):
+    from streamlit import config
+    from streamlit.web import skills
+
+    opened = []
+    monkeypatch.setattr(guard.webbrowser, "open", opened.append)
+    before = config.get_option("server.headless")
+
+    async def serve():
+        async with guard.opened_in_browser(None):
+            return skills.nudge_suppression_reason()
+
+    try:
+        config.set_option("server.headless", value=False)
+        with ThreadPoolExecutor(1) as pool:  # where no other test left a loop running
+            assert pool.submit(asyncio.run, serve()).result() == "headless"
+    finally:
+        config.set_option("server.headless", before)
+    (page,) = opened
+    assert page.startswith("http://127.0.0.1:")
 
 
 def test_a_run_copies_no_upload():
