@@ -25,7 +25,7 @@ test: $(VENV)/.dev  ## install what testing needs and run the tests, in two proc
 	$(ONE_THREAD) $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-systems: $(VENV)/.dev  ## test with other systems: the wheel, the container's steps, Orthanc (12 minutes)
-	$(BIN)/python -m pytest -m systems
+	$(BIN)/python -m pytest -m systems -n $(WORKERS) --dist loadfile $(ARGS)
 
 lint: $(VENV)/.dev  ## check style and types
 	$(BIN)/ruff check .

@@ -8,6 +8,7 @@ python -m scripts.take_screenshots --pacs                     # while make demo-
 from __future__ import annotations
 
 import argparse
+import re
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -66,12 +67,12 @@ def second_page(page: Page) -> None:
 def from_pacs(page: Page) -> None:
     """The X-rays of an archive, one of them analysed and its results sent back."""
     page.get_by_role("link", name=words.PAGE_PACS).click()
-    page.get_by_role("button", name=words.PACS_FIND).click()
-    page.get_by_role("checkbox").first.locator("..").click()
-    page.get_by_role("button", name=words.PACS_ANALYSE).click()
-    page.get_by_text("COVID-19", exact=False).first.wait_for()
-    page.get_by_role("button", name=words.PACS_SEND).click()
-    page.get_by_text(words.PACS_SENT.partition("{when}")[0].format(count=3).strip()).wait_for()
+    page.get_by_role("button", name=words.PACS_FIND, exact=True).click()
+    page.get_by_test_id("stCheckbox").first.locator("label").click()
+    page.get_by_role("button", name=words.PACS_ANALYSE, exact=True).click()
+    page.get_by_role("button", name=words.PACS_SEND, disabled=False).click()
+    sent, there = (said.partition("{when}")[0].format(count=3).strip() for said in (words.PACS_SENT, words.PACS_THERE))
+    page.get_by_text(re.compile(f"{sent}|{there}")).wait_for()
 
 
 def _choose(page: Page, option: str) -> None:

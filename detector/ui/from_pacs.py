@@ -79,7 +79,7 @@ def _render_list(desk: Desk) -> list[Found]:
         if st.checkbox(literal(" · ".join(filter(None, about))), key=f"pick_{found.instance}"):
             picked.append(found)
         if answered is not None:
-            st.caption(f"{literal(answered.said)} {literal(answered.sent)}")
+            st.caption(" · ".join(literal(told) for told in (answered.said, answered.sent) if told))
     return picked
 
 
