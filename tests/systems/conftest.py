@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.browser.conftest import chromium, tab  # noqa: F401 - fixtures
+from tests.browser.conftest import chromium, tab, window  # noqa: F401 - fixtures
 from tests.conftest import ROOT
 
 
