@@ -18,7 +18,6 @@ from streamlit.runtime.forward_msg_queue import ForwardMsgQueue
 from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 from streamlit.runtime.state import SessionState
-from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -40,7 +39,6 @@ NAMES = {
     "streamlit.runtime.forward_msg_queue.ForwardMsgQueue.clear": "one file in two hundred never arrives",
     "streamlit.runtime.forward_msg_queue.ForwardMsgQueue._queue": "one file in two hundred never arrives",
     "streamlit.runtime.scriptrunner.get_script_run_ctx": "a run of the page does not know its session",
-    "streamlit.runtime.uploaded_file_manager.UploadedFile": "every click copies every upload: 0.1 s for 200 small ones",
     "streamlit.runtime.uploaded_file_manager.UploadedFileManager.get_files": "every run copies every upload",
     "streamlit.runtime.memory_uploaded_file_manager.MemoryUploadedFileManager.remove_file": (
         "an X-ray that was removed from the list stays in memory until the page is closed"
@@ -96,19 +94,6 @@ def suggest_nothing() -> None:
     It does so in pages that open no browser, so this is for after it was opened.
     """
     config.set_option("server.headless", value=True)
-
-
-@cache
-def share_uploads() -> None:
-    """Have a run of the page see the uploads themselves, where Streamlit copies every one of them, bytes and all.
-
-    The copy is there for pages that change what a widget gives them; this one only reads.
-    """
-    UploadedFile.__deepcopy__ = _itself  # type: ignore[attr-defined]
-
-
-def _itself(upload: UploadedFile, _memo: object) -> UploadedFile:
-    return upload
 
 
 def session_id() -> str | None:

@@ -30,7 +30,6 @@ _COMPACT = ASSETS / "upload_compact.css"
 def render_upload() -> list[Source]:
     """The uploads and what can be done with the list; returns what to analyse, in order of arrival, or the examples."""
     streamlit_private.keep_upload_addresses()
-    streamlit_private.share_uploads()
     now = session()
     limit = guard.SESSION_BYTES // 2**30
     explanation = words.UPLOAD_HELP.format(gigabytes=limit)

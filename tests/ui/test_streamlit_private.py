@@ -1,7 +1,6 @@
 """What we use of Streamlit without a promise: every name is there, and does what we use it for."""
 
 import asyncio
-import copy
 import importlib
 import inspect
 import re
@@ -15,7 +14,6 @@ from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from streamlit.runtime.forward_msg_queue import ForwardMsgQueue
 from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
 from streamlit.runtime.uploaded_file_manager import UploadedFileRec
-from streamlit.testing.v1 import AppTest
 
 from detector.ui import guard, streamlit_private
 from tests.conftest import ROOT
@@ -122,22 +120,6 @@ def test_page_is_opened_and_nothing_is_suggested_to_programmers(monkeypatch):
         config.set_option("server.headless", before)
     (page,) = opened
     assert page.startswith("http://127.0.0.1:")
-
-
-def test_a_run_copies_no_upload():
-    def page():
-        import streamlit
-
-        from detector.ui import streamlit_private
-
-        streamlit_private.share_uploads()
-        streamlit.session_state.seen = streamlit.file_uploader("One")
-
-    app = AppTest.from_function(page, default_timeout=60).run()
-    app.get("file_uploader")[0].upload("a.png", bytes(1000), "image/png").run()
-    upload = app.session_state["seen"]
-    assert copy.deepcopy([upload])[0] is upload
-    assert upload.getvalue() == bytes(1000)
 
 
 def test_outside_of_a_run_there_is_no_session():
