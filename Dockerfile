@@ -16,8 +16,10 @@ RUN /opt/detector/bin/pip uninstall --quiet --yes pandas pyarrow altair pydeck &
     find . -depth \( -type d -name tests -o -name '*.map' -o -name '*.pyi' -o -name '*.pxd' -o -name '*.pyx' \
     -o -path './_gdcm/libgdcm*.so.*.*.*' -o -path './_gdcm/libgdcm*.so' \) -exec rm -rf {} + && \
     /opt/detector/bin/pip uninstall --quiet --yes setuptools pip
-# The root file system is read-only, so bytecode is written now, and for what is used alone: the pages, a run and what DICOM
-# needs. It also shows that nothing is missing.
+# The root file system is read-only, so bytecode is written now, and for what is used alone: the server, the pages, a run and
+# what DICOM needs. It also shows that nothing is missing.
+RUN cd /opt/detector/lib/python3.*/site-packages && \
+    /opt/detector/bin/python -m compileall -q streamlit starlette uvicorn anyio websockets h11 click watchdog
 RUN /opt/detector/bin/python -P -c "import detector.cli.main, detector.report.dicom, detector.report.pdf, \
     detector.pacs.node, detector.pacs.web; from streamlit.testing.v1 import AppTest; \
     pages = [AppTest.from_string(f'from detector.ui import {page} as p; p.render()', default_timeout=120).run() \
