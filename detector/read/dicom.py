@@ -88,7 +88,8 @@ _PLUGINS: dict[UID, str] = {
 DECODED_SYNTAXES = frozenset(_PLUGINS)
 _JPEG_2000_SYNTAXES = frozenset({JPEG2000Lossless, JPEG2000})
 _GDCM_SYNTAXES = frozenset(syntax for syntax, plugin in _PLUGINS.items() if plugin == "gdcm")
-_JPEG_SYNTAXES = _GDCM_SYNTAXES | {JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLSLossless, JPEGLSNearLossless}
+_SYNTAXES_OF_ANY_BITS = _GDCM_SYNTAXES | {JPEGExtended12Bit}  # the frame's own bits are compared with the data set's
+_JPEG_SYNTAXES = _SYNTAXES_OF_ANY_BITS | {JPEGBaseline8Bit, JPEGLSLossless, JPEGLSNearLossless}
 _COMPRESSED_SYNTAXES = _JPEG_2000_SYNTAXES | _JPEG_SYNTAXES | {RLELossless}
 _JPEG_END = b"\xff\xd9"
 _RLE_HEADER_BYTES = 64
@@ -281,7 +282,7 @@ def _check_compressed_size(dataset: FileDataset, rows: int, columns: int) -> Non
     size, bits = (_jpeg_2000_size(frame), None) if syntax in _JPEG_2000_SYNTAXES else _jpeg_size(frame)
     if size != (rows, columns):
         raise UnreadableError(f"Rows and Columns say {rows} x {columns}. The compressed frame says {size}.")
-    if syntax not in _GDCM_SYNTAXES | {JPEGExtended12Bit}:
+    if syntax not in _SYNTAXES_OF_ANY_BITS:
         return
     allocated, stored = _integer(dataset, "BitsAllocated"), _integer(dataset, "BitsStored")
     if syntax == JPEGExtended12Bit and (bits, stored) != (8, 8):

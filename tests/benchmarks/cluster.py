@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from tests.benchmarks import pictures
-from tests.benchmarks.measure import resident
+from tests.benchmarks.measure import proportional, resident
 from tests.conftest import ROOT
 
 _WARM = 0.1  # of the images, after which a run is steady
@@ -97,7 +97,7 @@ def _timed(rows, began, images):
             raise RuntimeError(row["reason"])
         at.append(time.perf_counter() - began)
         if number % min(_SAMPLED_EVERY, max(count // 10, 1)) == 0:
-            memory.append(_driver())
+            memory.append(proportional("self") / _MEGABYTE)  # Ray's own processes are its children
             actors = [resident(pid) / _MEGABYTE for pid in _actors()] or actors  # they end with the last row
     if len(at) != count:
         raise RuntimeError(f"{count - len(at)} of {count} rows are missing")
@@ -110,12 +110,6 @@ def _timed(rows, began, images):
         "growth": memory[-1] - memory[len(memory) // 10],
         "actors": actors,
     }
-
-
-def _driver():
-    """Megabytes of this process alone: Ray's own processes are its children."""
-    lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:")) / _MEGABYTE
 
 
 def _as_on(cores):

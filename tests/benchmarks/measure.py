@@ -88,7 +88,7 @@ class Peer:
 
 def resident(pid="self"):
     """Bytes of memory that a process and its children hold, shared pages counted once (Linux)."""
-    total = _proportional(pid)
+    total = proportional(pid)
     children = Path(f"/proc/{pid}/task")
     for task in children.iterdir():
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # a thread that has just ended
@@ -96,7 +96,8 @@ def resident(pid="self"):
     return total
 
 
-def _proportional(pid):
+def proportional(pid):
+    """Bytes of memory that a process holds, its share of what it shares with others; its children left out."""
     lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
 
