@@ -18,12 +18,12 @@ from streamlit.runtime.forward_msg_queue import ForwardMsgQueue
 from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 from streamlit.runtime.state import SessionState
+from streamlit.runtime.uploaded_file_manager import UploadedFile, UploadedFileRec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from streamlit.runtime.app_session import AppSession
-    from streamlit.runtime.uploaded_file_manager import UploadedFileRec
 
 SEEN = ("1.67.0",)
 
@@ -39,7 +39,8 @@ NAMES = {
     "streamlit.runtime.forward_msg_queue.ForwardMsgQueue.clear": "one file in two hundred never arrives",
     "streamlit.runtime.forward_msg_queue.ForwardMsgQueue._queue": "one file in two hundred never arrives",
     "streamlit.runtime.scriptrunner.get_script_run_ctx": "a run of the page does not know its session",
-    "streamlit.runtime.uploaded_file_manager.UploadedFileManager.get_files": "every run copies every upload",
+    "streamlit.runtime.uploaded_file_manager.UploadedFile._file_urls": "every run copies every upload",
+    "streamlit.runtime.uploaded_file_manager.UploadedFileManager.get_files": "nothing that was uploaded is found",
     "streamlit.runtime.memory_uploaded_file_manager.MemoryUploadedFileManager.remove_file": (
         "an X-ray that was removed from the list stays in memory until the page is closed"
     ),
@@ -94,6 +95,21 @@ def suggest_nothing() -> None:
     It does so in pages that open no browser, so this is for after it was opened.
     """
     config.set_option("server.headless", value=True)
+
+
+@cache
+def copy_no_upload() -> None:
+    """Have a run of the page get what an upload is called, where Streamlit copies the bytes of every one each time.
+
+    The bytes are where `uploads` finds them.
+    """
+    UploadedFile.__deepcopy__ = _name_tag  # type: ignore[attr-defined]
+
+
+def _name_tag(upload: UploadedFile, _memo: object) -> UploadedFile:
+    tag = UploadedFile(UploadedFileRec(upload.file_id, upload.name, upload.type, b""), upload._file_urls)  # noqa: SLF001
+    tag.size = upload.size
+    return tag
 
 
 def session_id() -> str | None:

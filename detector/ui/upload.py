@@ -30,6 +30,7 @@ _COMPACT = ASSETS / "upload_compact.css"
 def render_upload() -> list[Source]:
     """The uploads and what can be done with the list; returns what to analyse, in order of arrival, or the examples."""
     streamlit_private.keep_upload_addresses()
+    streamlit_private.copy_no_upload()
     now = session()
     limit = guard.SESSION_BYTES // 2**30
     explanation = words.UPLOAD_HELP.format(gigabytes=limit)
@@ -83,10 +84,7 @@ def _style(*, compact: bool) -> str:
 
 
 def _sources(uploads: Sequence[UploadedFile]) -> list[Source]:
-    """What was uploaded, by the bytes that the server holds.
-
-    Streamlit gives every run of the page a copy of every upload of its own; to hold on to that would double them.
-    """
+    """What was uploaded, by the bytes that the server holds: what the upload itself gives has none."""
     held = streamlit_private.uploads([upload.file_id for upload in uploads])
     return [
         Source(upload.file_id, upload.name, partial(getattr, held[upload.file_id], "data"))

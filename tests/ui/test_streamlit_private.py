@@ -1,6 +1,7 @@
 """What we use of Streamlit without a promise: every name is there, and does what we use it for."""
 
 import asyncio
+import copy
 import importlib
 import inspect
 import re
@@ -14,6 +15,7 @@ from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from streamlit.runtime.forward_msg_queue import ForwardMsgQueue
 from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
 from streamlit.runtime.uploaded_file_manager import UploadedFileRec
+from streamlit.testing.v1 import AppTest
 
 from detector.ui import guard, streamlit_private
 from tests.conftest import ROOT
@@ -120,6 +122,26 @@ def test_page_is_opened_and_nothing_is_suggested_to_programmers(monkeypatch):
         config.set_option("server.headless", before)
     (page,) = opened
     assert page.startswith("http://127.0.0.1:")
+
+
+def test_a_run_gets_the_name_of_an_upload_and_no_copy_of_its_bytes():
+    def page():
+        import streamlit
+
+        from detector.ui import streamlit_private
+
+        streamlit_private.copy_no_upload()
+        given = streamlit.file_uploader("One")
+        if given is not None:
+            streamlit.session_state.given = given
+            streamlit.session_state.held = streamlit_private.uploads([given.file_id])[given.file_id].data
+
+    app = AppTest.from_function(page, default_timeout=60).run()
+    app.get("file_uploader")[0].upload("a.png", bytes(1000), "image/png").run()
+    given = app.session_state["given"]
+    assert (given.name, given.type, given.size, given.getvalue()) == ("a.png", "image/png", 1000, b"")
+    assert copy.deepcopy([given])[0] == given
+    assert app.session_state["held"] == bytes(1000)
 
 
 def test_outside_of_a_run_there_is_no_session():
