@@ -1,7 +1,7 @@
 """Every error that the program raises on purpose.
 
 Two audiences: ``str(error)`` and the log are for us; ``user_message`` is for the clinician and says what
-happened and what to do. ``code`` is stable and part of JSON results.
+happened and what to do. ``code`` is stable and appears in JSON results.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class RejectedError(DetectorError):
     """An input that is rejected for a stated reason; the program is fine.
 
     Attributes:
-        can_force: whether a reader may have it analysed all the same.
+        can_force: whether a reader may have it analysed anyway.
         suggested_correction: what might make it acceptable, where that is known.
     """
 
@@ -136,7 +136,7 @@ class DecodingLimitError(RejectedError):
 
 
 class DecoderCrashError(RejectedError):
-    """The process that decoded the file died of it."""
+    """The file crashed the process that decoded it."""
 
     code = "decoder_crash"
     user_message = (
@@ -191,21 +191,21 @@ class DecoderUnavailableError(DetectorError):
 
 
 class StoreError(DetectorError):
-    """A store of images, by its address, does not answer."""
+    """An image store that was given by its address does not answer."""
 
     code = "store"
-    user_message = "The store of the images does not answer. Check its address, and run the same command with --resume."
+    user_message = "The image store does not answer. Check its address, and run the same command with --resume."
 
 
 class ClusterError(DetectorError):
-    """The cluster can't be started or reached, or has nobody left to work."""
+    """The cluster can't be started or reached, or has no worker left."""
 
     code = "cluster"
     user_message = "The cluster does not answer. Check its address, and run the same command with --resume."
 
 
 class WorkerLostError(DetectorError):
-    """Every worker that took up the file died of it."""
+    """The file ended every worker that tried it."""
 
     code = "worker_lost"
     user_message = "This file ended the process that analysed it. The other files are not affected. Try another copy."
@@ -219,7 +219,7 @@ class NonFiniteError(DetectorError):
 
 
 class ExcludedError(RejectedError):
-    """The patient is on the list of those who are left out."""
+    """The patient is on the site's exclusion list."""
 
     code = "excluded"
     user_message = "This patient is excluded from analysis at this site."
@@ -311,10 +311,10 @@ class SampleCacheError(SampleDownloadError):
 
 
 def refusals() -> dict[str, type[RejectedError]]:
-    """Every reason for which an input is rejected, by its code; docs/inputs.md lists them for the user."""
+    """Every reason for which an input is rejected, by code; docs/inputs.md lists them for the user."""
     found: dict[str, type[RejectedError]] = {}
     for error in _below(RejectedError):
-        found.setdefault(error.code, error)  # children that only say it in other words come after their parent
+        found.setdefault(error.code, error)  # children that share a code with their parent come after it
     return found
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def percent(share: float) -> str:
-    """A share as every sentence and chart writes it: "97 %", and never 0 or 100 for what is not."""
+    """A share as every sentence and chart writes it: "97 %"; 0 and 100 only for exactly none and all."""
     if 0 < share < 0.005:
         return "< 1 %"
     if 0.995 < share < 1:
@@ -53,9 +53,7 @@ UPLOAD_HELP = (
     "Several files at once are fine. They are kept in memory while this page is open and go nowhere. "
     "One page holds up to {gigabytes} GB."
 )
-UPLOADS_FULL = (
-    "Some files were not taken: one page holds up to {gigabytes} GB. Clear the list, then upload the rest of them."
-)
+UPLOADS_FULL = "Some files were not added: one page holds up to {gigabytes} GB. Clear the list, then upload the rest."
 CLEAR = "Clear list"
 REMOVE = "Remove"
 REMOVE_HELP = "Takes the open X-ray off the list and out of this computer's memory."
@@ -113,7 +111,7 @@ HEADS = {
     "name": ("Name", "Sort by name"),
     "urgency": (
         "Answer",
-        "Sort by what needs eyes first: findings, can't tell, rejected, warned, the rest. No triage.",
+        "Sort by what needs attention first: findings, can't tell, rejected, warned, the rest. Not triage.",
     ),
     "covid19": ("COVID-19", "Sort by the probability of COVID-19"),
     "warnings": ("▲", "Sort by the number of warnings"),
@@ -185,7 +183,7 @@ def own_task(mode: str, probabilities: Mapping[str, float]) -> str:
 
 
 def other_task(mode: str, decision: str, probabilities: Mapping[str, float]) -> str:
-    """The other task's answer in a line, with "can't tell" where it is none."""
+    """The other task's answer in a line, with "can't tell" where it is indeterminate."""
     said = OTHER_TASK_INDETERMINATE if decision == INDETERMINATE else OTHER_TASK
     return said.format(mode=MODES[mode], classes=all_classes(probabilities))
 
@@ -214,7 +212,7 @@ STABILITY_HELP = (
     "the answer moves."
 )
 STABILITY_RUNNING = "Asking the network again, with small changes …"
-STABLE = "Whiskers: {count} mild changes of the picture move the answer over {span:.0f} percentage points at most."
+STABLE = "Whiskers: under {count} mild changes of the picture the answer spans at most {span:.0f} percentage points."
 
 # Warnings about a file and its picture
 OUTSIDE_WARNING = "Most of the evidence lies outside the lungs. Distrust this answer."
@@ -227,7 +225,7 @@ NO_LUNGS_WARNING = "No lungs were found in the picture."
 CUT_OFF_WARNING = "The {edge} edge of the picture seems to cut off a lung."
 NOT_FRONTAL_WARNING = "This may not be a frontal view."
 NOT_PLAIN_WARNING = "This may not be a plain X-ray."
-CHILD_WARNING = "This looks like a child's chest. The network knows children of one to five from one hospital only."
+CHILD_WARNING = "This looks like a child's chest. The network knows only children aged one to five from one hospital."
 UNUSUAL_WARNING = "The picture differs from the chest X-rays that the network has learnt from."
 BURNED_IN_WARNING = "The file says that text is burned into the picture; it may name the patient."
 RAW_WARNING = "The file holds raw detector values (FOR PROCESSING), not the picture meant for reading."
@@ -243,7 +241,7 @@ GREY_LEVELS_WARNING = "The picture has only {levels} grey levels."
 COLOUR_PALETTE_WARNING = "The picture was stored as a colour palette and was read as grey."
 TRANSPARENCY_WARNING = "The picture has a transparency layer, which was ignored."
 CMYK_WARNING = "The picture was stored as CMYK and was read as grey."
-OWN_RANGE_WARNING = "The picture holds {bits} of 16 bits; its own range was used."
+OWN_RANGE_WARNING = "The picture uses {bits} of 16 bits; its own range was used."
 MISNAMED_WARNING = "The file is named like {promised} but holds {found}; it was read as {found}."
 WINDOWS_WARNING = "The file has several windows; the first was used."
 WINDOW_UNUSABLE_WARNING = "The file's display window is not usable; the range of its values was used."
@@ -275,12 +273,12 @@ REJECTED_TITLE, FAILED_TITLE = "No answer: rejected", "No answer: failed"
 REJECTED_ALT = "The rejected picture {name}"
 NO_PICTURE = "There is no picture to show."
 NO_MAP = "No answer, so no map."
-PICTURE_GONE = "There is no time or room on this computer to decode the picture again just now. Open it once more."
+PICTURE_GONE = "This computer has no time or memory to decode the picture again just now. Try opening it again."
 FORCE = "Analyse anyway"
 FORCE_HELP = "The answer is marked wherever it goes. The network has learnt nothing about such pictures."
 CORRECT_TURN, CORRECT_INVERT, CORRECT_BOTH = "Rotate and analyse", "Invert and analyse", "Rotate, invert and analyse"
-CORRECT_HELP = "Where the picture is both rotated and inverted, both are put right at once."
-CORRECTION_REFUSED = "Corrected as suggested, the picture was rejected, so it stands as it came."
+CORRECT_HELP = "Where the picture is both rotated and inverted, both are corrected at once."
+CORRECTION_REFUSED = "The picture was rejected when corrected as suggested, so it was left as it came."
 
 # Judgement
 PRE_TEST = "Pre-test probability of COVID-19"
@@ -306,7 +304,7 @@ WORTH_UNKNOWN = (
 WORTH_POSITIVE = "In a hospital it had not seen, a positive answer multiplied the odds by {value} ({low} to {high})"
 WORTH_NEGATIVE = "In a hospital it had not seen, a negative answer multiplied the odds by {value} ({low} to {high})"
 WORTH_NONE = "In a hospital it had not seen: no proven value (odds × {value}, {low} to {high})"
-WORTH_COMPARED = "{said}, against {others_are} of one hospital, {others} of them."
+WORTH_COMPARED = "{said}, against {others} {others_are} from one hospital."
 COMPARED_WITH = {NORMAL: "normal X-rays", "others": "other X-rays"}
 
 # X-ray and map
@@ -389,7 +387,7 @@ BURNED_INVERTED = "SHOWN INVERTED"
 SCALE_PRINTED = "against (blue) to for (orange), logit units"
 SAVE_CASE, SAVE_LIST = "Save this answer", "Save the list"
 SAVE_NAME = "Write the file's name into it"
-SAVE_NAME_HELP = "Names of files often hold a patient's name or number. Without it, files are numbered."
+SAVE_NAME_HELP = "File names often contain a patient's name or number. Otherwise, files are numbered."
 SAVE_AS = {
     "pdf": "PDF report",
     "png": "PNG picture",
@@ -413,10 +411,10 @@ PASSES = "The network has run {count} times since it was loaded."
 TASKS = {BINARY.name: "Binary", THREE_CLASS.name: "Three-class"}
 QUALITY_LEAD = (
     "Good for showing how such a network answers and where it fails. On X-rays like those that it learnt from it is "
-    "right most of the time; **in a hospital that it has never seen, that is not shown.**"
+    "right most of the time; **in a hospital that it has never seen, this has not been shown.**"
 )
 QUALITY_BARS = "Telling COVID-19 from everything else"
-AUROC_AXIS = "AUROC: 1 is perfect, 0.5 is a coin; 95 % intervals"
+AUROC_AXIS = "AUROC: 1 is perfect, 0.5 is chance; 95 % intervals"
 OF_IMAGES = ", n = {n}"
 SAME_COLLECTIONS = "Same collections, other patients"
 UNSEEN_HOSPITAL = "Unseen hospital: {name}"
@@ -442,12 +440,12 @@ NEVER_SEEN_TITLE = "Never seen, or hardly"
 TABS = ("By source and hospital", "Calibration and curves", "Shortcut audit", "Rejections", "Methods")
 ORIGINAL_TITLE = "Beside the original"
 ORIGINAL_NOTE = (
-    "The original project's figures are its own, on a small test set: COVID-19 of ieee8023 against children of kaggle. "
-    "That mix flatters, because whoever tells adults from children is nearly always right. On the same mix, with our "
-    "test patients, this network is in the next column; on all of our test split, adults with other pneumonias "
-    "included, in the last. COVID-19 alone is counted in the binary question and the plain mean of the classes in the "
-    "other, which the original's figures fit. The images are not the same: nothing can be subtracted. A dash has not "
-    "been measured."
+    "The original project reported its figures on a small test set: COVID-19 from ieee8023 against children from "
+    "kaggle. That mix flatters, because telling adults from children is nearly always enough. The next column has this "
+    "network on the same mix, with our test patients; the last has it on all of our test split, adults with other "
+    "pneumonias included. The binary figures are those of COVID-19 alone and the three-class figures the plain mean "
+    "of the classes, which fits the original's. The images are not the same, so the columns can't be subtracted. A "
+    "dash: not measured."
 )
 COLUMN_FIGURE, COLUMN_ORIGINAL = "Figure", "Original"
 COLUMN_OURS_ON_ITS_MIX = "This network, on its mix (95 % interval)"
@@ -475,7 +473,7 @@ AUDIT_LEAD = (
 )
 SALIENCY_TITLE = "Can the maps be trusted?"
 SALIENCY_PLOTS = "The figures behind it"
-REJECTED_WHAT, REJECTED_SHARE, REJECTED_OR_WARNED = "Pictures", "Rejected", "Rejected or warned of"
+REJECTED_WHAT, REJECTED_SHARE, REJECTED_OR_WARNED = "Pictures", "Rejected", "Rejected or warned about"
 REJECTION_ROWS: dict[str, dict[str, tuple[str, ...] | None]] = {
     "Frontal chest X-rays (should pass)": {"false_refusals": None},
     "Rotated or inverted chest X-rays": {"turned_and_inverted": None},
@@ -487,14 +485,14 @@ REJECTION_ROWS: dict[str, dict[str, tuple[str, ...] | None]] = {
 }
 REJECTED_NOTE = (
     "Frontal X-rays should pass, all others should not. Measured on the validation split, from which the thresholds "
-    "come, by gates that had seen no copy of a picture; lateral views, CT slices and limbs are few."
+    "come, by gates that had seen no copy of the picture; lateral views, CT slices and limbs are few."
 )
 CANDIDATES_TITLE = "The networks that were compared"
 CANDIDATES_NOTE = (
-    "Each trained for {batches} batches of the same pictures in the same order, so all are far from their best; "
-    "measured on the validation split, and on a pair of collections that a second training of it never saw: the "
-    "COVID-19 images of the one against the other images of the other. In misleading surroundings: what lies around "
-    "the lungs comes from a picture with the other answer, so that whoever goes by it is wrong. 95 % intervals over "
+    "Each was trained for {batches} batches of the same pictures in the same order, so all are far from their best; "
+    "measured on the validation split, and, after a second training without them, on a pair of collections: the "
+    "COVID-19 images of one against the other images of the other. In misleading surroundings: what lies around the "
+    "lungs comes from a picture with the other answer, so a network that relies on it is wrong. 95 % intervals over "
     "patients."
 )
 COLUMN_CANDIDATE = "Network"
@@ -561,7 +559,7 @@ ARCHITECTURE_NOTE = (
 )
 TERMS_TITLE = "The words"
 TERMS = {
-    "AUROC, AUC": "the chance that of two pictures the one with the disease gets the higher score. 0.5 is a coin.",
+    "AUROC, AUC": "the chance that of two pictures the one with the disease gets the higher score. 0.5 is chance.",
     "sensitivity, recall": "of those who have it, the share that is found.",
     "specificity": "of those who don't have it, the share that is cleared.",
     "precision": "of those who are called ill, the share that is.",
@@ -570,7 +568,7 @@ TERMS = {
     "calibrated": "of the pictures given 80 %, about 80 in a hundred have it, if they are like the test pictures.",
     "ECE": "expected calibration error: how far, on average, probabilities lie from what turned out true.",
     "95 % interval": "what chance in the choice of test patients leaves open. Not what another hospital would change.",
-    "operating point": "the probability at which the answer turns: balanced, sensitive or specific. Sensitivity and "
+    "operating point": "the probability at which the answer changes: balanced, sensitive or specific. Sensitivity and "
     'specificity are those of all pictures decided by it; for those too close to it the answer is "can\'t tell".',
     "can't tell": "too close to the operating point, or two classes too close together. JSON calls it indeterminate.",
     "likelihood ratio": "by how much an answer multiplies the odds; sensitivity / (1 - specificity) when positive.",
@@ -630,8 +628,8 @@ SITE_POSITIVE = "There a positive answer multiplied the odds by {value} ({low} t
 SITE_NEGATIVE = "There a negative answer multiplied the odds by {value} ({low} to {high})"
 SITE_NONE = "There: no proven value (odds × {value}, {low} to {high})"
 SITE_COMPARED = "{said}, {covid19} COVID-19 against {others} {others_are}."
-SITE_RECALL = "There, of {n} X-rays of this class, {value} ({low} to {high}) were given it as the single answer."
-SITE_REJECTED = "{name} was not taken. {reason}"
+SITE_RECALL = "There, {value} ({low} to {high}) of {n} X-rays of this class got it as their single answer."
+SITE_REJECTED = "{name} was not accepted. {reason}"
 SITE_SETTING = "The hospital's own calibration that this computer is set to"
 SITE_REMOVE = "Stop using the calibration of {name}"
 SITE_REMOVE_HELP = "Answers are the network's own again, as it was measured on public collections."
@@ -657,18 +655,18 @@ LIKENESS_DIFFERS = (
 )
 LIKENESS_TOO_FEW = "To compare X-rays with the collections at least {least} are needed. These are {images}."
 LIKENESS_SHARES = {
-    "ap": "AP view: {here} of {n} here that say so, {there} of {others} in the collections.",
-    "children": "Under 16 years: {here} of {n} here that say so, {there} of {others} in the collections.",
+    "ap": "AP view: {here} of {n} here that state a view, {there} of {others} in the collections.",
+    "children": "Under 16 years: {here} of {n} here that state an age, {there} of {others} in the collections.",
     "equalised": "Histogram equalised: {here} of {n} here, {there} of {others} in the collections.",
 }
 LIKENESS_MIDDLES = {
     "longer_side": "Resolution: {here:.0f} pixels on the longer side here; in the collections mostly {low:.0f} to "
     "{high:.0f}.",
-    "grey": "Tone: middle grey {here:.2f} here; in the collections mostly {low:.2f} to {high:.2f} (0 black, 1 white).",
+    "grey": "Tone: median grey {here:.2f} here; in the collections mostly {low:.2f} to {high:.2f} (0 black, 1 white).",
     "spread": "Contrast: grey values spread over {here:.2f} here; in the collections mostly {low:.2f} to {high:.2f}.",
 }
 LIKENESS_SHORT = {True: "Unlike the training X-rays", False: "Like the training X-rays"}
-LIKENESS_CHECKED = "Of batches of 50 of the collections themselves, {false_alarms} are called different."
+LIKENESS_CHECKED = "Of batches of 50 from the collections themselves, {false_alarms} are called different."
 LIKENESS_LEFT_OUT = "Left out of the summary, called different (batches of 50): {shares}."
 
 SITES_TITLE = "What a calibration of your own gives"
@@ -683,25 +681,25 @@ SITES_LINES = {
 SITES_AFTER = {"coverage", "sensitivity_reached"}
 SITES_AXIS = "Share of X-rays; 95 % of 200 draws, or the exact interval"
 SITES_NOTE = (
-    "Prediction sets promise to hold the truth in 0.90, the sensitive point to find 0.95. 200 times 50 X-rays of each "
-    "class were drawn by patient to calibrate on, and the rest was measured. The network has learnt from these "
-    "collections, though not from these patients; Hannover and Actualmed it has never seen, but they have too few "
-    "normals to calibrate on, so there each patient was judged by all others."
+    "Prediction sets promise to hold the truth in 0.90, the sensitive point to find 0.95. 200 times, 50 X-rays of each "
+    "class were drawn by patient to calibrate on, and the rest were measured. The network has learnt from these "
+    "collections, though not from these patients. It has never seen Hannover and Actualmed, but they have too few "
+    "normals to calibrate on, so there each patient was answered by a calibration on all others."
 )
 
 # Blind read
 PAGE_BLIND = "Blind read"
 BLIND_LEAD = (
     "Read the X-rays yourself first, see the program's answer afterwards, and compare the two at the end. Answers are "
-    "kept on this computer, without pictures and names. A CSV table with the columns `image` and `label` among the "
-    "X-rays tells the truth; without it only the agreement is measured."
+    "kept on this computer, without pictures or names. A CSV table with the columns `image` and `label` among the "
+    "X-rays gives the true labels; without it only the agreement is measured."
 )
 BLIND_READY = "{cases} X-rays to read, {labelled} with a known label."
 BLIND_NONE = "Drop the X-rays that you want to read."
 BLIND_BEGIN = "Begin the blind read"
 BLIND_AGAIN = "Begin another read"
 BLIND_MISSING = (
-    "This read has {left} X-rays left that are not on the page any more. Drop the same files again to go on; nothing "
+    "This read has {left} X-rays left that are no longer on the page. Drop the same files again to go on; nothing "
     "that you answered is lost."
 )
 BLIND_UNKNOWN = "The read that this address names is not on this computer, or was begun with another network."
@@ -714,7 +712,7 @@ BLIND_AFTER, BLIND_AFTER_SURE = "Your answer now", "How sure are you now?"
 BLIND_NEXT = "Next"
 BLIND_HIDDEN = "The program's answer and its map come after yours."
 BLIND_SAVE = "Save all answers (CSV)"
-BLIND_NOT_SAVED = "The answer is kept in memory alone: {reason}"
+BLIND_NOT_SAVED = "The answer is kept in memory only: {reason}"
 BLIND_ROC, BLIND_READER, BLIND_THE_PROGRAM = "ROC of reader and program, same X-rays", "Reader", "Program"
 BLIND_ROC_AXES = ("1 - specificity", "Sensitivity")
 BLIND_COLUMNS = ("Figure", "Value (95 % interval)", "X-rays")
@@ -747,7 +745,7 @@ BLIND_COUNTS = {
 SITE_FIGURES = {
     "coverage": "Prediction sets that hold the truth",
     "answered": "X-rays with a single answer",
-    "wrong_of_answered": "Wrong ones of these",
+    "wrong_of_answered": "Wrong among these",
     "slope": "Slope of the recalibration",
     "offset_covid19": "Offset, COVID-19",
     "offset_normal": "Offset, normal",
@@ -775,25 +773,25 @@ SITE_REPORT_NOTES = (
     'A picture whose set holds more than one class, or none, is answered "can\'t tell".',
     "Figures of the prediction sets were measured with each X-ray left out of the quantiles that judge it.",
     "Figures at the three thresholds were measured on the X-rays that set them, so they flatter slightly.",
-    "The probabilities speak for a group in which the classes are as frequent as among these X-rays.",
+    "The probabilities hold for a group in which the classes are as frequent as among these X-rays.",
 )
 
 PAGE_PACS = "From PACS"
 PACS_VARIABLE = "CXR_PACS_URL"
 PACS_LEAD = (
     "X-rays of the archive. Results go back into the X-ray's own study, as DICOM objects marked as research. Patients' "
-    "names are shown on this page alone, and are saved nowhere."
+    "names are shown only on this page and saved nowhere."
 )
 PACS_ADDRESS = "The archive's address in CXR_PACS_URL cannot be used: {why}"
 PACS_DAY = "Day of the study"
 PACS_STATION = "Station"
 PACS_FIND = "Find"
-PACS_FINDING = "Looking in the archive"
-PACS_MORE = "The archive has more: the first {count} are listed. Name a day and a station."
+PACS_FINDING = "Searching the archive"
+PACS_MORE = "The archive has more: the first {count} are listed. Choose a day and a station."
 PACS_NONE = "No X-rays listed."
 PACS_NO_NAME = "(no name)"
 PACS_ANALYSE = "Analyse"
 PACS_SEND = "Send results back"
 PACS_WORKING = "X-ray {number} of {count}"
 PACS_SENT = "{count} objects sent back, {when}."
-PACS_THERE = "The archive held the results already, {when}."
+PACS_THERE = "The archive already held the results, {when}."

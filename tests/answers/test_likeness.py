@@ -77,11 +77,11 @@ def test_limit_lies_between_its_neighbours(collections):
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"view": "AP"}, "AP view: 100 % of 30 here that say so, 5 % of 100"),
+        ({"view": "AP"}, "AP view: 100 % of 30 here that state a view, 5 % of 100"),
         ({"age": 4.0}, "Under 16 years: 100 %"),
         ({"unevenness": 0.01}, "Histogram equalised: 100 %"),
         ({"longer_side": 4000}, "Resolution: 4000 pixels"),
-        ({"grey": 0.9}, "middle grey 0.90"),
+        ({"grey": 0.9}, "median grey 0.90"),
         ({"spread": 0.1}, "spread over 0.10"),
     ],
 )

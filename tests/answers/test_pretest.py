@@ -74,9 +74,9 @@ def test_indeterminate_and_three_class_answers_move_nothing(tmp_path):
 def test_worth_is_told_with_its_interval_and_what_it_was_compared_with(tmp_path):
     assert worth(POSITIVE, external(tmp_path)) == (
         "In a hospital it had not seen, a positive answer multiplied the odds by 3 (1.8 to 5), "
-        "against normal X-rays of one hospital, 50 of them."
+        "against 50 normal X-rays from one hospital."
     )
-    assert "against other X-rays" in worth(POSITIVE, external(tmp_path, labels=("normal", "viral_pneumonia")))
+    assert "other X-rays from one hospital" in worth(POSITIVE, external(tmp_path, labels=("normal", "viral_pneumonia")))
 
 
 def test_worth_whose_interval_holds_one_is_not_proven(tmp_path):
@@ -149,7 +149,9 @@ class TestOwnHospital:
     def test_three_classes_have_the_share_that_was_given_this_answer(self, site):
         figure = site.tasks["three_class"].figures["recall_normal"]
         verdict = Verdict(THREE_CLASS, {}, "normal", "normal")
-        assert f"of {figure.n} X-rays of this class, {words.percent(figure.value)}" in worth(verdict, site=site)
+        said = worth(verdict, site=site)
+        assert said.startswith(f"There, {words.percent(figure.value)} (")
+        assert f"of {figure.n} X-rays of this class got it" in said
 
     def test_task_without_calibration_keeps_the_external_line(self, site, tmp_path):
         from dataclasses import replace

@@ -107,7 +107,7 @@ def test_warning_opens_on_a_click_and_moves_nothing(page):
     press(page, "ArrowRight")
     before = canvas(page, 0).bounding_box()
     page.get_by_role("button", name="Looks like a child").click()
-    expect(page.get_by_text("The network knows children of one to five")).to_be_visible()
+    expect(page.get_by_text("The network knows only children aged one to five")).to_be_visible()
     assert canvas(page, 0).bounding_box() == before
 
 

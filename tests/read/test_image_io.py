@@ -130,7 +130,7 @@ def test_12_bits_in_16_bit_png_are_scaled_by_their_range_and_said():
     stored = np.linspace(100, 4095, 64 * 64).astype(np.uint16).reshape(64, 64)
     radiograph = read_radiograph(encode(stored))
     assert (radiograph.pixels.min(), radiograph.pixels.max()) == (0, 1)
-    assert radiograph.warnings == ("The picture holds 12 of 16 bits; its own range was used.",)
+    assert radiograph.warnings == ("The picture uses 12 of 16 bits; its own range was used.",)
 
 
 GREY = Image.fromarray(RAMP)

@@ -157,7 +157,7 @@ def test_folder_that_cannot_be_written_keeps_the_read_in_memory_and_says_so(
     app.run()
     drop(app, files(composite_pixels))
     app.button(key="blind_begin").click().run()
-    assert app.warning[0].value.startswith("The answer is kept in memory alone")
+    assert app.warning[0].value.startswith("The answer is kept in memory only")
     read_one(app, "covid19", "covid19")
 
 

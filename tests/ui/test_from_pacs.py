@@ -94,7 +94,7 @@ def test_what_is_picked_is_analysed_and_its_results_are_sent_once(page, service)
     press(app, words.PACS_ANALYSE)
     press(app, words.PACS_SEND)
     assert len(service.stored) == 3
-    assert "held the results already" in said(app)
+    assert "already held the results" in said(app)
 
 
 def test_an_x_ray_without_an_answer_says_why_and_has_nothing_to_send(page, service):

@@ -55,7 +55,7 @@ def test_spoilt_site_file_is_rejected_with_a_sentence_and_changes_nothing(app, s
     drop(app, "b.json", spoil(site.to_json().encode()))
     assert not app.exception
     (error,) = app.error
-    assert "b\\.json was not taken" in error.value
+    assert "b\\.json was not accepted" in error.value
     assert "Calibrated at" in told(app)
     drop(app, "c.json", site.to_json().encode())
     assert not app.error
@@ -64,7 +64,7 @@ def test_spoilt_site_file_is_rejected_with_a_sentence_and_changes_nothing(app, s
 def test_site_file_of_other_weights_is_rejected(app, site):
     app.run()
     drop(app, "a.json", replace(site, model_sha256="0" * 64).to_json().encode())
-    assert "was not taken" in app.error[0].value
+    assert "was not accepted" in app.error[0].value
     assert "Calibrated at" not in told(app)
 
 
