@@ -133,8 +133,17 @@ class Subject:
         return file.getvalue()
 
 
-def question_line(answer: Answer) -> str:
-    """The question in one line."""
+def answer_lines(answer: Answer) -> list[str]:
+    """The question, the answer, and where the evidence lies: a line each."""
+    return [_question_line(answer), _answer_line(answer), evidence_line(answer)]
+
+
+def evidence_line(answer: Answer) -> str:
+    """Where the evidence for the explained class lies."""
+    return f"{words.DICOM_EVIDENCE.format(name=words.CLASSES[answer.target_class])} {answer.evidence_sentence}"
+
+
+def _question_line(answer: Answer) -> str:
     asked = words.DICOM_QUESTION.format(mode=words.MODES[answer.task.mode])
     if (point := answer.operating_point) is None:
         return asked
@@ -142,16 +151,10 @@ def question_line(answer: Answer) -> str:
     return f"{asked} {words.DICOM_POINT.format(name=name, threshold=words.percent(point.threshold))}"
 
 
-def answer_line(answer: Answer) -> str:
-    """The decision and all probabilities in one line."""
+def _answer_line(answer: Answer) -> str:
     shares = ", ".join(f"{words.CLASSES[name]} {words.percent(value)}" for name, value in answer.probabilities.items())
     why = f" {answer.why_indeterminate}" if answer.why_indeterminate else ""
     return f"{words.headline(answer.decision, answer.probabilities)}. {shares}.{why}"
-
-
-def evidence_line(answer: Answer) -> str:
-    """Where the evidence for the explained class lies."""
-    return f"{words.DICOM_EVIDENCE.format(name=words.CLASSES[answer.target_class])} {answer.evidence_sentence}"
 
 
 def provenance_line(answer: Answer) -> str:
@@ -161,5 +164,5 @@ def provenance_line(answer: Answer) -> str:
 
 
 def remarks(answer: Answer) -> list[str]:
-    """What goes with the answer: what the reader has decided about the picture, and every warning."""
+    """What the reader has decided about the picture, and every warning."""
     return [*(f"{mark[:1].upper()}{mark[1:]}." for mark in answer.marks), *answer.warnings]

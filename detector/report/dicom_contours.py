@@ -24,7 +24,7 @@ from highdicom.pr import (
 
 from detector import words
 from detector.answers.overlay import AGAINST_COLOUR, FOR_COLOUR, to_heatmap
-from detector.report.dicom_common import answer_line, evidence_line, question_line
+from detector.report.dicom_common import answer_lines, evidence_line
 from detector.schema import NOTICE
 
 if TYPE_CHECKING:
@@ -109,16 +109,15 @@ def evidence_layers(answer: Answer) -> list[Layer]:
     correction = analysis.correction
     lungs = to_heatmap(analysis.lung_field.astype(np.float32), analysis.geometry) >= 0.5
     layers = [Layer("LUNGS", words.DICOM_LUNGS_LAYER, _LUNG_COLOUR, outlines(lungs, correction))]
-    for share in LEVELS:
-        level = share * answer.full_scale
-        told = words.DICOM_AGAINST_LAYER.format(name=name, level=-level)
-        lines = outlines(heatmap <= -level, correction)
-        layers.append(Layer(f"AGAINST {share:.0%}"[:-1], told, _rgb(AGAINST_COLOUR, share), lines, f"{-level:+.2f}"))
-    for share in LEVELS:
-        level = share * answer.full_scale
-        told = words.DICOM_FOR_LAYER.format(name=name, level=level)
-        lines = outlines(heatmap >= level, correction)
-        layers.append(Layer(f"FOR {share:.0%}"[:-1], told, _rgb(FOR_COLOUR, share), lines, f"{level:+.2f}"))
+    for sign, side, text, colour in (
+        (-1, "AGAINST", words.DICOM_AGAINST_LAYER, AGAINST_COLOUR),
+        (1, "FOR", words.DICOM_FOR_LAYER, FOR_COLOUR),
+    ):
+        for share in LEVELS:
+            level = share * answer.full_scale
+            told = text.format(name=name, level=sign * level)
+            lines = outlines(sign * heatmap >= level, correction)
+            layers.append(Layer(f"{side} {100 * share:.0f}", told, _rgb(colour, share), lines, f"{sign * level:+.2f}"))
     return layers
 
 
@@ -180,7 +179,7 @@ def _annotation(layer: Layer, drawn: GraphicLayer, source: Dataset) -> GraphicAn
 
 
 def _notes(answer: Answer, layer: GraphicLayer, source: Dataset) -> GraphicAnnotation:
-    text = "\r\n".join([NOTICE, question_line(answer), answer_line(answer), evidence_line(answer)])[:_SHORT_TEXT]
+    text = "\r\n".join([NOTICE, *answer_lines(answer)])[:_SHORT_TEXT]
     box = TextObject(text, "DISPLAY", bounding_box=_TEXT_BOX, text_justification="LEFT")
     return GraphicAnnotation([source], layer, text_objects=[box])
 

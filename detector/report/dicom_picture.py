@@ -7,20 +7,15 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 from highdicom.sc import SCImage
+from highdicom.sr import CodedConcept
 from PIL import Image, ImageDraw, ImageFont
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 
 from detector import words
 from detector.answers.overlay import blend, scaled, to_display, to_heatmap
-from detector.report.dicom_common import (
-    SERIES_DESCRIPTION,
-    answer_line,
-    evidence_line,
-    provenance_line,
-    question_line,
-    remarks,
-)
+from detector.report.dicom_common import SERIES_DESCRIPTION, answer_lines, provenance_line, remarks
+from detector.report.sheet import wrapped
 from detector.schema import NOTICE
 
 if TYPE_CHECKING:
@@ -65,7 +60,8 @@ def draw_sheet(answer: Answer) -> np.ndarray:
     font, bold = ImageFont.load_default(_TYPE), ImageFont.load_default(_TYPE + 6)
     pad = (width - 2 * columns) // 2
     captions = [(0, words.DICOM_XRAY_PANEL), (width // 2, _map_caption(answer))]
-    below = [line for text in _texts(answer) for line in wrapped(text, font, width - 2 * _MARGIN)]
+    texts = [*answer_lines(answer), *remarks(answer), provenance_line(answer), answer.analysis.analysed_at]
+    below = [line for text in texts for line in wrapped(text, font, width - 2 * _MARGIN)]
     beside = [[at, wrapped(text, font, width // 2 - 2 * _MARGIN)] for at, text in captions]
     head, caption = 2 * _LINE, max(len(lines) for _, lines in beside) * _LINE + _MARGIN
     sheet = Image.new("RGB", (width, head + rows + caption + len(below) * _LINE + _MARGIN), "black")
@@ -79,18 +75,6 @@ def draw_sheet(answer: Answer) -> np.ndarray:
     for place, line in enumerate(below):
         draw.text((_MARGIN, head + rows + caption + place * _LINE), line, fill="white", font=font)
     return np.asarray(sheet)
-
-
-def wrapped(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> list[str]:
-    """Break a text into lines of at most `width` pixels, between words."""
-    lines: list[str] = []
-    for word in text.split():
-        longer = f"{lines[-1]} {word}" if lines else word
-        if lines and font.getlength(longer) <= width:
-            lines[-1] = longer
-        else:
-            lines.append(word)
-    return lines
 
 
 def _pictures(answer: Answer) -> tuple[np.ndarray, np.ndarray]:
@@ -108,20 +92,10 @@ def _map_caption(answer: Answer) -> str:
     return words.DICOM_MAP_PANEL_AGAINST.format(name=name, other=words.CLASSES[against], full_scale=answer.full_scale)
 
 
-def _texts(answer: Answer) -> list[str]:
-    said = [question_line(answer), answer_line(answer), evidence_line(answer), *remarks(answer)]
-    return [*said, provenance_line(answer), answer.analysis.analysed_at]
-
-
 def _reference(source: Dataset) -> Dataset:
     """Names the source image and what became of it (PS3.3 C.7.6.1.1.4, CID 7202)."""
-    reference, purpose = Dataset(), Dataset()
+    reference = Dataset()
     reference.ReferencedSOPClassUID, reference.ReferencedSOPInstanceUID = source.SOPClassUID, source.SOPInstanceUID
-    code = codes.DCM.SourceImageForImageProcessingOperation
-    purpose.CodeValue, purpose.CodingSchemeDesignator, purpose.CodeMeaning = (
-        code.value,
-        code.scheme_designator,
-        code.meaning,
-    )
+    purpose = CodedConcept.from_code(codes.DCM.SourceImageForImageProcessingOperation)
     reference.PurposeOfReferenceCodeSequence = [purpose]
     return reference

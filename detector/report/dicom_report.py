@@ -30,20 +30,14 @@ from pydicom.sr.codedict import codes
 from detector import words
 from detector.answers.evidence import main_zones
 from detector.read.source import derived_uid
-from detector.report.dicom_common import (
-    MANUFACTURER,
-    answer_line,
-    evidence_line,
-    provenance_line,
-    question_line,
-    remarks,
-)
+from detector.report.dicom_common import MANUFACTURER, answer_lines, provenance_line, remarks
 from detector.schema import BACTERIAL_PNEUMONIA, COVID19, INDETERMINATE, NORMAL, NOT_COVID19, NOTICE, ZONES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from detector.report.dicom_common import Subject
+    from detector.schema import EvidenceSummary
 
 _OWN = "99CXRDETECTOR"  # PS3.16 section 8: designators of one's own begin with 99
 
@@ -80,13 +74,16 @@ def structured_report(subject: Subject) -> Comprehensive3DSR:
         A data set in the study of the source, with its own series.
     """
     answer = subject.answer
+    texts = [NOTICE, *answer_lines(answer), *remarks(answer), *subject.source.notes, provenance_line(answer)]
     report = MeasurementReport(
         observation_context=_observer(subject),
         procedure_reported=_CHEST_XRAY,
         imaging_measurements=[_group(subject, name) for name in answer.task.classes],
         title=codes.DCM.ImagingMeasurementReport,
     )
-    report[0].ContentSequence.extend(_comment(text) for text in _texts(subject))
+    report[0].ContentSequence.extend(
+        TextContentItem(codes.DCM.Comment, text, RelationshipTypeValues.CONTAINS) for text in texts
+    )
     return Comprehensive3DSR(
         evidence=[subject.image],
         content=report,
@@ -96,22 +93,6 @@ def structured_report(subject: Subject) -> Comprehensive3DSR:
         coding_schemes=[CodingSchemeIdentificationItem(_OWN, name=MANUFACTURER)],
         **subject.common("sr"),
     )
-
-
-def _texts(subject: Subject) -> Iterator[str]:
-    """What the report says in words; the notice is the first of them."""
-    answer = subject.answer
-    yield NOTICE
-    yield question_line(answer)
-    yield answer_line(answer)
-    yield evidence_line(answer)
-    yield from remarks(answer)
-    yield from subject.source.notes
-    yield provenance_line(answer)
-
-
-def _comment(text: str) -> TextContentItem:
-    return TextContentItem(codes.DCM.Comment, text, RelationshipTypeValues.CONTAINS)
 
 
 def _observer(subject: Subject) -> ObservationContext:
@@ -140,18 +121,15 @@ def _algorithm(subject: Subject) -> AlgorithmIdentification:
 def _group(subject: Subject, name: str) -> MeasurementsAndQualitativeEvaluations:
     """What is told of one class."""
     answer, source = subject.answer, subject.source.dataset
-    explained = name == answer.target_class
+    shares, zones = _located(answer.evidence) if name == answer.target_class else ([], [])
     return MeasurementsAndQualitativeEvaluations(
         tracking_identifier=TrackingIdentifier(
             subject.identity.instance_uid(f"finding {name}"), f"{words.CLASSES[name]}, {answer.task.mode}"
         ),
         finding_type=_FINDINGS[name],
         algorithm_id=_algorithm(subject),
-        measurements=[*_probability(subject, name), *(_shares(subject) if explained else ())],
-        qualitative_evaluations=[
-            QualitativeEvaluation(_LIKELIHOOD, _likelihood(subject, name)),
-            *(_main_zones(subject) if explained else ()),
-        ],
+        measurements=[*_probability(subject, name), *shares],
+        qualitative_evaluations=[QualitativeEvaluation(_LIKELIHOOD, _likelihood(subject, name)), *zones],
         source_images=[SourceImageForMeasurementGroup(source.SOPClassUID, source.SOPInstanceUID)],
     )
 
@@ -170,18 +148,12 @@ def _likelihood(subject: Subject, name: str) -> CodedConcept:
     return _LIKELY if name == decision else _UNLIKELY
 
 
-def _shares(subject: Subject) -> Iterator[Measurement]:
-    summary = subject.answer.evidence
+def _located(summary: EvidenceSummary) -> tuple[list[Measurement], list[QualitativeEvaluation]]:
+    """Where the evidence lies: its shares and its main zones; nothing where it is faint, or none lies in the lungs."""
     if summary.in_lung_fraction is None or summary.faint:
-        return
-    yield Measurement(_IN_LUNGS, 100 * summary.in_lung_fraction, _PERCENT)
-    for zone, share in summary.zones.items():
-        yield Measurement(_ZONE_SHARES[zone], 100 * share, _PERCENT)
-
-
-def _main_zones(subject: Subject) -> Iterator[QualitativeEvaluation]:
-    summary = subject.answer.evidence
-    if summary.in_lung_fraction is None or summary.faint:
-        return
-    for zone in main_zones(summary):
-        yield QualitativeEvaluation(_MAIN_ZONE, _ZONES[zone])
+        return [], []
+    shares = [(_IN_LUNGS, summary.in_lung_fraction), *((_ZONE_SHARES[zone], n) for zone, n in summary.zones.items())]
+    return (
+        [Measurement(name, 100 * share, _PERCENT) for name, share in shares],
+        [QualitativeEvaluation(_MAIN_ZONE, _ZONES[zone]) for zone in main_zones(summary)],
+    )

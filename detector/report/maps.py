@@ -58,6 +58,6 @@ def draw_maps(told: Answer) -> Maps:
     )
 
 
-def encode_jpeg(image: np.ndarray) -> bytes:
+def encode_jpeg(image: np.ndarray, *, quality: int = _JPEG_QUALITY) -> bytes:
     """Encode (H, W) or BGR (H, W, 3) uint8."""
-    return cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])[1].tobytes()
+    return cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()

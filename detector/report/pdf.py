@@ -21,11 +21,14 @@ from reportlab.platypus import Image, Paragraph, SimpleDocTemplate, Spacer, Tabl
 
 from detector import words
 from detector.answers.overlay import AGAINST_COLOUR, FOR_COLOUR
+from detector.report.maps import encode_jpeg
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import numpy as np
+
+    from detector.report.sheet import Panels
 
 mm: float = units.mm  # in points
 
@@ -67,12 +70,7 @@ class CasePage:
         lines: the other task's answer, and what the answer is worth.
         subject: which image this is.
         asked: the question, and when it was answered.
-        image: (H, W) uint8.
-        overlay: (H, W, 3) uint8 RGB.
-        captions: of the two pictures.
-        badges: what was done to the picture, in capitals.
-        full_scale: evidence in full colour, in logit units.
-        scale: words of the colour scale.
+        panels: the pictures.
         bars: of the chart.
         threshold: operating point on the first bar; None where there is none.
         band: lowest and highest value of the first bar that are too close to the threshold to call.
@@ -87,12 +85,7 @@ class CasePage:
     lines: Sequence[str]
     subject: str
     asked: str
-    image: np.ndarray
-    overlay: np.ndarray
-    captions: tuple[str, str]
-    badges: Sequence[str]
-    full_scale: float
-    scale: str
+    panels: Panels
     bars: Sequence[Bar]
     threshold: float | None
     band: tuple[float, float] | None
@@ -139,13 +132,15 @@ def case_pdf(page: CasePage) -> bytes:
     for line in page.lines:
         top = _write(canvas, line, _BODY, left, top - 1 * mm, width)
     top = _write(canvas, f"{page.subject} · {page.asked}", _SMALL, left, top - 1 * mm, width)
-    said = _flow([(page.findings, _BODY), (page.warnings, _WARNING), (page.limits, _SMALL)], half)
-    ground = _flow([(page.provenance, _SMALL)], half)
+    said = [_paragraph(finding, _BODY) for finding in page.findings]
+    said += [_paragraph(warning, _WARNING) for warning in page.warnings]
+    said += [_paragraph(limit, _SMALL) for limit in page.limits]
+    ground = [_paragraph(line, _SMALL) for line in page.provenance]
     bars = len(page.bars) * (_BAR_HEIGHT + _BAR_GAP) + 2 * mm
-    below = max(said.height, bars + ground.height) + 4 * mm
-    top = _draw_pictures(canvas, page, top - 3 * mm, bottom=_EDGE + below, half=half) - 3 * mm
-    said.draw(canvas, left, top)
-    ground.draw(canvas, right, _draw_bars(canvas, page, right, top, half))
+    below = max(_height(said, half), bars + _height(ground, half)) + 4 * mm
+    top = _draw_pictures(canvas, page.panels, top - 3 * mm, bottom=_EDGE + below, half=half) - 3 * mm
+    _draw_paragraphs(canvas, said, left, top)
+    _draw_paragraphs(canvas, ground, right, _draw_bars(canvas, page, right, top, half))
     canvas.showPage()
     canvas.save()
     return buffer.getvalue()
@@ -196,69 +191,64 @@ def _write(canvas: Canvas, text: str, style: ParagraphStyle, left: float, top: f
     return top - height
 
 
-@dataclass(frozen=True)
-class _Flow:
-    """Paragraphs one below the other, whose height is known before they are drawn."""
-
-    paragraphs: Sequence[Paragraph]
-    height: float
-
-    def draw(self, canvas: Canvas, left: float, top: float) -> None:
-        for paragraph in self.paragraphs:
-            top -= paragraph.height + _BETWEEN
-            paragraph.drawOn(canvas, left, top)
+def _height(paragraphs: Sequence[Paragraph], width: float) -> float:
+    """Height of paragraphs one below the other; they have to be measured before they are drawn."""
+    return float(sum(paragraph.wrap(width, _PAGE[1])[1] + _BETWEEN for paragraph in paragraphs))
 
 
-def _flow(parts: Sequence[tuple[Sequence[str], ParagraphStyle]], width: float) -> _Flow:
-    paragraphs = [_paragraph(text, style) for texts, style in parts for text in texts]
-    height = sum(paragraph.wrap(width, _PAGE[1])[1] + _BETWEEN for paragraph in paragraphs)
-    return _Flow(paragraphs, float(height))
+def _draw_paragraphs(canvas: Canvas, paragraphs: Sequence[Paragraph], left: float, top: float) -> None:
+    for paragraph in paragraphs:
+        top -= paragraph.height + _BETWEEN
+        paragraph.drawOn(canvas, left, top)
 
 
-def _draw_pictures(canvas: Canvas, page: CasePage, top: float, *, bottom: float, half: float) -> float:
+def _fill(canvas: Canvas, colour: colors.Color, left: float, bottom: float, width: float, height: float) -> None:
+    canvas.setFillColor(colour)
+    canvas.rect(left, bottom, width, height, stroke=0, fill=1)
+
+
+def _draw_pictures(canvas: Canvas, panels: Panels, top: float, *, bottom: float, half: float) -> float:
     """X-ray and map in black boxes that take the room there is; returns where they end."""
-    captions = [_paragraph(caption, _BODY) for caption in page.captions]
+    captions = [_paragraph(caption, _BODY) for caption in panels.captions]
     head = max(caption.wrap(half, _PAGE[1])[1] for caption in captions) + 1 * mm
-    rows, columns = page.image.shape
+    rows, columns = panels.image.shape
     box = max(_SMALLEST_BOX, top - head - bottom)
     factor = min(half / columns, box / rows)
-    for place, (pixels, caption) in enumerate(zip((page.image, page.overlay), captions, strict=True)):
+    for place, (pixels, caption) in enumerate(zip((panels.image, panels.overlay), captions, strict=True)):
         left = _EDGE + place * (half + _GAP)
         caption.drawOn(canvas, left, top - caption.height)
         low = top - head - box
-        canvas.setFillColor(colors.black)
-        canvas.rect(left, low, half, box, stroke=0, fill=1)
+        _fill(canvas, colors.black, left, low, half, box)
         across, down = columns * factor, rows * factor
         canvas.drawImage(_jpeg(pixels), left + (half - across) / 2, low + (box - down) / 2, across, down)
         canvas.setFillColor(colors.white)
         canvas.setFont("Helvetica-Bold", 10)
         canvas.drawString(left + 2 * mm, low + box - 6 * mm, "R")
         canvas.drawRightString(left + half - 2 * mm, low + box - 6 * mm, "L")
-        _draw_badges(canvas, page.badges, left + half, top - 0.5 * mm)
-    _draw_scale(canvas, page, _EDGE + half + _GAP + 2 * mm, top - head - box + 2 * mm)
+        _draw_badges(canvas, panels.badges, left + half, top - 0.5 * mm)
+    _draw_scale(canvas, panels, _EDGE + half + _GAP + 2 * mm, top - head - box + 2 * mm)
     return float(top - head - box)
 
 
 def _draw_badges(canvas: Canvas, badges: Sequence[str], right: float, top: float) -> None:
     for badge in reversed(badges):
         width = canvas.stringWidth(badge, "Helvetica-Bold", 8) + 3 * mm
-        canvas.setFillColor(colors.HexColor("#C4161C"))
-        canvas.rect(right - width, top - 4 * mm, width, 4 * mm, stroke=0, fill=1)
+        _fill(canvas, colors.HexColor("#C4161C"), right - width, top - 4 * mm, width, 4 * mm)
         canvas.setFillColor(colors.white)
         canvas.setFont("Helvetica-Bold", 8)
         canvas.drawString(right - width + 1.5 * mm, top - 2.9 * mm, badge)
         right -= width + 1 * mm
 
 
-def _draw_scale(canvas: Canvas, page: CasePage, left: float, bottom: float) -> None:
+def _draw_scale(canvas: Canvas, panels: Panels, left: float, bottom: float) -> None:
     """The colour scale, in the map's lower corner."""
     ends = [colors.Color(*map(float, colour)) for colour in (AGAINST_COLOUR, FOR_COLOUR)]
-    low, high = f"-{page.full_scale:.0f}", f"+{page.full_scale:.0f}"
-    told = f"{high}  {_plain(page.scale)}"
+    low, high = f"-{panels.full_scale:.0f}", f"+{panels.full_scale:.0f}"
+    told = f"{high}  {_plain(panels.scale)}"
     start = left + canvas.stringWidth(low, "Helvetica", 8) + 1.5 * mm
     end = start + _RAMP + 1.5 * mm + canvas.stringWidth(told, "Helvetica", 8)
-    canvas.setFillColor(colors.Color(0, 0, 0, 0.7))  # white figures on a white lung could not be read
-    canvas.rect(left - 1 * mm, bottom - 1 * mm, end - left + 2 * mm, 4.2 * mm, stroke=0, fill=1)
+    ground = colors.Color(0, 0, 0, 0.7)  # white figures on a white lung could not be read
+    _fill(canvas, ground, left - 1 * mm, bottom - 1 * mm, end - left + 2 * mm, 4.2 * mm)
     canvas.setFont("Helvetica", 8)
     canvas.setFillColor(colors.white)
     canvas.drawString(left, bottom, low)
@@ -277,16 +267,11 @@ def _draw_bars(canvas: Canvas, page: CasePage, left: float, top: float, width: f
     start, scale = left + 38 * mm, width - 54 * mm
     for place, bar in enumerate(page.bars):
         bottom = top - (place + 1) * _BAR_HEIGHT - place * _BAR_GAP
-        canvas.setFillColor(colors.HexColor("#EEF1F3"))
-        canvas.rect(start, bottom, scale, _BAR_HEIGHT, stroke=0, fill=1)
+        _fill(canvas, colors.HexColor("#EEF1F3"), start, bottom, scale, _BAR_HEIGHT)
         if page.band is not None and place == 0:
             low, high = page.band
-            canvas.setFillColor(_LINE)
-            canvas.rect(
-                start + scale * low, bottom - 1 * mm, scale * (high - low), _BAR_HEIGHT + 2 * mm, stroke=0, fill=1
-            )
-        canvas.setFillColor(colors.HexColor(bar.colour))
-        canvas.rect(start, bottom, scale * bar.probability, _BAR_HEIGHT, stroke=0, fill=1)
+            _fill(canvas, _LINE, start + scale * low, bottom - 1 * mm, scale * (high - low), _BAR_HEIGHT + 2 * mm)
+        _fill(canvas, colors.HexColor(bar.colour), start, bottom, scale * bar.probability, _BAR_HEIGHT)
         canvas.setFillColor(_INK)
         canvas.setStrokeColor(_INK)
         canvas.setFont("Helvetica", 9.5)
@@ -305,13 +290,12 @@ def _draw_bars(canvas: Canvas, page: CasePage, left: float, top: float, width: f
 
 def _jpeg(pixels: np.ndarray) -> ImageReader:
     bgr = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR) if pixels.ndim == 3 else pixels
-    encoded = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])[1]
-    return ImageReader(io.BytesIO(encoded.tobytes()))
+    return ImageReader(io.BytesIO(encode_jpeg(bgr, quality=_JPEG_QUALITY)))
 
 
 def _thumbnail(image: np.ndarray | None) -> Image | str:
     if image is None:
         return ""
-    encoded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])[1]
+    jpeg = io.BytesIO(encode_jpeg(image, quality=_JPEG_QUALITY))
     factor = _THUMBNAIL / max(image.shape)
-    return Image(io.BytesIO(encoded.tobytes()), image.shape[1] * factor, image.shape[0] * factor)
+    return Image(jpeg, image.shape[1] * factor, image.shape[0] * factor)

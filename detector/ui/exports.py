@@ -20,7 +20,7 @@ from detector.answers.pretest import standing
 from detector.read.sandbox import read_source
 from detector.report.pdf import Bar, CasePage, ListPages, case_pdf, list_pdf
 from detector.report.rows import Row, answer_row, csv_line, no_answer_row
-from detector.report.sheet import Sheet, sheet_png
+from detector.report.sheet import Panels, sheet_png
 from detector.schema import COVID19, NOTICE
 from detector.ui import stability_check
 from detector.ui.cases import Failure
@@ -33,8 +33,6 @@ from detector.ui.worklist import decision_label, notes_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-
-    import numpy as np
 
     from detector.answers.answer import Answer, Question, Verdict
     from detector.model.card import ModelCard
@@ -155,20 +153,14 @@ def seen(now: Session, case: Case) -> Seen:
 def case_png(case: Case, told: Answer, seen: Seen) -> bytes:
     """X-ray and map side by side as they are on the page, with answer, colour scale and notice at a readable size."""
     return sheet_png(
-        *_pictures(case, told, seen),
-        Sheet(
-            headline=words.headline(told.decision, told.probabilities),
-            lines=(
-                words.own_task(told.verdict.task.mode, told.probabilities),
-                words.other_task(told.other.task.mode, told.other.decision, told.other.probabilities),
-                told.evidence_sentence,
-            ),
-            captions=(words.XRAY_PANEL, words.map_title(told.target_class, told.question.against)),
-            badges=badges_of(told, seen.greyscale),
-            full_scale=told.full_scale,
-            scale=words.SCALE_PRINTED,
-            notice=f"{NOTICE} {words.LOOKS_FOR_NOTHING_ELSE}",
+        _panels(case, told, seen),
+        headline=words.headline(told.decision, told.probabilities),
+        lines=(
+            words.own_task(told.verdict.task.mode, told.probabilities),
+            words.other_task(told.other.task.mode, told.other.decision, told.other.probabilities),
+            told.evidence_sentence,
         ),
+        notice=f"{NOTICE} {words.LOOKS_FOR_NOTHING_ELSE}",
     )
 
 
@@ -176,7 +168,6 @@ def case_page(
     entry: Entry, case: Case, told: Answer, seen: Seen, *, named: bool, stability: Stability | None = None
 ) -> CasePage:
     """The content of one image's PDF."""
-    image, overlay = _pictures(case, told, seen)
     point = told.operating_point if told.verdict.threshold is not None else None
     return CasePage(
         title=words.headline(told.decision, told.probabilities),
@@ -189,12 +180,7 @@ def case_page(
             words.PRINTED_QUESTION.format(mode=words.MODES[told.task.mode]), _printed_point(point) if point else None,
             words.PRINTED_WHEN.format(when=local_time(told.analysis.analysed_at)),
         ])),
-        image=image,
-        overlay=overlay,
-        captions=(words.XRAY_PANEL, words.map_title(told.target_class, told.question.against)),
-        badges=badges_of(told, seen.greyscale),
-        full_scale=told.full_scale,
-        scale=words.SCALE_PRINTED,
+        panels=_panels(case, told, seen),
         bars=_bars(told.verdict, stability),
         threshold=point.threshold if point else None,
         band=told.verdict.band,
@@ -233,10 +219,17 @@ def _render_buttons(makers: dict[str, Callable[[], bytes]], stem: str, key: str)
         )  # fmt: skip
 
 
-def _pictures(case: Case, told: Answer, seen: Seen) -> tuple[np.ndarray, np.ndarray]:
-    """The X-ray, (H, W) uint8, and the map over it, (H, W, 3) uint8 RGB, as the page shows them."""
+def _panels(case: Case, told: Answer, seen: Seen) -> Panels:
+    """X-ray and map as the page shows them."""
     image = shown(case.image, seen.greyscale)
-    return image, painted(image, case.heatmap(told.cam), told.full_scale, seen.look)
+    return Panels(
+        image,
+        painted(image, case.heatmap(told.cam), told.full_scale, seen.look),
+        captions=(words.XRAY_PANEL, words.map_title(told.target_class, told.question.against)),
+        badges=badges_of(told, seen.greyscale),
+        full_scale=told.full_scale,
+        scale=words.SCALE_PRINTED,
+    )
 
 
 def _bars(verdict: Verdict, stability: Stability | None) -> list[Bar]:

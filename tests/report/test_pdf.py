@@ -3,11 +3,13 @@
 import base64
 import re
 import zlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from detector.report.pdf import Bar, CasePage, ListPages, case_pdf, list_pdf
+from detector.report.sheet import Panels
 
 _ASCII85 = re.compile(rb"stream\r?\n(.*?)~>endstream", re.DOTALL)
 
@@ -35,12 +37,14 @@ def page(**changes):
         "lines": ["Three-class: COVID-19 93 %", "not measured"],
         "subject": "X-ray 1",
         "asked": "Question: Binary.",
-        "image": np.full((60, 40), 90, np.uint8),
-        "overlay": np.full((60, 40, 3), 120, np.uint8),
-        "captions": ("X-ray", "Evidence for COVID-19"),
-        "badges": ("ROTATED",),
-        "full_scale": 95.0,
-        "scale": "against to for",
+        "panels": Panels(
+            np.full((60, 40), 90, np.uint8),
+            np.full((60, 40, 3), 120, np.uint8),
+            captions=("X-ray", "Evidence for COVID-19"),
+            badges=("ROTATED",),
+            full_scale=95.0,
+            scale="against to for",
+        ),
         "limits": ["Looks for nothing else."],
         "bars": [Bar("COVID-19", 0.9, "#E6803C", 0.8, 0.95), Bar("Not COVID-19", 0.1, "#7B8794")],
         "threshold": 0.3,
@@ -78,9 +82,9 @@ def test_same_answer_gives_the_same_bytes():
 
 @pytest.mark.parametrize("shape", [(1024, 256), (256, 1024), (8, 8)])
 def test_one_page_whatever_the_shape(shape):
-    image = np.zeros(shape, np.uint8)
+    panels = replace(page().panels, image=np.zeros(shape, np.uint8), overlay=np.zeros((*shape, 3), np.uint8))
     many = ["A warning that is rather long, as warnings from a damaged header can be."] * 4
-    pdf = case_pdf(page(image=image, overlay=np.zeros((*shape, 3), np.uint8), warnings=many, findings=many))
+    pdf = case_pdf(page(panels=panels, warnings=many, findings=many))
     assert pages(pdf) == 1
 
 

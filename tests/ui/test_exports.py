@@ -89,7 +89,7 @@ def every_export(entry, seen, card, *, named):
         page.asked,
         *page.lines,
         *page.limits,
-        *page.captions,
+        *page.panels.captions,
         *page.findings,
         *page.warnings,
         *page.provenance,
