@@ -112,31 +112,24 @@ def answer_row(path: str, told: Answer, *, explained: bool = False, overlay: str
         overlay: path of the saved overlay.
     """
     radiograph, point = told.analysis.radiograph, told.operating_point
-    return {
-        "path": path,
-        "status": "ok",
-        "reason": None,
-        "code": None,
-        "mode": _mode(told.task.mode),
-        "probabilities": dict(told.probabilities),
-        "decision": told.decision,
-        "operating_point": {"name": point.name, "threshold": point.threshold} if point else None,
-        "warnings": list(told.warnings),
-        "saliency": _saliency(told, overlay) if explained else None,
-        "input": {
-            "sha256": radiograph.sha256,
-            "pixel_sha256": radiograph.pixel_sha256,
-            "format": radiograph.file_format,
-            "rows": radiograph.rows,
-            "columns": radiograph.columns,
-        },
-        "prediction_set": None if told.verdict.prediction_set is None else list(told.verdict.prediction_set),
-        "model": _model(told.analysis.model),
-        "site": _site(told.question.site),
-        "versions": dict(versions()),
-        "analysed_at": told.analysis.analysed_at,
-        "notice": NOTICE,
+    row = _empty_row(path, told.task.mode, told.analysis.model, told.question.site, told.analysis.analysed_at)
+    row["probabilities"] = dict(told.probabilities)
+    row["decision"] = told.decision
+    if point is not None:
+        row["operating_point"] = {"name": point.name, "threshold": point.threshold}
+    row["warnings"] = list(told.warnings)
+    if explained:
+        row["saliency"] = _saliency(told, overlay)
+    row["input"] = {
+        "sha256": radiograph.sha256,
+        "pixel_sha256": radiograph.pixel_sha256,
+        "format": radiograph.file_format,
+        "rows": radiograph.rows,
+        "columns": radiograph.columns,
     }
+    if told.verdict.prediction_set is not None:
+        row["prediction_set"] = list(told.verdict.prediction_set)
+    return row
 
 
 def no_answer_row(
@@ -152,25 +145,10 @@ def no_answer_row(
         sha256: of the file; None where it was not read to its end.
         site: the hospital's calibration, where the question was asked by one.
     """
-    return {
-        "path": path,
-        "status": told.status,
-        "reason": told.reason,
-        "code": told.code,
-        "mode": _mode(mode),
-        "probabilities": None,
-        "decision": None,
-        "operating_point": None,
-        "warnings": [],
-        "saliency": None,
-        "input": {"sha256": sha256, "pixel_sha256": None, "format": None, "rows": None, "columns": None},
-        "prediction_set": None,
-        "model": _model(model),
-        "site": _site(site),
-        "versions": dict(versions()),
-        "analysed_at": datetime.now(UTC).isoformat(timespec="milliseconds"),
-        "notice": NOTICE,
-    }
+    row = _empty_row(path, mode, model, site, datetime.now(UTC).isoformat(timespec="milliseconds"))
+    row["status"], row["reason"], row["code"] = told.status, told.reason, told.code
+    row["input"]["sha256"] = sha256
+    return row
 
 
 def read_row(line: bytes) -> Row:
@@ -310,16 +288,27 @@ def _counted(title: str, counts: Counter[str]) -> list[str]:
     return [f"  {title}: " + ", ".join(f"{name} {count}" for name, count in counts.most_common())] if counts else []
 
 
-def _mode(mode: str) -> Literal["binary", "three-class"]:
-    return cast('Literal["binary", "three-class"]', task_by_mode(mode).mode)
-
-
-def _site(site: Site | None) -> SiteRow | None:
-    return {"name": site.name, "sha256": site.sha256} if site else None
-
-
-def _model(model: ModelInfo) -> ModelRow:
-    return {"name": model.name, "sha256": model.sha256, "version": model.version}
+def _empty_row(path: str, mode: str, model: ModelInfo, site: Site | None, analysed_at: str) -> Row:
+    """A row with what is known without an answer; its keys have the order of the contract."""
+    return {
+        "path": path,
+        "status": "ok",
+        "reason": None,
+        "code": None,
+        "mode": cast('Literal["binary", "three-class"]', task_by_mode(mode).mode),
+        "probabilities": None,
+        "decision": None,
+        "operating_point": None,
+        "warnings": [],
+        "saliency": None,
+        "input": {"sha256": None, "pixel_sha256": None, "format": None, "rows": None, "columns": None},
+        "prediction_set": None,
+        "model": {"name": model.name, "sha256": model.sha256, "version": model.version},
+        "site": {"name": site.name, "sha256": site.sha256} if site else None,
+        "versions": dict(versions()),
+        "analysed_at": analysed_at,
+        "notice": NOTICE,
+    }
 
 
 def _saliency(told: Answer, overlay: str | None) -> SaliencyRow:
