@@ -1,1 +1,1 @@
-"""A file's bytes -> Radiograph."""
+"""Bytes -> Radiograph."""

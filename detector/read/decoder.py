@@ -1,7 +1,7 @@
-"""The child of `detector.read.sandbox`: takes files from standard input and answers with pixels, until it ends.
+"""The child process of `detector.read.sandbox`: takes files from standard input and answers with pixels.
 
-Each message is preceded by its length. Standard error is read for what decoders only mutter: a JPEG that was cut off is
-one. Only what is needed to leave the network is imported before that is done: it wants a process of one thread.
+Each message is preceded by its length. Standard error is read for what decoders report only there, such as a JPEG that
+was cut off. Nothing else is imported until the process has left the network, which needs a process of one thread.
 """
 
 from __future__ import annotations
@@ -31,31 +31,31 @@ if TYPE_CHECKING:
     _Answering = Callable[[bytes, IO[bytes], IO[bytes]], dict[str, Any]]
 
 LENGTH = struct.Struct("<Q")  # before each message
-SOURCE = 2**63  # added to a length: asks whose image it is instead of its pixels, see `detector.read.source`
-PIPE = 2**20  # bytes on their way, the most that Linux gives anyone; at each full pipe two processes take turns
+SOURCE = 2**63  # added to a length: asks for the source header instead of the pixels, see `detector.read.source`
+PIPE = 2**20  # bytes in a pipe, the most that Linux allows; the two processes take turns whenever it is full
 MEMORY = 1280 * 2**20  # bytes beyond those of the idle child; a colour JPEG of 50 megapixels needs 910 MB
 _LONGEST_SECONDS = 60.0  # more than the parent gives any file
 _COMPLAINTS = 2**20  # bytes that decoders may write to standard error, and the largest file that the child may write
-_CUT_OFF = b"premature end"  # libjpeg's words for a JPEG whose pixels stop before its end marker
+_CUT_OFF = b"premature end"  # libjpeg's warning for a JPEG whose pixels stop before its end marker
 _NEW_USER, _NEW_NETWORK = 0x10000000, 0x40000000  # of unshare(2)
 
 
 def serve(idle_seconds: float) -> None:
-    """Answer until standard input ends, or nothing has come for so long after a file: the child's whole life."""
+    """Answer until standard input ends, or nothing has come for `idle_seconds` after a file: the child's whole life."""
     leave_network()
-    from detector.read import dicom, image_io  # noqa: F401, PLC0415 - here and now, before the limits count
+    from detector.read import dicom, image_io  # noqa: F401, PLC0415 - now, before the limits apply
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     requests, replies = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     complaints = _redirect_output()
     memory = _MemoryErrors()
-    logging.getLogger().addHandler(memory)  # the only one: what pydicom logs quotes values of the file
+    logging.getLogger().addHandler(memory)  # the only one: pydicom's log quotes values from the file
     _limit()
     _send(replies, {"ready": True})
     while length := requests.read(LENGTH.size):
         (asked,) = LENGTH.unpack(length)
         data = requests.read(asked & ~SOURCE)
-        # If the parent is gone, nobody else ends a decoder that hangs.
+        # If the parent is gone, nothing else ends a decoder that hangs.
         faulthandler.dump_traceback_later(_LONGEST_SECONDS, exit=True, file=complaints)
         _answer(data, replies, complaints, memory, answer=_tell_source if asked & SOURCE else _tell_pixels)
         faulthandler.cancel_dump_traceback_later()
@@ -68,12 +68,12 @@ def leave_network() -> bool:
     """Move this process to an empty network of its own; returns whether the system allows it without privileges."""
     try:
         return bool(ctypes.CDLL(None).unshare(_NEW_USER | _NEW_NETWORK) == 0)
-    except (OSError, AttributeError, TypeError):  # no Linux
+    except (OSError, AttributeError, TypeError):  # not Linux
         return False
 
 
 class _MemoryErrors(logging.Handler):
-    """Notes that memory ran out in a plugin of pydicom's, which logs the exception and raises another in its place."""
+    """Notes that memory ran out in a pydicom plugin, where pydicom logs the exception and raises another one."""
 
     seen = False
 
@@ -83,7 +83,7 @@ class _MemoryErrors(logging.Handler):
 
 
 def _redirect_output() -> IO[bytes]:
-    """Give decoders that write to standard output or error a file in memory; returns it."""
+    """Redirect what decoders write to standard output and error to a file in memory; returns it."""
     if hasattr(os, "memfd_create"):
         complaints: IO[bytes] = os.fdopen(os.memfd_create("complaints"), "w+b", buffering=0)
     else:
@@ -105,14 +105,14 @@ def _limit() -> None:
     else:
         limits[resource.RLIMIT_DATA] = MEMORY
     for kind, limit in limits.items():
-        with suppress(ValueError, OSError):  # a system that does not know this limit, or has a lower one
+        with suppress(ValueError, OSError):  # a system without this limit, or with a lower one
             resource.setrlimit(kind, (limit, limit))
 
 
 def _answer(
     data: bytes, replies: IO[bytes], complaints: IO[bytes], memory: _MemoryErrors, *, answer: _Answering
 ) -> None:
-    """Send what is asked for, or why it is refused."""
+    """Send what was asked for, or why it is refused."""
     complaints.seek(0)
     complaints.truncate()
     memory.seen = False
@@ -123,14 +123,14 @@ def _answer(
         if isinstance(error, RejectedError) and not memory.seen:
             refusal = error
         reply = {"refused": refusal.code, "message": str(refusal)[:1000]}
-    except Exception as error:  # noqa: BLE001 - the parent is told, without what the file says of its patient
+    except Exception as error:  # noqa: BLE001 - the parent is told, without anything the file says of its patient
         frames = "".join(traceback.format_tb(error.__traceback__))
         reply = {"failed": f"{frames}{type(error).__name__}"[-4000:]}
     _send(replies, reply)
 
 
 def _tell_pixels(data: bytes, replies: IO[bytes], complaints: IO[bytes]) -> dict[str, Any]:
-    """Send the pixels as soon as there are any; the rest of what is known follows."""
+    """Send the pixels as soon as they are decoded; the rest of the radiograph follows."""
     from detector.read import image_io  # noqa: PLC0415
 
     def send(grey: NDArray[Any]) -> None:
@@ -146,7 +146,7 @@ def _tell_pixels(data: bytes, replies: IO[bytes], complaints: IO[bytes]) -> dict
 
 
 def _tell_source(data: bytes, _replies: IO[bytes], _complaints: IO[bytes]) -> dict[str, Any]:
-    """Say whose image it is and how it is shown."""
+    """Send whose image it is and how it is shown."""
     from detector.read.source import read_source  # noqa: PLC0415
 
     source = read_source(data)

@@ -1,7 +1,7 @@
 """DICOM files -> pixels as a radiologist's screen would show them.
 
-The order is the standard's (PS3.4 N.2): modality LUT, VOI LUT or window, presentation LUT. All three are pydicom's;
-what is ours is refusing what is no single greyscale radiograph, and believing no value that is not a number.
+The order is the standard's (PS3.4 N.2): modality LUT, VOI LUT or window, presentation LUT. pydicom applies the
+first two. This module refuses anything but a single greyscale radiograph, and uses no value that isn't a number.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ if TYPE_CHECKING:
 _PREAMBLE_BYTES = 128  # PS3.10 section 7.1, followed by "DICM"
 _EXECUTABLE_MAGIC = (b"MZ", b"\x7fELF", b"#!", b"\xca\xfe\xba\xbe", b"\xcf\xfa\xed\xfe", b"\xce\xfa\xed\xfe")
 _RADIOGRAPHY = frozenset({"CR", "DX", "RG", "OT", ""})  # PS3.3 C.7.3.1.1.1; OT and none occur in exports
-#: PS3.3 C.7.3.1.1.1 and C.7.6.3.1.2, as far as they are met
+#: Those terms of PS3.3 C.7.3.1.1.1 and C.7.6.3.1.2 that occur in practice
 _TERMS = frozenset({
     "BI", "CT", "DOC", "ECG", "ES", "IO", "IVUS", "KO", "MG", "MR", "NM", "OCT", "OP", "OPT", "PR", "PT",
     "PX", "REG", "RF", "RTDOSE", "RTIMAGE", "RTPLAN", "RTSTRUCT", "SC", "SEG", "SM", "SR", "US", "XA", "XC",
@@ -66,18 +66,18 @@ _AGE = re.compile(r"(\d{3})([DWMY])")  # PS3.5 section 6.2, AS
 _OF_A_YEAR = {"Y": 1, "M": 12, "W": 52.18, "D": 365.25}
 _PERCENTILES = (0.5, 99.5)  # what a viewer shows where the file names no window
 _GREYSCALE = frozenset({"MONOCHROME1", "MONOCHROME2"})
-_LARGEST_SPACING = 10.0  # mm; a pixel of a centimetre shows no rib
-_BLOCK = 256  # rows worked on at a time
+_LARGEST_SPACING = 10.0  # mm; a pixel of one centimetre shows no rib
+_BLOCK = 256  # rows processed at a time
 _FAR_OUTSIDE = 1e9  # beyond every 16-bit value after any sensible rescale
 
-#: What is decoded, and by which of pydicom's plugins: left to itself it tries each in turn, and GDCM on all.
+#: What is decoded, and by which of pydicom's plugins: by default pydicom tries each in turn, and GDCM on all.
 _PLUGINS: dict[UID, str] = {
     ImplicitVRLittleEndian: "",
     ExplicitVRLittleEndian: "",
     ExplicitVRBigEndian: "",
     RLELossless: "pydicom",
     JPEGBaseline8Bit: "pillow",
-    JPEGExtended12Bit: "pillow",  # with 8 bits: GDCM ends the process over a damaged one
+    JPEGExtended12Bit: "pillow",  # with 8 bits: GDCM crashes on a damaged one
     JPEGLossless: "gdcm",
     JPEGLosslessSV1: "gdcm",
     JPEGLSLossless: "pyjpegls",
@@ -94,8 +94,8 @@ _COMPRESSED_SYNTAXES = _JPEG_2000_SYNTAXES | _JPEG_SYNTAXES | {RLELossless}
 _JPEG_END = b"\xff\xd9"
 _RLE_HEADER_BYTES = 64
 _MOST_RLE_BYTES_A_BYTE = 2  # a run of one byte takes two (PS3.5 G.3.1); more can only be meant to unpack to more
-_MOST_PIXELS_A_BYTE = 2000  # radiographs are compressed to some 20 pixels a byte at most; a bomb claims millions
-_PADDING_BYTES = 1024  # behind the pixels; PS3.5 8.1.1 asks for an even number, some devices fill a sector
+_MOST_PIXELS_A_BYTE = 2000  # radiographs are compressed to at most about 20 pixels per byte; a bomb claims millions
+_PADDING_BYTES = 1024  # after the pixels; PS3.5 8.1.1 asks for an even number, some devices fill a sector
 _JPEG_2000_START = b"\xff\x4f\xff\x51"  # SOC, then SIZ with the image's size (ITU-T T.800 A.5.1)
 _RLE_EXCESS = re.compile(r"RLE segment contains non-conformant padding - (\d+) vs\. (\d+) bytes")
 _JPEG_FRAME_MARKERS = frozenset({0xC0, 0xC1, 0xC2, 0xC3, 0xF7})  # ITU-T T.81 B.2.2, T.87 C.2.2
@@ -117,7 +117,7 @@ class DicomImage:
     Attributes:
         pixels: (rows, columns) float32 in [0, 1], bone white.
         view_position: (0018,5101), or None.
-        warnings: what was assumed, as sentences.
+        warnings: what was assumed, one sentence each.
         age: (0010,1010) in years, or None.
     """
 
@@ -132,7 +132,7 @@ def read_header(data: bytes) -> DicomHeader:
 
     Raises:
         UnreadableError: if the data set is damaged or its values contradict each other.
-        UnsupportedDicomError: if it is something else than one greyscale radiograph.
+        UnsupportedDicomError: if it is anything but one greyscale radiograph.
         UnsupportedTransferSyntaxError: if its compression is not decoded here.
     """
     if data.startswith(_EXECUTABLE_MAGIC):
@@ -149,11 +149,11 @@ def read_header(data: bytes) -> DicomHeader:
 
 
 def decode(header: DicomHeader) -> DicomImage:
-    """Decode the pixels and bring them to the screen's grey values.
+    """Decode the pixels and map them to the grey values of a screen.
 
     Raises:
         UnreadableError: if the pixels are incomplete or can't be decoded.
-        NoContrastError: if they hold no two different numbers.
+        NoContrastError: if all of them have the same value, or one is not finite.
     """
     dataset = header.dataset
     with _reading():
@@ -175,9 +175,9 @@ def decode(header: DicomHeader) -> DicomImage:
 
 
 def _occurring(stored: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The different values among at most 65536, ascending, and how often each occurs.
+    """The distinct values, at most 65536, in ascending order, and how often each occurs.
 
-    All that follows is done once a value instead of once a pixel.
+    Everything that follows is done once per value instead of once per pixel.
     """
     low, high = int(stored.min()), int(stored.max())
     counts = np.zeros(high - low + 1, np.int64)
@@ -188,7 +188,7 @@ def _occurring(stored: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _looked_up(stored: np.ndarray, entries: np.ndarray, shown: np.ndarray) -> np.ndarray:
-    """Replace each stored value by what it is shown as: (rows, columns) float32."""
+    """Replace each stored value with its display value: (rows, columns) float32."""
     low = int(entries[0])
     table = np.zeros(int(entries[-1]) - low + 1, np.float32)
     table[entries.astype(np.int64) - low] = shown
@@ -199,12 +199,12 @@ def _looked_up(stored: np.ndarray, entries: np.ndarray, shown: np.ndarray) -> np
 
 
 def _blocks(image: np.ndarray) -> Iterator[np.ndarray]:
-    """Views of some rows each, so that no second copy of the whole is needed."""
+    """Views of some rows each, so that the whole image needs no second copy."""
     return (image[top : top + _BLOCK] for top in range(0, len(image), _BLOCK))
 
 
 def _check_transfer_syntax(data: bytes) -> None:
-    """Look at the file meta alone: a deflated data set can unpack to a thousand times its size."""
+    """Read only the file meta information: a deflated data set can unpack to a thousand times its size."""
     file = BytesIO(data)
     file.seek(_PREAMBLE_BYTES + len("DICM"))
     with _reading():
@@ -220,7 +220,7 @@ def _check_transfer_syntax(data: bytes) -> None:
 
 @contextmanager
 def _reading() -> Iterator[None]:
-    """Turn what pydicom raises over damaged data into our error, and keep its advice to developers quiet."""
+    """Turn what pydicom raises on damaged data into our error, and silence its advice to developers."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -248,7 +248,7 @@ def _check_kind(dataset: FileDataset) -> None:
     if modality not in _RADIOGRAPHY:
         raise UnsupportedDicomError(f"(0008,0060) Modality is {_known(modality)}, not one of radiography.")
     if "PixelData" not in dataset:
-        # What is compressed holds pixels; where they lack their end, pydicom leaves them out without a word.
+        # Compressed data always have pixels; pydicom silently omits those without an end.
         missing = UnreadableError if dataset.file_meta.TransferSyntaxUID.is_encapsulated else UnsupportedDicomError
         raise missing("(7FE0,0010) Pixel Data is missing.")
     frames = _text(dataset, "NumberOfFrames") or "1"
@@ -263,7 +263,7 @@ def _check_kind(dataset: FileDataset) -> None:
 
 
 def _known(value: str) -> str:
-    """A value as a message may quote it: a number or a term of the standard. Anything else may be a name."""
+    """A value that a message may quote, a number or a term of the standard; anything else may be a name."""
     return repr(value) if value in _TERMS or _INTEGER.fullmatch(value) else "no known term"
 
 
@@ -294,7 +294,7 @@ def _check_compressed_size(dataset: FileDataset, rows: int, columns: int) -> Non
 
 
 def _check_pixel_bytes(dataset: FileDataset, rows: int, columns: int) -> None:
-    """Refuse pixel data whose length can't be that of rows x columns, as far as it can be said without decoding."""
+    """Refuse pixel data whose length can't fit rows x columns, as far as that is known without decoding."""
     syntax = dataset.file_meta.TransferSyntaxUID
     if syntax in _COMPRESSED_SYNTAXES:
         frame = _frame(dataset)
@@ -307,7 +307,7 @@ def _check_pixel_bytes(dataset: FileDataset, rows: int, columns: int) -> None:
             )
         if syntax in _JPEG_SYNTAXES and not frame.rstrip(b"\0").endswith(_JPEG_END):
             raise UnreadableError("The compressed frame has no end marker.")  # CharLS looks for it for three seconds
-        if syntax == JPEGBaseline8Bit:  # decoded again, small, for libjpeg's complaints, which Pillow keeps to itself
+        if syntax == JPEGBaseline8Bit:  # decoded again, small, for libjpeg's warnings, which Pillow hides
             cv2.imdecode(np.frombuffer(frame, np.uint8), cv2.IMREAD_REDUCED_GRAYSCALE_8)
         return
     excess = len(dataset.PixelData) - _pixel_bytes(dataset, rows, columns)
@@ -334,7 +334,7 @@ def _jpeg_2000_size(frame: bytes) -> tuple[int, int] | None:
 
 
 def _jpeg_size(frame: bytes) -> tuple[tuple[int, int] | None, int | None]:
-    """Rows and columns, and bits a sample, of the frame header."""
+    """Rows and columns, and bits per sample, of the frame header."""
     position = 2
     while position + 9 <= len(frame) and frame[position] == 0xFF:
         if frame[position + 1] in _JPEG_FRAME_MARKERS:
@@ -386,9 +386,9 @@ def _voi_values(
     """Apply the first VOI LUT or window (PS3.3 C.11.2); without a usable one, the range of the values.
 
     Args:
-        dataset: that holds the LUT or window.
+        dataset: holds the LUT or window.
         values: (values,) float64, to be shown.
-        valid: which of them are not padding.
+        valid: those of them that are not padding.
         counts: how often each of `valid` occurs.
 
     Returns:
@@ -403,7 +403,7 @@ def _voi_values(
     if window.usable:
         if window.count > 1:
             notes = (words.WINDOWS_WARNING,)
-        # pydicom's output range depends on bits and rescale; two values far outside any window measure it.
+        # pydicom's output range depends on bits and rescale; two values far outside any window give its ends.
         limits = _apply_voi(dataset, np.array([-_FAR_OUTSIDE, _FAR_OUTSIDE]))
         return _on_screen(dataset, _apply_voi(dataset, values), limits), notes
     if window.count:
@@ -434,7 +434,7 @@ def _apply_voi(dataset: FileDataset, values: np.ndarray) -> np.ndarray:
 
 
 def _percentiles(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """`numpy.percentile` of values that occur `counts` times each, at `_PERCENTILES`."""
+    """`numpy.percentile` at `_PERCENTILES` of values that occur `counts` times each."""
     order = np.argsort(values)
     ends = np.cumsum(counts[order])
     at = np.array(_PERCENTILES) / 100 * (ends[-1] - 1)
@@ -446,8 +446,8 @@ def _percentiles(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
 def _on_screen(dataset: FileDataset, values: np.ndarray, limits: np.ndarray) -> np.ndarray:
     """Scale values to float32 in [0, 1] between two limits, bone white.
 
-    Where large values are dark the distance from the upper limit is taken, not one minus the result: so a MONOCHROME1
-    file gives its MONOCHROME2 twin's numbers to the last bit.
+    Where large values are dark, the distance from the upper limit is used, not one minus the result: so a MONOCHROME1
+    file gives the same numbers as its MONOCHROME2 twin, to the bit.
     """
     low, high = float(limits.min()), float(limits.max())
     if high <= low or not np.isfinite(values).all():
@@ -486,7 +486,7 @@ def _text(dataset: FileDataset, keyword: str) -> str:
 
 
 def _years(age: str) -> float | None:
-    """An age string in years, e.g. ``"018M"`` is 1.5 (PS3.5 section 6.2); None where it is none."""
+    """An age string in years, e.g. ``"018M"`` is 1.5 (PS3.5 section 6.2); None if it is not valid."""
     found = _AGE.fullmatch(age)
     return int(found[1]) / _OF_A_YEAR[found[2]] if found else None
 
@@ -505,7 +505,7 @@ def _integer_or_none(dataset: FileDataset, keyword: str) -> int | None:
 
 
 def _numbers(dataset: FileDataset, keyword: str) -> list[float]:
-    """Read a decimal string of any multiplicity; what is not a number becomes NaN instead of an error."""
+    """Read a decimal string of any multiplicity; a value that is not a number becomes NaN, not an error."""
     try:
         value = dataset.get(keyword)
     except (ValueError, TypeError, OverflowError, NotImplementedError):  # "abc", or an unknown value representation

@@ -1,6 +1,6 @@
 """Bytes -> Radiograph: PNG, JPEG or DICOM, recognised by content and never by name.
 
-Headers are checked before pixels, so that a small file cannot ask for a large decode. What can't be decoded
+Headers are checked before pixels, so that a small file cannot ask for a large decode. A file that can't be decoded
 completely is refused: half a radiograph would still get a confident answer.
 """
 
@@ -37,7 +37,7 @@ _DICOM_PREAMBLE = 128  # bytes, PS3.10 section 7.1
 MIN_SIDE = 64
 MAX_ASPECT_RATIO = 4.0
 
-#: What a name's ending promises. Every other ending, and none, promises nothing.
+#: The format that a file extension promises. Any other extension, or none, promises nothing.
 _ENDINGS = {
     ".png": "PNG",
     ".jpg": "JPEG",
@@ -54,7 +54,7 @@ _ENDINGS = {
     ".pdf": "PDF",
 }
 _COLOUR_TOLERANCE = 12 / 255  # JPEG's chroma rounding stays below it in grey pictures
-_COLOURED_SHARE = 0.001  # a coloured pixel in a thousand is a stain of compression, not a colour picture
+_COLOURED_SHARE = 0.001  # one coloured pixel in a thousand is a compression artefact, not a colour picture
 _BLOCK = 256  # rows at a time, where the whole picture would need several copies
 _FULL_RANGE_SHARE = 0.5  # a 16-bit picture whose maximum lies below half of full scale holds fewer bits
 
@@ -70,15 +70,14 @@ def read_radiograph(
     Args:
         data: the file's bytes.
         on_size: called with the number of pixels as soon as the header has passed its checks.
-        on_grey: called with the pixels as soon as they have passed theirs, before they are hashed.
+        on_grey: called with the pixels as soon as they have passed their checks, before they are hashed.
 
     Returns:
-        The image as displayed: orientation applied, bone white. Equal pictures have equal arrays, whatever files they
+        The image as displayed: orientation applied, bone white. Equal pictures give equal arrays, whatever files they
         come from.
 
     Raises:
-        RejectedError: one of its children for every input that is not one sound radiograph; see
-            `detector.errors`.
+        RejectedError: a subclass of it for every input that is not one sound radiograph; see `detector.errors`.
     """
     check_bytes(data)
     read = _read_dicom if is_dicom(data) else _read_picture
@@ -107,7 +106,7 @@ def is_dicom(data: bytes) -> bool:
 
 
 def check_bytes(data: bytes) -> None:
-    """Check what can be said without reading the file.
+    """Check the number of bytes.
 
     Raises:
         EmptyFileError: if there are no bytes.
@@ -121,11 +120,11 @@ def check_bytes(data: bytes) -> None:
 
 
 def name_warnings(name: str, file_format: str) -> tuple[str, ...]:
-    """Say it when a file's name promises another format than its bytes hold; the bytes are believed.
+    """Warn if a file's name promises a format other than that of its bytes; the bytes decide.
 
     Args:
         name: of the file, with or without a folder.
-        file_format: that its bytes hold, as in `Radiograph`.
+        file_format: of its bytes, as in `Radiograph`.
     """
     promised = next((kind for ending, kind in _ENDINGS.items() if name.lower().endswith(ending)), file_format)
     if promised == file_format:
@@ -134,7 +133,7 @@ def name_warnings(name: str, file_format: str) -> tuple[str, ...]:
 
 
 def _read_dicom(data: bytes, on_size: Callable[[int], None]) -> _Decoded:
-    from detector.read import dicom  # noqa: PLC0415 - half a second that only the process that decodes should spend
+    from detector.read import dicom  # noqa: PLC0415 - takes half a second, which only the decoding process should spend
 
     header = dicom.read_header(data)
     _check_size(header.rows, header.columns)
@@ -181,13 +180,13 @@ def _imdecode(encoded: np.ndarray, flags: int) -> np.ndarray:
 
 
 def _check_transparency(image: np.ndarray) -> None:
-    """Refuse a picture of nothing; `image` is (rows, columns) or (rows, columns, channels)."""
+    """Refuse a fully transparent picture; `image` is (rows, columns) or (rows, columns, channels)."""
     if image.ndim == 3 and image.shape[2] in {2, 4} and not image[..., -1].any():
         raise TransparentError("Every pixel is fully transparent.")
 
 
 def _to_grey(image: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Turn (rows, columns[, 3]) into (rows, columns) of the same dtype, saying whether there was colour."""
+    """Convert (rows, columns[, 3]) to (rows, columns) of the same dtype, with a warning if there was colour."""
     if image.ndim == 2:
         return image, ()
     coloured = sum(_coloured_pixels(image[top : top + _BLOCK]) for top in range(0, len(image), _BLOCK))
@@ -217,7 +216,7 @@ def _of_full_range(grey: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
 
 
 def _of_fewest_bits(grey: np.ndarray) -> np.ndarray:
-    """Turn float32 in [0, 1] into uint8 where `in_unit_range` turns it back to the bit, and leave it otherwise."""
+    """Convert float32 in [0, 1] to uint8 if `in_unit_range` restores it to the bit; otherwise leave it as it is."""
     if grey.dtype == np.uint8:
         return grey
     levels = np.empty(grey.shape, np.uint8)

@@ -1,6 +1,6 @@
-"""What a PNG or JPEG says about itself, read before its pixels are decoded, and whether all of it is there.
+"""The header of a PNG or JPEG, read before its pixels are decoded, and whether the file is complete.
 
-Decoders fill what is missing with grey and say nothing; a walk from the first marker to the last one finds it.
+Decoders silently fill missing parts with grey; walking from the first marker to the last finds them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _JPEG_RESTARTS = range(0xD0, 0xD8)
 _JPEG_MARKER_AFTER_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7]")
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # without tables and extensions, T.81 table B.1
 _JPEG_CMYK_COMPONENTS = 4
-_JPEG_MOST_SCANS = 200  # a progressive JPEG has some ten; each may cost as much time as a whole picture
+_JPEG_MOST_SCANS = 200  # a progressive JPEG has about ten; each may take as long as a whole picture
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class PictureHeader:
         rows: height in pixels, as stored.
         columns: width in pixels, as stored.
         has_alpha: whether pixels may be transparent.
-        warnings: what is unusual for a radiograph, as sentences.
+        warnings: what is unusual for a radiograph, one sentence each.
     """
 
     file_format: str
@@ -48,7 +48,7 @@ def read_picture_header(data: bytes) -> PictureHeader:
     """Recognise and check a picture file.
 
     Raises:
-        UnsupportedFormatError: if the bytes begin like neither PNG nor JPEG.
+        UnsupportedFormatError: if the bytes begin neither like a PNG nor like a JPEG.
         UnreadableError: if the file is damaged or ends early.
         AnimatedError: if the PNG holds an animation.
     """
@@ -61,7 +61,7 @@ def read_picture_header(data: bytes) -> PictureHeader:
 
 
 def _read_png(data: bytes) -> PictureHeader:
-    """Walk the chunks (PNG specification 5): each has a checksum, and the last one is IEND."""
+    """Walk the chunks (PNG specification 5): each has a checksum, and the last is IEND."""
     kinds: set[bytes] = set()
     position, header = len(_PNG_SIGNATURE), b""
     while b"IEND" not in kinds:
@@ -107,7 +107,7 @@ def _read_jpeg(data: bytes) -> PictureHeader:
             continue
         end = position + 2 + int.from_bytes(data[position + 2 : position + 4], "big")
         if marker in _JPEG_FRAMES:
-            if frame:  # the decoder believes the first one
+            if frame:  # the decoder uses the first one
                 raise UnreadableError("The JPEG has more than one frame header.")
             frame = data[position + 4 : end]
         scans += marker == _JPEG_START_OF_SCAN
@@ -131,7 +131,7 @@ def _marker_at(data: bytes, position: int) -> int:
 
 
 def _end_of_scan(data: bytes, position: int) -> int:
-    """Find the marker that ends entropy-coded bytes; in them 0xFF is followed by 0 or by a restart number."""
+    """Find the marker that ends entropy-coded bytes, in which 0xFF is followed by 0 or by a restart number."""
     found = _JPEG_MARKER_AFTER_SCAN.search(data, position)
     if found is None:
         raise UnreadableError("The JPEG ends inside its pixels.")

@@ -1,12 +1,12 @@
-"""Decodes files in child processes with limits on memory and time, so that a hostile file costs its own answer only.
+"""Decodes files in child processes with limits on memory and time, so that a hostile file costs only its own answer.
 
-No header bounds what a compressed file costs: a scan of a progressive JPEG, a run of RLE or a nest of DICOM sequences
-asks for time and memory that nothing announces, and the decoders are C libraries. So all decoding happens in a child,
-`detector.read.decoder`, kept warm, that is ended when it takes too long and replaced at once. Files and pixels pass
-through its standard input and output; nothing that it says is executed or unpickled.
+No header bounds what a compressed file costs: a scan of a progressive JPEG, a run of RLE or nested DICOM sequences
+may need time and memory that nothing announces, and the decoders are C libraries. So all decoding happens in a child
+process, `detector.read.decoder`. It is kept warm, ended when it takes too long and replaced at once. Files and pixels
+pass through its standard input and output; nothing that it sends is executed or unpickled.
 
-The child gets no environment, no folder of the user's and, where Linux gives it away without privileges, no network. It
-may still read what the user may read: the limits are on what a file costs, and docs/SECURITY.md says what is left.
+The child gets no environment, none of the user's folders and, where Linux allows it without privileges, no network. It
+may still read what the user may read: the limits are on what a file costs. docs/SECURITY.md says what is not covered.
 """
 
 from __future__ import annotations
@@ -59,12 +59,12 @@ SECONDS = 1.5  # for a header and a small picture; they take a hundredth of it
 SECONDS_A_MEGAPIXEL = 0.5  # JPEG 2000, the slowest, takes 0.16 on a small server
 START_SECONDS = 60.0  # a laptop that is loading TensorFlow at the same time
 IDLE_SECONDS = 45.0  # after its last file a child ends, and with it what its memory still holds of the file's header
-_PARTING_SECONDS = 5.0  # before that, in which it is not asked any more
-_STARVED = 0.25  # of the time: a child that had less of the processor waited for it
-_LONGEST_MESSAGE = 2**20  # bytes of JSON; a header with two full look-up tables has a third of it
+_PARTING_SECONDS = 5.0  # before that end, during which it is no longer used
+_STARVED = 0.25  # of the time: a child that had less of the processor was waiting for it
+_LONGEST_MESSAGE = 2**20  # bytes of JSON; a header with two full look-up tables takes a third of it
 _KINDS: dict[str, type[np.generic]] = {"uint8": np.uint8, "float32": np.float32}  # of pixels
 _NEEDED = ("SYSTEMROOT", "LD_LIBRARY_PATH")  # of the environment: Windows starts nothing without the first
-#: With -P nothing is imported from the user's working folder. The program's own folder serves for the program alone.
+#: With -P nothing is imported from the user's working folder. Only the program is imported from its own folder.
 _START = """
 import sys
 home, libraries, idle_seconds = sys.argv[1:]
@@ -78,10 +78,10 @@ decoder.serve(float(idle_seconds))
 
 
 def read_radiograph(data: bytes) -> Radiograph:
-    """Decode one file in a child process; the same pixels as `image_io.read_radiograph`. Thread-safe.
+    """Decode one file in a child process, to the same pixels as `image_io.read_radiograph`. Thread-safe.
 
     Raises:
-        RejectedError: one of its children for every input that is not one sound radiograph, or whose decoding exceeds
+        RejectedError: a subclass of it for every input that is not one sound radiograph, or whose decoding exceeds
             the limits.
         DecoderUnavailableError: if no child can be started.
     """
@@ -89,17 +89,17 @@ def read_radiograph(data: bytes) -> Radiograph:
 
 
 def read_source(data: bytes) -> SourceHeader:
-    """Read whose image a DICOM file holds in a child process; see `detector.read.source`. Thread-safe.
+    """Read a DICOM file's source header in a child process; see `detector.read.source`. Thread-safe.
 
     Raises:
-        RejectedError: one of its children where `read_radiograph` raises it for the file's header.
+        RejectedError: the same subclass of it that `read_radiograph` raises for the file's header.
         DecoderUnavailableError: if no child can be started.
     """
     return _asked(data, _Child.read_source)
 
 
 def _asked(data: bytes, ask: Callable[[_Child, bytes], _Told]) -> _Told:
-    """Ask a child about one file."""
+    """Have a child handle one file."""
     image_io.check_bytes(data)
     children = _children()
     child = children.get()
@@ -110,7 +110,7 @@ def _asked(data: bytes, ask: Callable[[_Child, bytes], _Told]) -> _Told:
 
 
 def warm_up() -> None:
-    """Start the first child, so that the first file needn't wait for it. Returns at once."""
+    """Start the first child, so that the first file doesn't wait for it. Returns at once."""
     children = _children()
     with contextlib.suppress(queue.Empty, DecoderUnavailableError):
         child = children.get_nowait()
@@ -122,7 +122,7 @@ def warm_up() -> None:
 
 @cache
 def _children() -> queue.LifoQueue[_Child]:
-    """The children, the warmest on top. Two at least: a file that hangs must not hold up another session."""
+    """The children, the most recently used on top. At least two: a file that hangs must not hold up another session."""
     children: queue.LifoQueue[_Child] = queue.LifoQueue()
     for _ in range(max(2, min(4, os.cpu_count() or 1))):
         child = _Child()
@@ -136,7 +136,7 @@ if hasattr(os, "register_at_fork"):  # two processes must not share one child's 
 
 
 class _Child:
-    """One child process, started when it is first needed and again after its end. Used by one thread at a time."""
+    """One child process, started when first needed and restarted after it ends. Used by one thread at a time."""
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
@@ -144,7 +144,7 @@ class _Child:
         self._last_asked = math.inf
 
     def start(self) -> subprocess.Popen[bytes]:
-        """Start the child, if it does not run, without waiting until it is ready.
+        """Start the child if it isn't running, without waiting until it is ready.
 
         Raises:
             DecoderUnavailableError: if it can't be started.
@@ -167,14 +167,14 @@ class _Child:
         return self._ask(data, _Talk.read_source)
 
     def _ask(self, data: bytes, ask: Callable[[_Talk, bytes], _Told]) -> _Told:
-        """Ask about one file; a child that dies or takes too long is replaced."""
+        """Process one file; a child that dies or takes too long is replaced."""
         self._await_ready()
         talk, self._last_asked = _Talk(self.start(), SECONDS), time.monotonic()
         try:
             return ask(talk, data)
         except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
             self.discard()
-            with contextlib.suppress(DecoderUnavailableError):  # then the next file says so
+            with contextlib.suppress(DecoderUnavailableError):  # the next file will report it
                 self.start()
             if isinstance(error, TimeoutError):
                 raise DecodingLimitError(f"Decoding took more than {talk.seconds:.1f} s.") from error
@@ -203,9 +203,9 @@ class _Child:
 
 
 class _Talk:
-    """Messages to and from a child within a time, which ends every wait.
+    """Messages to and from a child, with a time limit that ends every wait.
 
-    A child that has had little of the processor in that time waited for a busy machine, and gets as much again, twice.
+    A child that got little processor time was waiting for a busy machine, and gets as much time again, up to twice.
     """
 
     def __init__(self, process: subprocess.Popen[bytes], seconds: float) -> None:
@@ -225,12 +225,12 @@ class _Talk:
         Raises:
             RejectedError: if the child refuses it.
             TimeoutError: if it takes too long.
-            OSError, EOFError, ValueError, KeyError, TypeError: if the child dies or says what makes no sense.
+            OSError, EOFError, ValueError, KeyError, TypeError: if the child dies or sends nonsense.
         """
         self._send(LENGTH.pack(len(data)))
         self._send(data)
         reply = self.receive()
-        if "size" in reply:  # the header is sound, and how long its pixels may take is known
+        if "size" in reply:  # the header is sound, so the time that its pixels may take is known
             self._extend(SECONDS_A_MEGAPIXEL * min(int(reply["size"]), image_io.MAX_PIXELS) / 1e6)
             reply = self.receive()
         rows, columns = int(reply["rows"]), int(reply["columns"])
@@ -251,8 +251,8 @@ class _Talk:
         )
 
     def read_source(self, data: bytes) -> SourceHeader:
-        """Have one file's header told; raises as `read` does."""
-        from detector.read.source import SourceHeader  # noqa: PLC0415 - pydicom takes a while that few runs need
+        """Have one file's source header read; raises as `read` does."""
+        from detector.read.source import SourceHeader  # noqa: PLC0415 - pydicom is slow to import, and few runs need it
 
         self._send(LENGTH.pack(len(data) | SOURCE))
         self._send(data)
@@ -260,7 +260,7 @@ class _Talk:
         return SourceHeader.from_json(str(reply["source"]), tuple(map(str, reply["notes"])))
 
     def receive(self) -> dict[str, Any]:
-        """Receive one reply, or raise the refusal that it is."""
+        """Receive one reply; raises the error if it is a refusal."""
         head = bytearray(LENGTH.size)
         self._fill(memoryview(head))
         (length,) = LENGTH.unpack(head)
@@ -291,7 +291,7 @@ class _Talk:
             view = view[self._requests.write(view) :]
 
     def _wait(self, pipe: FileIO, event: str) -> None:
-        """Wait until a pipe can be used. Windows can't: there the child's own watch ends it."""
+        """Wait until a pipe is ready. Windows can't: there the child's own timer ends it."""
         if not hasattr(select, "poll"):
             return
         poll = select.poll()
@@ -305,7 +305,7 @@ class _Talk:
 
 
 def _processor_seconds(pid: int) -> float:
-    """Processor time that a process has had; infinite where the system doesn't tell, so that no time is added."""
+    """Processor time that a process has used; infinite where the system doesn't tell, so that no time is added."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text("ascii").rpartition(")")[2].split()
     except OSError:
@@ -324,10 +324,10 @@ def _started() -> subprocess.Popen[bytes]:
         stderr=subprocess.DEVNULL,
         cwd=home.anchor,
         env=environment | {"OPENBLAS_NUM_THREADS": "1"},  # more would each take a share of the memory limit
-        start_new_session=True,  # Ctrl-C is for the parent, which lets the file at work be finished
+        start_new_session=True,  # Ctrl-C is for the parent, which lets the current file finish
     )
     for pipe in (process.stdin, process.stdout):
-        with contextlib.suppress(AttributeError, OSError):  # a system without it, or without room: it stays as it is
+        with contextlib.suppress(AttributeError, OSError):  # without it, or without room, the pipe stays as it is
             fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE)  # type: ignore[arg-type]
     if process.stdin is not None and os.name == "posix":
         os.set_blocking(process.stdin.fileno(), False)

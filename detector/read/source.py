@@ -1,10 +1,10 @@
-"""DICOM bytes -> what the results need to know of their source: whose image it is, and how it is shown.
+"""DICOM bytes -> what the results need to know about their source: whose image it is, and how it is shown.
 
-Results that belong into a patient's study must name the patient, and the standard is strict about how. Archives are
-not: values are too long, dates are dotted, an age is "62". So every value is checked here against its representation
-(PS3.5 section 6.2). What is not valid is corrected where only one reading is possible, and left out otherwise.
+Results that go into a patient's study must name the patient, and the standard is strict about how. Archives are not:
+values are too long, dates have dots, an age is "62". So every value is checked here against its value representation
+(PS3.5 section 6.2). Invalid values are corrected where only one reading is possible, and left out otherwise.
 
-This record travels beside an analysis, on request, and into DICOM results alone: never into JSON, CSV or a log.
+This record accompanies an analysis on request, and goes only into DICOM results: never into JSON, CSV or a log.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from detector.read import dicom
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-#: Character set of results that hold more than ASCII.
+#: Character set of results that contain more than ASCII.
 UTF8 = "ISO_IR 192"  # PS3.3 C.12.1.1.2
 _UID = re.compile(r"(0|[1-9]\d*)(\.(0|[1-9]\d*))+")
 _UID_LENGTH = 64
@@ -52,12 +52,12 @@ _CODES = (
     "Modality", "BodyPartExamined", "ViewPosition", "PhotometricInterpretation", "PresentationLUTShape",
     "BurnedInAnnotation",
 )  # fmt: skip
-#: What a result has to have, if need be empty: type 2 of the patient and the study (PS3.3 C.7.1.1, C.7.2.1).
+#: What a result must have, even if empty: type 2 of the patient and the study (PS3.3 C.7.1.1, C.7.2.1).
 REQUIRED = (
     "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "ReferringPhysicianName",
     "StudyID", "AccessionNumber",
 )  # fmt: skip
-#: Everything that says whose image it is.
+#: Every attribute that says whose image it is.
 WHOSE = (*_PEOPLE, *_TEXTS, *_DATES, *_TIMES, "PatientSex", "PatientAge")
 _VOI_FUNCTIONS = frozenset({"LINEAR", "LINEAR_EXACT", "SIGMOID"})  # PS3.3 C.11.2.1.3
 _LUT_SEQUENCES = ("VOILUTSequence", "ModalityLUTSequence")
@@ -65,7 +65,7 @@ _LUT_SEQUENCES = ("VOILUTSequence", "ModalityLUTSequence")
 
 @dataclass(frozen=True, eq=False)
 class SourceHeader:
-    """What results are told about the DICOM image that they belong to.
+    """What results need to know about the DICOM image that they belong to.
 
     Attributes:
         dataset: patient, study, identifiers, and how the pixels are shown; every value valid, no pixels. It names a
@@ -83,7 +83,7 @@ class SourceHeader:
 
     @property
     def patient_id(self) -> str:
-        """(0010,0020), without the spaces around it; empty where the file has none."""
+        """(0010,0020), without surrounding spaces; empty if the file has none."""
         return str(self.dataset.PatientID)
 
     def to_json(self) -> str:
@@ -95,30 +95,30 @@ class SourceHeader:
         """The inverse of `to_json`.
 
         Raises:
-            ValueError: if the text is none that `to_json` gives.
+            ValueError: if the text did not come from `to_json`.
         """
         try:
             return cls(Dataset.from_json(text), notes)
-        except Exception as error:  # it comes from a process that a hostile file may have taken over
+        except Exception as error:  # the text comes from a process that a hostile file may have taken over
             raise ValueError(f"The source cannot be read ({type(error).__name__}).") from error
 
 
 def read_source(data: bytes) -> SourceHeader:
-    """Read what results need to know of a DICOM file; in this process, see `detector.read.sandbox`.
+    """Read a DICOM file's source header in this process; `detector.read.sandbox` does the same in a child.
 
     Raises:
-        RejectedError: one of its children, as `dicom.read_header` does.
+        RejectedError: a subclass of it, as `dicom.read_header` does.
     """
     header = dicom.read_header(data)
     return source_of(header.dataset, hashlib.sha256(data).hexdigest())
 
 
 def source_of(dataset: Dataset, sha256: str) -> SourceHeader:
-    """Take over what is valid of a data set.
+    """Copy the valid values of a data set.
 
     Args:
         dataset: an image's attributes, not to be trusted.
-        sha256: of its file; where the file lacks an identifier, one is derived from it.
+        sha256: of its file; missing identifiers are derived from it.
     """
     with config.disable_value_validation():  # a warning would quote invalid values; they are checked here
         return _checked(dataset, sha256)
@@ -149,12 +149,12 @@ def _checked(dataset: Dataset, sha256: str) -> SourceHeader:
 
 
 def derived_uid(*parts: str) -> UID:
-    """An identifier that follows from what it is made of, under the root that needs no registration (PS3.5 B.2)."""
+    """An identifier derived from `parts`, under the root that needs no registration (PS3.5 B.2)."""
     return UID(f"2.25.{uuid.uuid5(uuid.NAMESPACE_OID, chr(0).join(parts)).int}")
 
 
 class _Reader:
-    """Copies values one by one, noting what it had to change."""
+    """Copies values one by one and notes what it had to change."""
 
     def __init__(self, dataset: Dataset) -> None:
         self._dataset = dataset
@@ -205,7 +205,7 @@ def _is_uid(text: str) -> bool:
 
 
 def _describe_pixels(reader: _Reader, dataset: Dataset) -> None:
-    """Take over how the image is shown, as far as it can be applied; what is not valid was ignored when it was read."""
+    """Copy how the image is shown, as far as it can be applied; invalid values were ignored when it was read."""
     kept = reader.kept
     for keyword in ("Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation"):
         value = _value(dataset, keyword)
@@ -256,9 +256,9 @@ def _number(dataset: Dataset, keyword: str) -> float | None:
 
 
 def _lut(dataset: Dataset, sequence: str) -> Dataset | None:
-    """The first look-up table of a sequence, its entries as 16-bit words; None where there is no whole one.
+    """The first look-up table of a sequence, its entries as 16-bit words; None if there is no complete one.
 
-    See PS3.3 C.11.1.1.1. One that begins below zero is left out: its descriptor would need two representations.
+    See PS3.3 C.11.1.1.1. A table that begins below zero is left out: its descriptor would need two representations.
     """
     try:
         item = dataset[sequence].value[0]
