@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -91,6 +92,11 @@ class Statistic:
     share: bool = False
     rests_on: np.ndarray | None = None
 
+    @classmethod
+    def on(cls, keep: np.ndarray, measure: Callable[..., np.ndarray], *values: np.ndarray, **said: Any) -> Statistic:
+        """A figure of merit of values (N, ...) of all images, reckoned on the kept ones; `said`: other attributes."""
+        return cls(partial(measure, *(np.asarray(column)[keep] for column in values)), keep, **said)
+
 
 class Resampling:
     """Draws of a cohort's patients, with replacement (Efron 1979).
@@ -115,6 +121,10 @@ class Resampling:
     def estimate(self, statistic: Statistic) -> Estimate:
         """Estimate one figure."""
         return self.estimates({"": statistic})[""]
+
+    def records(self, statistics: Mapping[str, Statistic]) -> dict[str, dict[str, Any]]:
+        """The same as JSON has them: name to the attributes of `Estimate`."""
+        return {name: asdict(estimate) for name, estimate in self.estimates(statistics).items()}
 
     def curve(self, statistic: Statistic, places: np.ndarray) -> Curve:
         """Estimate a statistic that gives (S, K), at `places` (K,), with the interval of each."""

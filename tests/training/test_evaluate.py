@@ -11,7 +11,7 @@ import pytest
 
 from detector.errors import EmptyFileError, ManifestError, OutputError
 from detector.model.calibration import Calibration
-from detector.schema import ModelInfo, OperatingPoint
+from detector.schema import THREE_CLASS, ModelInfo, OperatingPoint
 from detector.statistics import bootstrap as resampling
 from detector.training.data.manifest import Example
 from detector.training.measure.cohort import Answers, truth_index
@@ -269,7 +269,7 @@ class TestAnswers:
         assert kept.rejected == answers.rejected
 
     def test_truth_is_an_index_in_the_order_of_the_three_classes(self):
-        np.testing.assert_array_equal(truth_index(answers_of(*FOUR[:4])), [2, 2, 0, 1])
+        np.testing.assert_array_equal(truth_index(THREE_CLASS, answers_of(*FOUR[:4]).labels), [2, 2, 0, 1])
 
 
 @pytest.fixture

@@ -54,7 +54,7 @@ class TestReportPage:
         for _, names in TABLES:
             for name in names:
                 assert name in measured or re.match(r"binary_(sensitive|specific)_", name), name  # points of the card
-        assert set(all_statistics(answers.labels, answers.logits, CALIBRATION)) <= set(EXPLAINED)
+        assert set(all_statistics(answers, CALIBRATION)) <= set(EXPLAINED)
 
     def test_a_small_cohort_is_called_so_and_a_larger_one_is_not(self):
         assert "Fewer than 100 images" in page(answers_of(MIXED))

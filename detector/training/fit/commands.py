@@ -330,7 +330,7 @@ def calibrate(answers: Answers) -> Calibration:
     """
     three = answers.only(np.isin(answers.labels, THREE_CLASS.classes))
     covid = answers.labels == COVID19
-    truths = {BINARY.name: np.where(covid, 0, 1), THREE_CLASS.name: truth_index(three)}
+    truths = {BINARY.name: np.where(covid, 0, 1), THREE_CLASS.name: truth_index(THREE_CLASS, three.labels)}
     logits = {BINARY.name: answers.logits[BINARY.name], THREE_CLASS.name: three.logits[THREE_CLASS.name]}
     temperatures = {t.name: fit_temperature(t, logits[t.name], truths[t.name]) for t in TASKS}
     scaled = Calibration(temperatures, {}, dict.fromkeys(temperatures, 0.0))

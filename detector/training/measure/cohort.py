@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from detector.schema import THREE_CLASS
+from detector.schema import BINARY, COVID19
 
 if TYPE_CHECKING:
+    from detector.schema import Task
     from detector.training.data.manifest import Example
 
 UNKNOWN = "unknown"  # source, age group or view of images that have none
@@ -46,15 +47,21 @@ class Answers:
     def only(self, keep: np.ndarray) -> Answers:
         """The images where `keep` (N,) is true."""
         index = np.flatnonzero(keep)
-        return Answers(
-            tuple(self.examples[i] for i in index),
-            {name: values[index] for name, values in self.logits.items()},
-            {name: values[index] for name, values in self.peaks.items()},
-            self.rejected,
-            self.rejected_examples,
+        return replace(
+            self,
+            examples=tuple(self.examples[i] for i in index),
+            logits={name: values[index] for name, values in self.logits.items()},
+            peaks={name: values[index] for name, values in self.peaks.items()},
         )
 
+    def parts(self, attribute: str) -> dict[str, Answers]:
+        """The cohort parted by an attribute of its examples, in order of name."""
+        values = np.array([getattr(example, attribute) or UNKNOWN for example in self.examples], dtype=str)
+        return {str(value): self.only(values == value) for value in np.unique(values)}
 
-def truth_index(answers: Answers) -> np.ndarray:
-    """(N,) index of the true class among the three."""
-    return np.array([THREE_CLASS.classes.index(label) for label in answers.labels], int)
+
+def truth_index(task: Task, labels: np.ndarray) -> np.ndarray:
+    """Index (N,) of the true class of labels (N,) in the task's classes; -1 for a label that it is not asked of."""
+    if task is BINARY:
+        return np.where(labels == COVID19, 0, 1)
+    return np.array([task.classes.index(label) if label in task.classes else -1 for label in labels], int)

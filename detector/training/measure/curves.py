@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from detector.schema import BINARY, COVID19, THREE_CLASS
+from detector.schema import BINARY, COVID19
 from detector.statistics import merit
 from detector.statistics.bootstrap import Curve, Resampling, Statistic
-from detector.training.measure.figures import task_answers
+from detector.training.measure.figures import confidence_of, task_answers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,32 +26,23 @@ _RELIABILITY_BINS = 10
 _LEAST_IN_BIN = 10  # images: a share of fewer says nothing
 
 
-@dataclass(frozen=True, eq=False)
-class ClassCurve:
-    """A curve of one class against the rest, with the area below it.
+def roc_curves(task: Task, answers: Answers, calibration: Calibration) -> dict[str, Curve]:
+    """Sensitivity at each false positive rate, of COVID-19 (binary) or of each class against the rest.
 
-    Attributes:
-        name: the class.
-        curve: the curve, or None where the cohort lacks the class or its opposite.
+    Returns:
+        By class; one is left out where the cohort lacks it or its opposite.
     """
-
-    name: str
-    curve: Curve | None
-
-
-def roc_curves(task: Task, answers: Answers, calibration: Calibration) -> list[ClassCurve]:
-    """Sensitivity at each false positive rate, of COVID-19 (binary) or of each class against the rest."""
     return _class_curves(task, answers, calibration, merit.roc)
 
 
-def precision_recall_curves(task: Task, answers: Answers, calibration: Calibration) -> list[ClassCurve]:
+def precision_recall_curves(task: Task, answers: Answers, calibration: Calibration) -> dict[str, Curve]:
     """Precision at each recall, likewise."""
     return _class_curves(task, answers, calibration, merit.precision_at_recall)
 
 
 def coverage_curve(task: Task, answers: Answers, calibration: Calibration) -> Curve:
     """Error of the forced decisions where only the surest share is answered."""
-    counted = task_answers(task, answers.labels, answers.logits, calibration)
+    counted = task_answers(task, answers, calibration)
     measure = Statistic(lambda w: merit.error_at_coverage(~counted.right, counted.margin, w, _COVERAGES), counted.keep)
     return Resampling(answers.groups).curve(measure, _COVERAGES)
 
@@ -79,15 +69,12 @@ def reliability_curve(task: Task, answers: Answers, calibration: Calibration, *,
         calibration: of the network.
         raw: the probabilities before the temperature.
     """
-    counted = task_answers(task, answers.labels, answers.logits, calibration)
+    counted = task_answers(task, answers, calibration)
     probabilities = counted.raw if raw else counted.probabilities
-    if task is BINARY:
-        confidence, outcome = probabilities[:, 0], counted.truth == 0
-    else:
-        confidence = probabilities.max(axis=1, initial=0)
-        outcome = probabilities.argmax(axis=1) == counted.truth
+    confidence, outcome = confidence_of(task, probabilities, counted.truth)
     order = np.argsort(confidence, kind="stable")
-    bins = [part for part in np.array_split(order, _bins(order.size)) if part.size]
+    count = min(_RELIABILITY_BINS, max(1, order.size // _LEAST_IN_BIN))
+    bins = [part for part in np.array_split(order, count) if part.size]
     members = np.zeros((order.size, len(bins)))
     for column, part in enumerate(bins):
         members[part, column] = 1
@@ -95,23 +82,14 @@ def reliability_curve(task: Task, answers: Answers, calibration: Calibration, *,
     return Resampling(answers.groups).curve(measure, np.array([confidence[part].mean() for part in bins]))
 
 
-def _bins(images: int) -> int:
-    return min(_RELIABILITY_BINS, max(1, images // _LEAST_IN_BIN))
-
-
 def _class_curves(
     task: Task, answers: Answers, calibration: Calibration, of: Callable[..., np.ndarray]
-) -> list[ClassCurve]:
-    counted = task_answers(task, answers.labels, answers.logits, calibration)
-    resampling = Resampling(answers.groups)
-    classes = range(1) if task is BINARY else range(len(THREE_CLASS.classes))
-    found = []
-    for k in classes:
+) -> dict[str, Curve]:
+    counted = task_answers(task, answers, calibration)
+    found = {}
+    for k, name in enumerate(task.classes[: task.logits]):
         positive = counted.truth == k
-        if not positive.any() or positive.all():
-            found.append(ClassCurve(task.classes[k], None))
-            continue
-        score = counted.probabilities[:, k]
-        measure = Statistic(partial(of, positive, score, places=_RATES), counted.keep)
-        found.append(ClassCurve(task.classes[k], resampling.curve(measure, _RATES)))
+        if positive.any() and not positive.all():
+            measure = Statistic(partial(of, positive, counted.probabilities[:, k], places=_RATES), counted.keep)
+            found[name] = Resampling(answers.groups).curve(measure, _RATES)
     return found

@@ -93,28 +93,13 @@ def evaluate(
     """
     make_folder(out)  # before the hours that the images may take
     answers = answer_all(examples, images, engine)
-    return write_evaluation(answers, engine.card, out, name=name, notes=notes, training_log=training_log, site=site)
-
-
-def write_evaluation(
-    answers: Answers,
-    card: ModelCard,
-    out: Path,
-    *,
-    name: str = "",
-    notes: Sequence[str] = (),
-    training_log: Path | None = None,
-    site: Site | None = None,
-) -> dict[str, Any]:
-    """Write everything about answers that were given; see `evaluate`."""
-    make_folder(out)
-    metrics = summarise(answers, card, name=name, notes=notes, site=site)
-    figures = evaluation_plots(answers, card.calibration, training_log=training_log)
+    metrics = summarise(answers, engine.card, name=name, notes=notes, site=site)
+    figures = evaluation_plots(answers, engine.card.calibration, training_log=training_log)
     write_json(out / "metrics.json", metrics)
     write_json(out / "likelihood_ratios.json", likelihood_ratios(metrics))
-    write_whole(out / "predictions.csv", _predictions(answers, card.calibration).encode())
+    write_whole(out / "predictions.csv", _predictions(answers, engine.card.calibration).encode())
     write_plots(figures, out / "plots")
-    write_whole(out / "report.html", report_page(metrics, card, figures).encode())
+    write_whole(out / "report.html", report_page(metrics, engine.card, figures).encode())
     return metrics
 
 
@@ -154,7 +139,7 @@ def _kept(analysis: Analysis) -> tuple[dict[str, np.ndarray], dict[str, float]]:
 
 def measure(answers: Answers, calibration: Calibration) -> dict[str, dict[str, Any]]:
     """Every figure of a cohort with its interval, by name; a figure that is not defined is null with the reason."""
-    found = Resampling(answers.groups).estimates(all_statistics(answers.labels, answers.logits, calibration))
+    found = Resampling(answers.groups).estimates(all_statistics(answers, calibration))
     for task in TASKS:  # slope and temperature only multiply each other, so this one need not be fitted again
         slope = found[f"{task.name}_calibration_slope"]
         found[f"{task.name}_calibration_slope_before_temperature"] = slope.times(
@@ -181,7 +166,7 @@ def summarise(
         ``net_benefit`` and ``error_by_coverage`` as curves; with a site ``site``, see
         `detector.training.measure.by_site`: all other figures are those of the network's own calibration.
     """
-    parts = {part: _parts(answers, part) for part in _PARTS}
+    parts = {part: answers.parts(part) for part in _PARTS}
     by = {part: {key: measure(kept, card.calibration) for key, kept in kept.items()} for part, kept in parts.items()}
     overall = measure(answers, card.calibration)
     return {
@@ -248,10 +233,13 @@ def likelihood_ratios(metrics: Mapping[str, Any]) -> dict[str, Any]:
     pooled = metrics["within_one_hospital"]["pooled"]
     if len(pooled) == 1:
         ((hospital, found),) = pooled.items()
-        return {BINARY.name: _within(hospital, found)}
-    counts = metrics["counts"]["overall"]
-    covid = counts["labels"].get(COVID19, 0)
-    cohort = f"{metrics['cohort']['name'] or 'labelled images'}, n = {counts['images']}, {covid} with COVID-19"
+        points, images, covid = found["operating_points"], found["covid19"] + found["others"], found["covid19"]
+        measured_on = f"{hospital}, compared within {' and '.join(found['views'])} views"
+    else:
+        points, counts = metrics["operating_points"], metrics["counts"]["overall"]
+        images, covid = counts["images"], counts["labels"].get(COVID19, 0)
+        measured_on = metrics["cohort"]["name"] or "labelled images"
+    cohort = f"{measured_on}, n = {images}, {covid} with COVID-19"
     return {
         BINARY.name: {
             name: {
@@ -259,36 +247,21 @@ def likelihood_ratios(metrics: Mapping[str, Any]) -> dict[str, Any]:
                 "negative": _value_and_interval(point["likelihood_ratio_negative"]),
                 "cohort": cohort,
             }
-            for name, point in metrics["operating_points"].items()
+            for name, point in points.items()
         }
-    }
-
-
-def _within(hospital: str, found: Mapping[str, Any]) -> dict[str, Any]:
-    images = found["covid19"] + found["others"]
-    views = " and ".join(found["views"])
-    cohort = f"{hospital}, compared within {views} views, n = {images}, {found['covid19']} with COVID-19"
-    return {
-        name: {
-            "positive": _value_and_interval(point["likelihood_ratio_positive"]),
-            "negative": _value_and_interval(point["likelihood_ratio_negative"]),
-            "cohort": cohort,
-        }
-        for name, point in found["operating_points"].items()
     }
 
 
 def _operating_points(answers: Answers, calibration: Calibration) -> dict[str, Any]:
     """What each operating point is worth here, beside what it was chosen for on validation."""
-    by_point = operating_point_statistics(answers.labels, answers.logits[BINARY.name], calibration)
     resampling = Resampling(answers.groups)
     return {
         name: {
-            "threshold": calibration.operating_points[name].threshold,
-            "chosen_on": asdict(calibration.operating_points[name]),
-            **{key: asdict(figure) for key, figure in resampling.estimates(measures).items()},
+            "threshold": point.threshold,
+            "chosen_on": asdict(point),
+            **resampling.records(operating_point_statistics(answers, calibration, point)),
         }
-        for name, measures in by_point.items()
+        for name, point in calibration.operating_points.items()
     }
 
 
@@ -309,28 +282,22 @@ def _original(answers: Answers, calibration: Calibration) -> dict[str, Any]:
     """The earlier project's figures beside ours in the same form, averaged in each way that it may have meant."""
     resampling, found = Resampling(answers.groups), {}
     for task in TASKS:
-        counted = task_answers(task, answers.labels, answers.logits, calibration)
-        every = tuple(range(len(task.classes)))
-        ways: dict[str, tuple[tuple[int, ...], str]] = {
-            "weighted by class size": (every, "weighted"),
-            "plain mean of classes": (every, "plain"),
+        counted = task_answers(task, answers, calibration)
+        every = range(len(task.classes))
+        ways = {
+            "weighted by class size": original_form(counted, every, weighted=True),
+            "plain mean of classes": original_form(counted, every),
         }
         if task is BINARY:
-            ways["COVID-19 alone"] = ((0,), "plain")
-        found[task.name] = {"original": ORIGINAL_FIGURES[task.name]} | {
-            way: {
-                name: asdict(figure)
-                for name, figure in resampling.estimates(original_form(counted, classes, how)).items()
-            }
-            for way, (classes, how) in ways.items()
-        }
+            ways["COVID-19 alone"] = original_form(counted, [0])
+        ours = {way: resampling.records(measures) for way, measures in ways.items()}
+        found[task.name] = {"original": ORIGINAL_FIGURES[task.name], **ours}
     return {**found, "note": ORIGINAL_NOTE}
 
 
 def _confusion(task: Task, answers: Answers, calibration: Calibration) -> dict[str, Any]:
-    counted = task_answers(task, answers.labels, answers.logits, calibration)
-    found = confusion(task, answers.labels, counted)
-    return {"labels": list(found.labels), "decisions": list(found.decisions), "counts": found.counts.tolist()}
+    found = confusion(task, answers, calibration)
+    return {"labels": list(found), "decisions": list(task.classes), "counts": list(found.values())}
 
 
 def _net_benefit(answers: Answers, calibration: Calibration) -> dict[str, Any]:
@@ -338,12 +305,6 @@ def _net_benefit(answers: Answers, calibration: Calibration) -> dict[str, Any]:
     prevalence = float(np.mean(answers.labels == COVID19)) if answers.examples else None
     treat_all = [None if prevalence is None else round(treat_all_benefit(prevalence, t), 6) for t in curve.places]
     return {**curve.to_json("threshold"), "treat_all": treat_all, "treat_none": 0.0, "prevalence": prevalence}
-
-
-def _parts(answers: Answers, attribute: str) -> dict[str, Answers]:
-    """The cohort parted by an attribute of its examples, in order of name."""
-    values = np.array([getattr(example, attribute) or UNKNOWN for example in answers.examples], dtype=str)
-    return {str(value): answers.only(values == value) for value in np.unique(values)}
 
 
 def _counts(answers: Answers) -> dict[str, Any]:

@@ -11,13 +11,16 @@ import numpy as np
 
 from detector.answers.answer import decide_all
 from detector.model.calibration import BALANCED, Calibration, margins, probabilities_of
-from detector.schema import BINARY, COVID19, INDETERMINATE, NORMAL, THREE_CLASS, Task
+from detector.schema import BINARY, COVID19, INDETERMINATE, NORMAL, THREE_CLASS, OperatingPoint, Task
 from detector.statistics import merit
 from detector.statistics.bootstrap import NO_IMAGES, Statistic
 from detector.training.data.manifest import LABELS, PNEUMONIAS
+from detector.training.measure.cohort import truth_index
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
+
+    from detector.training.measure.cohort import Answers
 
 PREVALENCES = (0.01, 0.05, 0.20)  # of COVID-19 among those who are X-rayed: screening, clinic, ward in a wave
 SPECIFICITIES = (0.90, 0.95)
@@ -58,35 +61,14 @@ class TaskAnswers:
     answered: np.ndarray
 
 
-@dataclass(frozen=True, eq=False)
-class Confusion:
-    """What images of each label were called.
-
-    Attributes:
-        labels: that occur, a row each.
-        decisions: a column each.
-        counts: (labels, decisions).
-    """
-
-    labels: tuple[str, ...]
-    decisions: tuple[str, ...]
-    counts: np.ndarray
-
-
-def task_answers(
-    task: Task, labels: np.ndarray, logits: Mapping[str, np.ndarray], calibration: Calibration
-) -> TaskAnswers:
-    """Answer one task for a cohort of (N,) labels; logits by task name, (N, task.logits) each."""
-    keep = np.ones(len(labels), bool) if task is BINARY else np.isin(labels, THREE_CLASS.classes)
-    decided = decide_all(logits, calibration)[task.name]
-    kept, given = labels[keep], np.asarray(logits[task.name], float)[keep]
-    if task is BINARY:
-        truth = np.where(kept == COVID19, 0, 1)
-        threshold = calibration.operating_points[BALANCED].threshold
-    else:
-        truth = np.array([task.classes.index(label) for label in kept], int)
-        threshold = None
-    probabilities = decided.probabilities[keep]
+def task_answers(task: Task, answers: Answers, calibration: Calibration) -> TaskAnswers:
+    """Answer one task for the images of a cohort that it is asked of."""
+    truth = truth_index(task, answers.labels)
+    keep = truth >= 0
+    truth = truth[keep]
+    decided = decide_all(answers.logits, calibration)[task.name]
+    given, probabilities = np.asarray(answers.logits[task.name], float)[keep], decided.probabilities[keep]
+    threshold = calibration.operating_points[BALANCED].threshold if task is BINARY else None
     chosen = np.array([task.classes.index(name) for name in decided.forced[keep]], int)
     return TaskAnswers(
         keep=keep,
@@ -101,40 +83,22 @@ def task_answers(
     )
 
 
-def all_statistics(
-    labels: np.ndarray, logits: Mapping[str, np.ndarray], calibration: Calibration
-) -> dict[str, Statistic]:
+def all_statistics(answers: Answers, calibration: Calibration) -> dict[str, Statistic]:
     """Every figure that each cohort gets, by name: ``binary_…`` and ``three_class_…``."""
-    binary = task_answers(BINARY, labels, logits, calibration)
-    three = task_answers(THREE_CLASS, labels, logits, calibration)
     return {
-        **_named(BINARY, _binary(binary, labels, calibration)),
-        **_named(THREE_CLASS, _three_class(three, labels, logits[THREE_CLASS.name], calibration)),
+        f"{task.name}_{name}": measure
+        for task, measures in ((BINARY, _binary), (THREE_CLASS, _three_class))
+        for name, measure in measures(answers, calibration).items()
     }
 
 
-def operating_point_statistics(
-    labels: np.ndarray, logits: np.ndarray, calibration: Calibration
-) -> dict[str, dict[str, Statistic]]:
-    """By operating point: predictive values at each of `PREVALENCES`, and likelihood ratios.
-
-    Args:
-        labels: (N,).
-        logits: (N, 1), binary.
-        calibration: of the network.
-    """
-    covid = labels == COVID19
-    score = calibration.probabilities(BINARY, logits)[:, 0]
-    return {name: _point(covid, score >= point.threshold) for name, point in calibration.operating_points.items()}
-
-
-def original_form(answers: TaskAnswers, classes: Sequence[int], how: str) -> dict[str, Statistic]:
+def original_form(answers: TaskAnswers, classes: Sequence[int], *, weighted: bool = False) -> dict[str, Statistic]:
     """Accuracy, precision, recall, F1 and AUC of forced decisions, averaged over classes.
 
     Args:
         answers: of a task.
         classes: indices of the classes to average over.
-        how: ``"plain"``, or ``"weighted"`` by how many images each class has.
+        weighted: each by how many images it has.
     """
     probability, truth, keep, chosen = answers.probabilities, answers.truth, answers.keep, answers.chosen
     parts = {
@@ -146,7 +110,7 @@ def original_form(answers: TaskAnswers, classes: Sequence[int], how: str) -> dic
 
     def average(part: str, w: np.ndarray) -> np.ndarray:
         values = np.stack([parts[part](w, k) for k in classes])
-        sizes = np.stack([w[:, truth == k].sum(axis=1) if how == "weighted" else np.ones(len(w)) for k in classes])
+        sizes = np.stack([w[:, truth == k].sum(axis=1) if weighted else np.ones(len(w)) for k in classes])
         return np.asarray((values * sizes).sum(axis=0) / sizes.sum(axis=0))
 
     return {
@@ -155,25 +119,32 @@ def original_form(answers: TaskAnswers, classes: Sequence[int], how: str) -> dic
     }
 
 
-def confusion(task: Task, labels: np.ndarray, answers: TaskAnswers) -> Confusion:
-    """Count the forced decisions by true label; labels (N,) of the cohort."""
-    kept = labels[answers.keep]
-    rows = tuple(label for label in LABELS if (kept == label).any())
-    counts = [[np.sum((kept == label) & (answers.chosen == k)) for k in range(len(task.classes))] for label in rows]
-    return Confusion(rows, task.classes, np.array(counts, int).reshape(-1, len(task.classes)))
+def confusion(task: Task, answers: Answers, calibration: Calibration) -> dict[str, list[int]]:
+    """What the images of each label that occurs were called, forced: label to the number of each class."""
+    counted = task_answers(task, answers, calibration)
+    labels = answers.labels[counted.keep]
+    return {
+        label: np.bincount(counted.chosen[labels == label], minlength=len(task.classes)).tolist()
+        for label in LABELS
+        if (labels == label).any()
+    }
 
 
-def _named(task: Task, measures: dict[str, Statistic]) -> dict[str, Statistic]:
-    return {f"{task.name}_{name}": measure for name, measure in measures.items()}
+def confidence_of(task: Task, probabilities: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Probability (n,) that calibration is judged by, and whether it came true (n,) bool: COVID-19, or the answer."""
+    if task is BINARY:
+        return probabilities[:, 0], truth == 0
+    return probabilities.max(axis=1, initial=0), probabilities.argmax(axis=1) == truth
 
 
-def _binary(answers: TaskAnswers, labels: np.ndarray, calibration: Calibration) -> dict[str, Statistic]:
+def _binary(cohort: Answers, calibration: Calibration) -> dict[str, Statistic]:
+    answers, labels = task_answers(BINARY, cohort, calibration), cohort.labels
     covid, score = labels == COVID19, answers.probabilities[:, 0]
     pneumonia = np.isin(labels, PNEUMONIAS)
     against = covid | pneumonia
     measures = {
-        "auroc": Statistic(lambda w: merit.auroc(covid, score, w)),
-        "auprc": Statistic(lambda w: merit.average_precision(covid, score, w), undefined=_NO_POSITIVES),
+        "auroc": Statistic(partial(merit.auroc, covid, score)),
+        "auprc": Statistic(partial(merit.average_precision, covid, score), undefined=_NO_POSITIVES),
         **{
             f"sensitivity_at_specificity_{least:.2f}": Statistic(
                 partial(merit.sensitivity_at_specificity, covid, score, least_specificity=least)
@@ -194,15 +165,12 @@ def _binary(answers: TaskAnswers, labels: np.ndarray, calibration: Calibration) 
     return {
         **measures,
         **_decisions(answers),
-        "auroc_covid19_against_other_pneumonias": Statistic(
-            lambda w: merit.auroc(covid[against], score[against], w), against
-        ),
+        "auroc_covid19_against_other_pneumonias": Statistic.on(against, merit.auroc, covid, score),
     }
 
 
-def _three_class(
-    answers: TaskAnswers, labels: np.ndarray, logits: np.ndarray, calibration: Calibration
-) -> dict[str, Statistic]:
+def _three_class(cohort: Answers, calibration: Calibration) -> dict[str, Statistic]:
+    answers, labels = task_answers(THREE_CLASS, cohort, calibration), cohort.labels
     truth, probability, keep, chosen = answers.truth, answers.probabilities, answers.keep, answers.chosen
     called = np.full(len(labels), -1)
     called[keep] = chosen
@@ -212,9 +180,10 @@ def _three_class(
     }
     pneumonia = np.isin(labels, PNEUMONIAS)
     sick_or_normal = pneumonia | (labels == NORMAL)
-    not_normal = 1 - calibration.probabilities(THREE_CLASS, logits)[:, THREE_CLASS.classes.index(NORMAL)]
+    every = calibration.probabilities(THREE_CLASS, cohort.logits[THREE_CLASS.name])
+    not_normal = 1 - every[:, THREE_CLASS.classes.index(NORMAL)]
     return {
-        "macro_auroc": Statistic(lambda w: merit.macro_auroc(truth, probability, w), keep, undefined=_ABSENT_CLASS),
+        "macro_auroc": Statistic(partial(merit.macro_auroc, truth, probability), keep, undefined=_ABSENT_CLASS),
         **_three_class_calibration(answers),
         "calibration_slope": Statistic(
             partial(merit.softmax_slope, truth, answers.logits / calibration.temperatures[THREE_CLASS.name]),
@@ -230,10 +199,7 @@ def _three_class(
             rests_on=_worst_recognised(labels, called),
         ),
         **_decisions(answers),
-        "auroc_pneumonia_against_normal": Statistic(
-            lambda w: merit.auroc(pneumonia[sick_or_normal], not_normal[sick_or_normal], w),
-            sick_or_normal,
-        ),
+        "auroc_pneumonia_against_normal": Statistic.on(sick_or_normal, merit.auroc, pneumonia, not_normal),
     }
 
 
@@ -262,7 +228,7 @@ def _three_class_calibration(answers: TaskAnswers) -> dict[str, Statistic]:
     found: dict[str, Statistic] = {}
     for suffix, probabilities in (("", answers.probabilities), ("_before_temperature", answers.raw)):
         distance = ((probabilities - np.eye(probabilities.shape[1])[truth]) ** 2).sum(axis=1)
-        right, top = probabilities.argmax(axis=1) == truth, probabilities.max(axis=1, initial=0)
+        top, right = confidence_of(THREE_CLASS, probabilities, truth)
         found |= {
             f"brier_score{suffix}": Statistic(partial(merit.share, distance), answers.keep),
             f"log_loss{suffix}": Statistic(partial(merit.share, _cost(probabilities[rows, truth])), answers.keep),
@@ -295,7 +261,13 @@ def _decisions(answers: TaskAnswers) -> dict[str, Statistic]:
     }
 
 
-def _point(covid: np.ndarray, called: np.ndarray) -> dict[str, Statistic]:
+def operating_point_statistics(
+    answers: Answers, calibration: Calibration, point: OperatingPoint
+) -> dict[str, Statistic]:
+    """Predictive values of an operating point at each of `PREVALENCES`, and its likelihood ratios."""
+    covid = answers.labels == COVID19
+    called = calibration.probabilities(BINARY, answers.logits[BINARY.name])[:, 0] >= point.threshold
+
     def rates(w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return merit.share(called[covid], w[:, covid]), merit.share(called[~covid], w[:, ~covid])
 
@@ -323,7 +295,7 @@ def _point(covid: np.ndarray, called: np.ndarray) -> dict[str, Statistic]:
 
 def _share(hits: np.ndarray, keep: np.ndarray, empty: str) -> Statistic:
     """Share of the kept images that are hits; both (N,) bool."""
-    return Statistic(partial(merit.share, hits[keep]), keep, empty=empty, share=True)
+    return Statistic.on(keep, merit.share, hits, empty=empty, share=True)
 
 
 def _worst_recognised(labels: np.ndarray, called: np.ndarray) -> np.ndarray:

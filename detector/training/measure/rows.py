@@ -7,7 +7,6 @@ COVID-19, the sensitivity in each collection, one hospital and one view at a tim
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +19,7 @@ from detector.statistics.bootstrap import Resampling, Statistic
 from detector.training.data.manifest import SEVERAL, is_adult_opacity
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from detector.model.calibration import Calibration
     from detector.training.measure.cohort import Answers
@@ -63,16 +62,8 @@ def of_the_first_collections(answers: Answers) -> Answers:
 
 def of_the_originals_mix(answers: Answers) -> Answers:
     """The images of the mix that the earlier project was trained and tested on: `MIX`."""
-    kaggle = {NORMAL, BACTERIAL_PNEUMONIA}
-    return answers.only(
-        np.array(
-            [
-                (e.source == "ieee8023" and e.label == COVID19) or (e.source == "kaggle" and e.label in kaggle)
-                for e in answers.examples
-            ],
-            bool,
-        )
-    )
+    mix = {("ieee8023", COVID19), ("kaggle", NORMAL), ("kaggle", BACTERIAL_PNEUMONIA)}
+    return answers.only(np.array([(e.source, e.label) in mix for e in answers.examples], bool))
 
 
 def within_one_hospital(answers: Answers, calibration: Calibration) -> dict[str, Any]:
@@ -90,7 +81,7 @@ def within_one_hospital(answers: Answers, calibration: Calibration) -> dict[str,
             members[example.hospital][example.view].append(number)
     strata, pooled = {}, {}
     for hospital, views in sorted(members.items()):
-        both = {view: index for view, index in views.items() if _has_both(answers.labels[index])}
+        both = {view: index for view, index in views.items() if len(set(answers.labels[index] == COVID19)) == 2}
         for view, index in sorted(both.items()):
             strata[f"{hospital}, {view}"] = _compared(answers, calibration, [index])
         if both:
@@ -99,27 +90,26 @@ def within_one_hospital(answers: Answers, calibration: Calibration) -> dict[str,
 
 
 def _compared(answers: Answers, calibration: Calibration, strata: Sequence[Sequence[int]]) -> dict[str, Any]:
-    kept = answers.only(np.isin(np.arange(len(answers.examples)), np.concatenate([list(s) for s in strata])))
-    numbers = np.sort(np.concatenate([list(s) for s in strata]))
-    view = np.array([next(k for k, s in enumerate(strata) if n in set(s)) for n in numbers])
+    stratum = np.full(len(answers.examples), -1)
+    for number, members in enumerate(strata):
+        stratum[members] = number
+    kept, view = answers.only(stratum >= 0), stratum[stratum >= 0]
     covid = kept.labels == COVID19
     score = calibration.probabilities(BINARY, kept.logits[BINARY.name])[:, 0]
     resampling = Resampling(kept.groups)
     found: dict[str, Any] = {"covid19": int(covid.sum()), "others": int((~covid).sum())}
-    area = Statistic(lambda w: merit.auroc(covid, score, w))
-    found["auroc"] = asdict(resampling.estimates({"auroc": area})["auroc"])
+    found |= resampling.records({"auroc": Statistic(partial(merit.auroc, covid, score))})
     found["operating_points"] = {}
     for name, point in calibration.operating_points.items():
         called = score >= point.threshold
         ratio = partial(_pooled_ratio, covid=covid, view=view)
         measures = {
-            "sensitivity": Statistic(partial(merit.share, called[covid]), covid, empty=_NO_COVID, share=True),
-            "specificity": Statistic(partial(merit.share, ~called[~covid]), ~covid, empty=_NO_OTHER, share=True),
+            "sensitivity": Statistic.on(covid, merit.share, called, empty=_NO_COVID, share=True),
+            "specificity": Statistic.on(~covid, merit.share, ~called, empty=_NO_OTHER, share=True),
             "likelihood_ratio_positive": Statistic(partial(ratio, called=called), undefined=_NO_FALSE_POSITIVE),
             "likelihood_ratio_negative": Statistic(partial(ratio, called=~called)),
         }
-        figures = resampling.estimates(measures)
-        found["operating_points"][name] = {key: asdict(figure) for key, figure in figures.items()}
+        found["operating_points"][name] = resampling.records(measures)
     return found
 
 
@@ -142,14 +132,6 @@ def _shares(answers: Answers, of: Mapping[str, np.ndarray], keep: np.ndarray) ->
     resampling, found = Resampling(answers.groups), {}
     for part, kept in parts.items():
         if kept.any():
-            measures = {name: Statistic(_share_of(hits[kept]), kept, share=True) for name, hits in of.items()}
-            found[part] = {name: asdict(figure) for name, figure in resampling.estimates(measures).items()}
+            measures = {name: Statistic.on(kept, merit.share, hits, share=True) for name, hits in of.items()}
+            found[part] = resampling.records(measures)
     return found
-
-
-def _share_of(hits: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-    return partial(merit.share, hits)
-
-
-def _has_both(labels: np.ndarray) -> bool:
-    return bool((labels == COVID19).any() and (labels != COVID19).any())

@@ -14,6 +14,7 @@ import plotly.graph_objects as go
 
 from detector.run.files import make_folder, write_whole
 from detector.schema import BACTERIAL_PNEUMONIA, BINARY, COVID19, NORMAL, NOT_COVID19, TASKS, THREE_CLASS
+from detector.training.measure.cohort import truth_index
 from detector.training.measure.curves import (
     coverage_curve,
     net_benefit_curve,
@@ -22,7 +23,7 @@ from detector.training.measure.curves import (
     roc_curves,
     treat_all_benefit,
 )
-from detector.training.measure.figures import confusion, task_answers
+from detector.training.measure.figures import confusion
 from detector.training.report.colours import BLUE, CLEAR, GREEN, GREY, ORANGE, faint
 
 if TYPE_CHECKING:
@@ -35,8 +36,6 @@ if TYPE_CHECKING:
     from detector.schema import Task
     from detector.statistics.bootstrap import Curve
     from detector.training.measure.cohort import Answers
-    from detector.training.measure.curves import ClassCurve
-    from detector.training.measure.figures import Confusion
 
 LABEL_NAMES = {
     COVID19: "COVID-19",
@@ -72,13 +71,10 @@ def evaluation_plots(
     """
     figures: dict[str, go.Figure] = {}
     if answers.examples:
-        for task in TASKS:
-            counted = task_answers(task, answers.labels, answers.logits, calibration)
-            if counted.keep.any():
-                figures |= _task_plots(task, answers, calibration)
-        figures["coverage"] = coverage_plot(
-            {t.name: coverage_curve(t, answers, calibration) for t in TASKS if _counts_any(t, answers)}
-        )
+        asked = [task for task in TASKS if (truth_index(task, answers.labels) >= 0).any()]
+        for task in asked:
+            figures |= _task_plots(task, answers, calibration)
+        figures["coverage"] = coverage_plot({t.name: coverage_curve(t, answers, calibration) for t in asked})
         prevalence = float(np.mean(answers.labels == COVID19))
         figures["net_benefit"] = net_benefit_plot(net_benefit_curve(answers, calibration), prevalence)
     if training_log is not None and training_log.is_file():
@@ -99,17 +95,16 @@ def write_plots(figures: Mapping[str, go.Figure], folder: Path) -> None:
 
 
 def class_curve_plot(
-    curves: Sequence[ClassCurve], *, title: str, x_title: str, y_title: str, chance: bool = False
+    curves: Mapping[str, Curve], *, title: str, x_title: str, y_title: str, chance: bool = False
 ) -> go.Figure:
     """Curves of classes against the rest, with their bands; a class that the cohort lacks is left out."""
     figure = go.Figure()
-    drawn = {one.name: one.curve for one in curves if one.curve is not None}
-    for name, curve in drawn.items():
+    for name, curve in curves.items():
         _add_curve(figure, curve, LABEL_NAMES[name], *_CLASS_STYLE[name])
     if chance:
         _add_line(figure, [0, 1], [0, 1], "chance")
-    count = next((curve.n for curve in drawn.values()), 0)
-    note = f"n = {count:,} images; {_BAND_NOTE}" if drawn else "one class only: no curve"
+    count = next((curve.n for curve in curves.values()), 0)
+    note = f"n = {count:,} images; {_BAND_NOTE}" if curves else "one class only: no curve"
     return _dressed(figure, title, note, x_title, y_title, unit=True)
 
 
@@ -144,17 +139,16 @@ def reliability_plot(task: Task, calibrated: Curve, raw: Curve) -> go.Figure:
     return _dressed(figure, f"Reliability, {TASK_NAMES[task.name]}", note, x_title, y_title, unit=True)
 
 
-def confusion_plot(task: Task, found: Confusion) -> go.Figure:
+def confusion_plot(task: Task, found: Mapping[str, Sequence[int]]) -> go.Figure:
     """What images of each label were called: shares of the row as colour, counts as text."""
-    counts, labels = found.counts, found.labels
-    totals = np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    shares = counts / totals
+    counts = np.array(list(found.values()), int).reshape(-1, len(task.classes))
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     text = [[f"{n:,}<br>{s:.1%}" for n, s in zip(*pair, strict=True)] for pair in zip(counts, shares, strict=True)]
     figure = go.Figure(
         go.Heatmap(
             z=_rounded(shares),
             x=[LABEL_NAMES[name] for name in task.classes],
-            y=[f"{LABEL_NAMES[name]}<br>n = {int(n):,}" for name, n in zip(labels, counts.sum(axis=1), strict=True)],
+            y=[f"{LABEL_NAMES[name]}<br>n = {sum(row):,}" for name, row in found.items()],
             text=text,
             texttemplate="%{text}",
             zmin=0,
@@ -227,7 +221,6 @@ def training_plot(rows: Sequence[Mapping[str, float]]) -> go.Figure:
 
 
 def _task_plots(task: Task, answers: Answers, calibration: Calibration) -> dict[str, go.Figure]:
-    counted = task_answers(task, answers.labels, answers.logits, calibration)
     name = TASK_NAMES[task.name]
     return {
         f"roc_{task.name}": class_curve_plot(
@@ -248,12 +241,8 @@ def _task_plots(task: Task, answers: Answers, calibration: Calibration) -> dict[
             reliability_curve(task, answers, calibration),
             reliability_curve(task, answers, calibration, raw=True),
         ),
-        f"confusion_{task.name}": confusion_plot(task, confusion(task, answers.labels, counted)),
+        f"confusion_{task.name}": confusion_plot(task, confusion(task, answers, calibration)),
     }
-
-
-def _counts_any(task: Task, answers: Answers) -> bool:
-    return task is BINARY or bool(np.isin(answers.labels, THREE_CLASS.classes).any())
 
 
 def _add_curve(figure: go.Figure, curve: Curve, name: str, colour: str, dash: str) -> None:
