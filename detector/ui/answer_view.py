@@ -13,7 +13,7 @@ import streamlit as st
 from detector import words
 from detector.answers.pretest import standing
 from detector.schema import NOTICE
-from detector.ui import bars, stability_check
+from detector.ui import bars
 from detector.ui.cases import Case, Failure
 from detector.ui.names import literal, visible
 from detector.ui.palette import palette
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from detector.ui.worklist import Entry
 
 _SHOWN_CHIPS = 3
-_CHART_CONFIG = {"displayModeBar": False}
 
 
 def render_answer(entry: Entry, engine: Engine) -> None:
@@ -144,14 +143,9 @@ def _render_retry(
 
 def _render_bars(case: Case, verdict: Verdict) -> None:
     stability = session().stability.get(case.stability_key)
-    whiskers = stability_check.whiskers(stability, verdict.task) if stability else None
-    st.plotly_chart(
-        bars.probability_chart(verdict, whiskers=whiskers, palette=palette()),
-        config=_CHART_CONFIG,
-        theme=None,
-        key="probabilities",
-        alt=bars.probability_alt(verdict, whiskers),
-    )
+    whiskers = bars.whiskers_of(stability, verdict.task) if stability else {}
+    chart = bars.probability_chart(verdict, whiskers=whiskers, palette=palette())
+    bars.render_chart(chart, key="probabilities", alt=bars.probability_alt(verdict, whiskers))
     if stability:
-        span = stability_check.widest(stability, verdict.task)
+        span = max(high - low for low, high in whiskers.values())
         _write(("stable", words.STABLE.format(count=len(stability.perturbations), span=100 * span)))

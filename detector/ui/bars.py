@@ -1,10 +1,11 @@
-"""The bar chart of an answer: probabilities, operating point, indeterminate band, whiskers."""
+"""The bar chart of an answer, with operating point, indeterminate band and whiskers; how every chart is drawn."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 import plotly.graph_objects as go
+import streamlit as st
 
 from detector import words
 from detector.schema import BINARY, COVID19
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from detector.answers.answer import Verdict
+    from detector.schema import Stability, Task
     from detector.ui.palette import Palette
 
 FONT = '"Source Sans", sans-serif'  # the page's own
@@ -83,6 +85,16 @@ def probability_alt(verdict: Verdict, whiskers: Mapping[str, tuple[float, float]
             words.WHISKER_ALT.format(name=words.CLASSES[name], low=words.percent(low), high=words.percent(high))
         )
     return " ".join(sentences)
+
+
+def whiskers_of(stability: Stability, task: Task) -> dict[str, tuple[float, float]]:
+    """Class name to its lowest and highest probability over the changes of a stability check."""
+    return {name: (measured.low, measured.high) for name, measured in stability.classes[task.name].items()}
+
+
+def render_chart(figure: go.Figure, *, key: str, alt: str) -> None:
+    """Draw a figure in its own colours and without Plotly's buttons; `alt` is the figure in words."""
+    st.plotly_chart(figure, config={"displayModeBar": False}, theme=None, key=key, alt=alt)
 
 
 def dressed(figure: go.Figure, palette: Palette) -> go.Figure:

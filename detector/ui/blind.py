@@ -15,7 +15,7 @@ import streamlit as st
 
 from detector import words
 from detector.answers.answer import Question
-from detector.errors import DetectorError, ModelError, OutputError
+from detector.errors import ModelError, OutputError
 from detector.model.calibration import BALANCED
 from detector.report.blind import SURENESS, as_csv, roc_points, rows
 from detector.run.blind import Asked, BlindRead, begin, go_on, readings_folder
@@ -187,11 +187,7 @@ def _render_read(read: BlindRead, case: str, engine: Engine) -> None:
     left, right = st.columns([7, 3], gap="medium")
     with left:
         screen = screen_of(shown, result, told) if is_answered else _covered(shown, result)
-        try:
-            image = result.image
-        except DetectorError:
-            image, screen = None, replace(screen, has_picture=False, has_more=False, empty=(words.PICTURE_GONE, ""))
-        render_viewer(screen, image, lambda: result.native(found.read()))
+        render_viewer(screen, result.picture, lambda: result.native(found.read()))
     with right:
         if not is_answered:
             given, sure = _asked(read, case, words.BLIND_YOURS, words.BLIND_SURE, "first", None)
@@ -203,10 +199,8 @@ def _render_read(read: BlindRead, case: str, engine: Engine) -> None:
         st.subheader(
             words.BLIND_PROGRAM.format(answer=words.headline(verdict.decision, verdict.probabilities)), anchor=False
         )
-        st.plotly_chart(
-            bars.probability_chart(verdict, palette=palette()), config={"displayModeBar": False}, theme=None,
-            key="blind_bars", alt=bars.probability_alt(verdict),
-        )  # fmt: skip
+        chart = bars.probability_chart(verdict, palette=palette())
+        bars.render_chart(chart, key="blind_bars", alt=bars.probability_alt(verdict))
         before = read.reads[case]
         given, sure = _asked(
             read, case, words.BLIND_AFTER, words.BLIND_AFTER_SURE, "second", (before.first, before.first_sure)
@@ -221,9 +215,9 @@ def _covered(entry: Entry, case: Case) -> Screen:
     radiograph = case.analysis.radiograph
     return Screen(
         image=case.screen_key,
-        shape=case.shape,
+        shape=case.picture.shape,
         has_picture=True,
-        has_more=(radiograph.rows, radiograph.columns) > case.shape,
+        has_more=(radiograph.rows, radiograph.columns) > case.picture.shape,
         titles=(entry.source.name, ""),
         alts=(words.XRAY_ALT.format(name=entry.source.name), words.BLIND_HIDDEN),
         empty=("", words.BLIND_HIDDEN),
@@ -273,9 +267,7 @@ def _render_end(read: BlindRead) -> None:
     curves = [(words.BLIND_READER, True), (words.BLIND_THE_PROGRAM, False)]
     points = {name: roc_points(done, read.asked.task, reader=reader) for name, reader in curves}
     if all(points.values()):
-        st.plotly_chart(
-            _roc(points), config={"displayModeBar": False}, theme=None, key="blind_roc", alt=words.BLIND_ROC
-        )
+        bars.render_chart(_roc(points), key="blind_roc", alt=words.BLIND_ROC)
     st.download_button(words.BLIND_SAVE, as_csv(done), "blind-read.csv", "text/csv", key="blind_csv", on_click="ignore")
     if st.button(words.BLIND_AGAIN, key="blind_again"):
         session().blind = None

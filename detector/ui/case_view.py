@@ -41,11 +41,7 @@ def render_case(entry: Entry, question: Question, card: ModelCard, engine: Engin
         screen = screen_of(entry, result, told)
     else:
         screen = empty_screen(entry)
-    try:
-        image = entry.result.picture.pixels if entry.result and entry.result.picture else None
-    except DetectorError:
-        image, screen = None, replace(screen, has_picture=False, has_more=False, empty=(words.PICTURE_GONE, ""))
-    render_viewer(screen, image, lambda: _native(entry))
+    render_viewer(screen, entry.result.picture if entry.result else None, lambda: _native(entry))
     with st.container(key="evidence"):
         if isinstance(result, Case) and told is not None:
             _render_evidence(entry, result, told, card, engine)
@@ -67,9 +63,9 @@ def screen_of(entry: Entry, case: Case, told: Answer) -> Screen:
     return Screen(
         image=image,
         subject=f"{image} {task.name}",
-        shape=case.shape,
+        shape=case.picture.shape,
         has_picture=True,
-        has_more=(radiograph.rows, radiograph.columns) > case.shape,
+        has_more=(radiograph.rows, radiograph.columns) > case.picture.shape,
         titles=(name, title),
         alts=(
             words.XRAY_ALT.format(name=name),

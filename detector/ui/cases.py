@@ -18,7 +18,7 @@ from detector.read.image_io import name_warnings
 from detector.read.sandbox import read_radiograph
 from detector.schema import Correction
 from detector.ui.greyscale import display_copy, native_copy
-from detector.ui.screen import Drawing, drawing_of
+from detector.ui.screen import Drawing, layer_of, lines_of
 from detector.ui.shelf import Picture
 
 if TYPE_CHECKING:
@@ -68,20 +68,6 @@ class Case:
     def _otherwise(self, analysis: Analysis) -> Case:
         return replace(self, analysis=analysis, _answers={}, _misnamed={}, _drawings={})
 
-    @property
-    def image(self) -> np.ndarray:
-        """The display copy, (H, W) uint8 or uint16; decoded again where others have taken its place.
-
-        Raises:
-            DetectorError: if it can't be decoded now, on a machine that is short of time, memory or processes.
-        """
-        return self.picture.pixels
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Rows and columns of `image`, known without it."""
-        return self.picture.shape
-
     def native(self, data: bytes) -> np.ndarray:
         """The file's own pixels, decoded once more from its bytes and corrected as it was then.
 
@@ -101,11 +87,6 @@ class Case:
         """What a stability check belongs to: this file as it was corrected."""
         return self.picture.key
 
-    @property
-    def thumbnail(self) -> str:
-        """A small copy as a data address."""
-        return self.picture.thumbnail
-
     def answer(self, question: Question) -> Answer:
         """What a reader is told, made once for each question: every rerun of the page asks it of every image."""
         if question not in self._answers:
@@ -113,15 +94,19 @@ class Case:
         return self._answers[question]
 
     def heatmap(self, cam: np.ndarray, *, longer_side: int | None = None) -> np.ndarray:
-        """Bring a map to the grid of `image`, or to a coarser one of the same shape: (H, W) float32."""
-        shape = self.shape if longer_side is None else overlay.display_size(*self.shape, longer_side=longer_side)
+        """Bring a map to the grid of the display copy, or to a coarser one of the same shape: (H, W) float32."""
+        shape = self.picture.shape
+        if longer_side is not None:
+            shape = overlay.display_size(*shape, longer_side=longer_side)
         return overlay.to_heatmap(cam, overlay.scaled(self.analysis.geometry, *shape))
 
     def drawing(self, told: Answer) -> Drawing:
         """The map of one of this image's answers, drawn once: a reader steps back and forth."""
         if told.question not in self._drawings:
             heatmap = self.heatmap(told.cam, longer_side=_MAP_SIDE)
-            self._drawings[told.question] = drawing_of(heatmap, told.full_scale, self.shape)
+            self._drawings[told.question] = Drawing(
+                layer_of(heatmap, told.full_scale), lines_of(heatmap, told.full_scale, self.picture.shape)
+            )
         return self._drawings[told.question]
 
     def with_pixels(self, data: bytes) -> Analysis:
@@ -150,11 +135,6 @@ class Failure:
     def without_suggestion(self) -> Failure:
         """The same after a correction: what is still suggested would lead back."""
         return replace(self, told=replace(self.told, suggested_correction=None))
-
-    @property
-    def thumbnail(self) -> str | None:
-        """A small copy as a data address; None where there is no picture."""
-        return None if self.picture is None else self.picture.thumbnail
 
 
 def analysed(

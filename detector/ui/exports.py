@@ -22,7 +22,7 @@ from detector.report.pdf import Bar, CasePage, ListPages, case_pdf, list_pdf
 from detector.report.rows import Row, answer_row, csv_line, no_answer_row
 from detector.report.sheet import Panels, sheet_png
 from detector.schema import COVID19, NOTICE
-from detector.ui import stability_check
+from detector.ui.bars import whiskers_of
 from detector.ui.cases import Failure
 from detector.ui.greyscale import Greyscale, shown
 from detector.ui.names import shown_name
@@ -221,7 +221,7 @@ def _render_buttons(makers: dict[str, Callable[[], bytes]], stem: str, key: str)
 
 def _panels(case: Case, told: Answer, seen: Seen) -> Panels:
     """X-ray and map as the page shows them."""
-    image = shown(case.image, seen.greyscale)
+    image = shown(case.picture.pixels, seen.greyscale)
     return Panels(
         image,
         painted(image, case.heatmap(told.cam), told.full_scale, seen.look),
@@ -233,7 +233,7 @@ def _panels(case: Case, told: Answer, seen: Seen) -> Panels:
 
 
 def _bars(verdict: Verdict, stability: Stability | None) -> list[Bar]:
-    ends = stability_check.whiskers(stability, verdict.task) if stability else {}
+    ends = whiskers_of(stability, verdict.task) if stability else {}
     return [
         Bar(words.CLASSES[name], value, LIGHT.classes[name], *ends.get(name, (None, None)))
         for name, value in verdict.probabilities.items()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import plotly.graph_objects as go
@@ -13,6 +13,7 @@ from detector import words
 from detector.answers.answer import Verdict
 from detector.answers.pretest import EVALUATION, EXTERNAL, read_json, read_metrics, worth
 from detector.model.calibration import BALANCED
+from detector.report.likeness import checked
 from detector.report.map_audit import map_audit_sentences
 from detector.schema import BINARY, COVID19, THREE_CLASS, OperatingPoint
 from detector.ui.forest import CHANCE, Line
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+_HOSPITAL = "50"  # X-rays of each class that a hospital has labelled
 _LITTLE = 0.6  # AUROC: a network that does not do better is not to be used there
 _FIGURES = ("accuracy", "precision", "recall", "f1", "auc")
 #: Where to find our figure of the original's name when the evaluation did not write it in the original's form.
@@ -190,6 +192,25 @@ def audit_lines(folder: Path = EVALUATION) -> list[Line]:
     return list(filter(None, found))
 
 
+def calibration_lines(folder: Path = EVALUATION) -> list[Line]:
+    """What a calibration of one's own gives, drawn many times from cohorts whose truth is known.
+
+    Coverage reached, sensitivity before and after, and share of single answers, by cohort.
+    """
+    found = []
+    for cohort, figures in (read_json(folder / "sites.json") or {}).get("cohorts", {}).items():
+        part = figures.get(_HOSPITAL) or figures.get("one_by_one") or {}
+        for name, label in words.SITES_LINES.items():
+            tone = "main" if name in words.SITES_AFTER else "quiet"
+            found.append(_line(label.format(cohort=cohort), part.get(name), tone, counted=False))
+    return list(filter(None, found))
+
+
+def compared(folder: Path = EVALUATION) -> list[str]:
+    """How a new hospital is told apart, in sentences."""
+    return checked(read_json(folder / "compare.json") or {})
+
+
 def frequencies(folder: Path = EVALUATION) -> list[str]:
     """How many of a hundred people are called what, as sentences; empty where nothing has been measured."""
     overall = (read_metrics("test", folder) or {}).get("overall", {})
@@ -206,9 +227,11 @@ def frequencies(folder: Path = EVALUATION) -> list[str]:
 def worst_group(folder: Path = EVALUATION) -> str | None:
     """The source with the lowest binary AUROC, as a sentence; None where nothing has been measured."""
     worst = (read_metrics("test", folder) or {}).get("worst_source", {}).get("binary_auroc")
-    return (
-        None if worst is None else words.WORST_GROUP.format(source=worst["source"], figure=_figure(worst), n=worst["n"])
-    )
+    if worst is None:
+        return None
+    line = _line("", worst, "quiet", counted=False)
+    figure = words.NOT_DEFINED if line is None else line.text
+    return words.WORST_GROUP.format(source=worst["source"], figure=figure, n=worst["n"])
 
 
 def maps_trusted(folder: Path = EVALUATION) -> str | None:
@@ -232,21 +255,16 @@ def new_hospital(folder: Path = EVALUATION) -> str:
     return worth(Verdict(BINARY, {}, COVID19, COVID19, point), folder)
 
 
-def _line(label: str, estimate: Mapping[str, Any] | None, tone: str) -> Line | None:
+def _line(label: str, estimate: Mapping[str, Any] | None, tone: str, *, counted: bool = True) -> Line | None:
     if not estimate or estimate.get("value") is None:
         return None
     value = float(estimate["value"])
     low, high = (value if estimate.get(end) is None else float(estimate[end]) for end in ("ci_low", "ci_high"))
-    return Line(label, value, low, high, estimate.get("n"), tone)
+    return Line(label, value, low, high, estimate.get("n") if counted else None, tone)
 
 
 def _tone(name: str, near: set[str]) -> str:
     return "bad" if name in near else "main" if name.startswith("shipped_network") else "quiet"
-
-
-def _figure(estimate: Mapping[str, Any]) -> str:
-    line = _line("", estimate, "quiet")
-    return words.NOT_DEFINED if line is None else replace(line, n=None).text
 
 
 def saliency_sentences(folder: Path = EVALUATION) -> list[str]:

@@ -11,9 +11,8 @@ from detector import words
 from detector.errors import ModelError
 from detector.paths import ASSETS
 from detector.ui import measured, resources
-from detector.ui.bars import dressed
+from detector.ui.bars import dressed, render_chart
 from detector.ui.forest import Line, forest_alt, forest_chart
-from detector.ui.hospitals import render_hospitals
 from detector.ui.names import escaped
 from detector.ui.palette import palette
 from detector.ui.room import render_head
@@ -28,7 +27,6 @@ _ROW_HEIGHT, _AROUND_ROWS = 26, 190  # pixels of a figure that has a name a row
 _WIDE = 3  # panels side by side that need the whole width
 _OF_THE_MAPS, _OF_THE_TRAINING = "saliency", "training"
 _NOT_A_CURVE = (_OF_THE_MAPS, _OF_THE_TRAINING)
-_CONFIG = {"displayModeBar": False}
 
 
 def render() -> None:
@@ -46,7 +44,7 @@ def render() -> None:
         by_source, curves, audit, rejections, methods = st.tabs(words.TABS)
         with by_source:
             _render_sources()
-            render_hospitals()
+            _render_hospitals()
         with curves:
             _render_plots()
         with audit:
@@ -84,8 +82,7 @@ def _render_in_thirty_seconds(card: ModelCard) -> None:
 
 def _render_forest(lines: list[Line], key: str, *, bars: bool = False) -> None:
     if len(lines) > 1:
-        figure = forest_chart(lines, palette(), bars=bars)
-        st.plotly_chart(figure, config=_CONFIG, theme=None, key=f"forest_{key}", alt=forest_alt(lines))
+        render_chart(forest_chart(lines, palette(), bars=bars), key=f"forest_{key}", alt=forest_alt(lines))
 
 
 def _render_original() -> None:
@@ -105,6 +102,18 @@ def _render_sources() -> None:
     _render_forest(measured.source_lines(), "sources")
     render_table(table, title=words.SOURCES_TITLE)
     st.caption(" ".join([words.SOURCES_NOTE, *(f"{escaped(reason)}." for reason in measured.reasons())]))
+
+
+def _render_hospitals() -> None:
+    lines = measured.calibration_lines()
+    if not lines:
+        return
+    st.subheader(words.SITES_TITLE, anchor=False)
+    figure = forest_chart(lines, palette())
+    figure.layout.shapes = ()  # half is chance for an area under a curve, and says nothing of a share
+    figure.update_xaxes(title_text=words.SITES_AXIS)
+    render_chart(figure, key="forest_hospitals", alt=forest_alt(lines))
+    st.caption(" ".join([words.SITES_NOTE, *map(escaped, measured.compared())]))
 
 
 def _render_candidates() -> None:

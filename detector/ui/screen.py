@@ -6,6 +6,7 @@ sends a message that has not changed as its hash, and a JPEG would not survive a
 
 from __future__ import annotations
 
+import base64
 import json
 import struct
 from dataclasses import asdict, dataclass
@@ -17,7 +18,6 @@ import numpy as np
 from detector import words
 from detector.answers import overlay
 from detector.answers.overlay import AGAINST_COLOUR, FOR_COLOUR
-from detector.ui.pictures import png_address
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -28,9 +28,8 @@ if TYPE_CHECKING:
 COLOUR, LINES = "colour", "lines"
 STYLES = (COLOUR, LINES)
 
-_LAYER_SIDE = (
-    256  # pixels of the map's longer side: ten cells drawn smoothly need no more, and the browser enlarges them
-)
+#: Pixels of the map's longer side: ten cells drawn smoothly need no more, and the browser enlarges them.
+_LAYER_SIDE = 256
 _LINES_SIDE = 384
 _LINE_LEVELS = (0.25, 0.5, 0.75)  # of full colour
 _SMOOTHED = 7  # points of an outline that are averaged: on a grid it climbs in steps
@@ -72,7 +71,9 @@ def layer_of(heatmap: np.ndarray, full_scale: float) -> str:
         heatmap: (h, w) float32 in logit units; any size, the viewer stretches it.
         full_scale: evidence that gets full colour.
     """
-    return png_address(evidence_layer(cv2.resize(heatmap, _size(heatmap, _LAYER_SIDE)), full_scale))
+    layer = evidence_layer(cv2.resize(heatmap, _size(heatmap, _LAYER_SIDE)), full_scale)
+    png = cv2.imencode(".png", layer, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tobytes()
+    return "data:image/png;base64," + base64.b64encode(png).decode()
 
 
 def evidence_layer(heatmap: np.ndarray, full_scale: float) -> np.ndarray:
@@ -147,11 +148,6 @@ class Drawing:
 
     layer: str
     lines: list[dict[str, Any]]
-
-
-def drawing_of(heatmap: np.ndarray, full_scale: float, shape: tuple[int, int]) -> Drawing:
-    """Draw a map, (h, w) float32 in logit units, over a picture of `shape`."""
-    return Drawing(layer_of(heatmap, full_scale), lines_of(heatmap, full_scale, shape))
 
 
 @dataclass(frozen=True, eq=False)

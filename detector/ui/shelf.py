@@ -5,6 +5,7 @@ A megabyte a picture is too much for five hundred of them, and an upload stays a
 
 from __future__ import annotations
 
+import base64
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from detector.answers import overlay
-from detector.ui import pictures
+from detector.report.maps import encode_jpeg
 from detector.ui.greyscale import Greyscale, shown
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     Key = tuple[str, Correction]  # SHA-256 of the file, and what was corrected
 
 SMALL_SIDE = 96  # pixels of the longer side: 11 mm at 220 dots an inch in a printed list
+_THUMBNAIL_SIDE, _THUMBNAIL_QUALITY = 64, 92  # of the worklist's thumbnails, as JPEG
 _HELD = 8  # display copies of a session: stepping back and forth decodes nothing
 
 
@@ -104,4 +106,6 @@ class Picture:
     @cached_property
     def thumbnail(self) -> str:
         """A small copy as a data address; made once, because every rerun draws the whole worklist."""
-        return pictures.thumbnail(self.small)
+        image = overlay.shrink(self.small, longer_side=_THUMBNAIL_SIDE)
+        jpeg = encode_jpeg(image, quality=_THUMBNAIL_QUALITY)
+        return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode()

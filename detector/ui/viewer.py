@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from detector.ui.screen import Screen
+    from detector.ui.shelf import Picture
 
 _STATE = "viewer_parts"  # key of the component, and of what the browser tells
 
@@ -39,15 +40,20 @@ _viewer = st.components.v2.component(
 _pixels = st.components.v2.component("pixels", js=_read("pixels.js"))
 
 
-def render_viewer(screen: Screen, image: np.ndarray | None, native: Callable[[], np.ndarray]) -> None:
+def render_viewer(screen: Screen, picture: Picture | None, native: Callable[[], np.ndarray]) -> None:
     """Both pictures, at the same place for every file.
 
     Args:
         screen: what is drawn.
-        image: the display copy, (H, W) uint8 or uint16; None where there is no picture.
+        picture: of the file, None where it has none; where it can't be decoded again, the viewer says so.
         native: gives the file's own pixels; called when the reader has zoomed so far that they would be seen.
     """
     labels: dict[str, Any] = {**words.VIEWER, "shown_inverted": words.BURNED_INVERTED, "keys": words.VIEWER_KEYS}
+    try:
+        image = picture.pixels if picture else None
+    except DetectorError:
+        image = None
+        screen = replace(screen, has_picture=False, has_more=False, empty=(words.PICTURE_GONE, ""))
     with st.container(key="viewer"):
         if image is not None:
             _pixels(key="pixels", data=packed(screen.image, image))

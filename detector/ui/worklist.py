@@ -102,8 +102,11 @@ def render_worklist(entries: Sequence[Entry], changed: Callable[[], None]) -> No
     now, colours = session(), palette()
     with st.container(key="thumbnails"):
         for start in range(0, len(entries), _SHEET):
-            sheet = {e.source.identifier: e.result.thumbnail for e in entries[start : start + _SHEET] if e.result}
-            pictures = {identifier: address for identifier, address in sheet.items() if address}
+            pictures = {
+                entry.source.identifier: entry.result.picture.thumbnail
+                for entry in entries[start : start + _SHEET]
+                if entry.result and entry.result.picture
+            }
             _thumbnails(key=f"thumbnails_{start}", data={"pictures": pictures})
     labels = {
         "worklist": words.WORKLIST,

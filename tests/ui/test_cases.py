@@ -28,7 +28,7 @@ def analysed(key, data, engine, options=None):
 def test_analysed_file_keeps_its_answer_and_lets_its_pixels_go(engine, composite):
     case = analysed("k", composite, engine)
     assert isinstance(case, Case)
-    assert case.image.shape == (512, 512)
+    assert case.picture.pixels.shape == (512, 512)
     assert case.analysis.radiograph.pixels.shape == (512, 512)
     assert case.analysis.radiograph.pixels.strides == (0, 0)
     assert case.heatmap(case.answer(Question()).cam).shape == (512, 512)
@@ -48,7 +48,7 @@ def test_refused_picture_is_kept_to_be_looked_at(engine, composite_pixels):
     assert isinstance(failure, Failure)
     assert failure.told.can_force
     np.testing.assert_array_equal(shown(failure.picture.pixels, Greyscale()), composite_pixels[::-1])
-    assert failure.thumbnail.startswith("data:image/jpeg;base64,")
+    assert failure.picture.thumbnail.startswith("data:image/jpeg;base64,")
 
 
 def test_refusal_does_not_hold_the_whole_picture(engine, composite_pixels, monkeypatch):
@@ -71,7 +71,6 @@ def test_refusal_does_not_hold_the_whole_picture(engine, composite_pixels, monke
 def test_file_that_cannot_be_read_has_no_picture(engine):
     failure = analysed("k", b"", engine)
     assert failure.picture is None
-    assert failure.thumbnail is None
 
 
 def test_unexpected_failure_becomes_a_sentence_without_a_traceback(composite):
@@ -168,7 +167,7 @@ def test_same_bytes_under_other_names_are_held_against_each_name(composite, engi
 def test_picture_that_was_let_go_is_decoded_again_as_the_reader_had_it_turned(composite, engine):
     shelf, turned = Shelf(held=1), {"correction": Correction(quarter_turns=2, inverted=True), "force": True}
     case = _analysed("k", composite, engine, turned, shelf=shelf, read=lambda: composite)
-    before = case.image.copy()
+    before = case.picture.pixels.copy()
     shelf.put("another", before)
-    np.testing.assert_array_equal(case.image, before)
+    np.testing.assert_array_equal(case.picture.pixels, before)
     assert case.picture.small.shape == (96, 96)

@@ -53,7 +53,7 @@ def test_session_of_many_files_holds_few_copies_and_a_forgotten_one_none(composi
     analyst.ask(sources, engine)
     assert isinstance(analyst.wait_for("19", 120), Case)
     assert len(analyst._shelf) == 8
-    assert analyst.result("0").image.shape == (512, 512)
+    assert analyst.result("0").picture.pixels.shape == (512, 512)
     analyst.ask(sources[:1], engine)
     assert len(analyst._shelf) == 1
     analyst.forget()
