@@ -1,6 +1,6 @@
 """Logits -> probabilities -> decisions, and how these are fitted on validation.
 
-In that order: temperature, operating points, indeterminate bands. Everything here is numpy; the fitted values travel
+In that order: temperature, operating points, indeterminate bands. Everything here is NumPy; the fitted values are kept
 in the model's card.
 """
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 BALANCED, SENSITIVE, SPECIFIC = "balanced", "sensitive", "specific"
 
 _TARGET = 0.98  # validation sensitivity of the sensitive point, validation specificity of the specific one
-_MEAN_ERROR = 0.02  # of the answers, averaged over the groups, that the indeterminate band leaves at most
+_MEAN_ERROR = 0.02  # most error of the answers outside the indeterminate band, averaged over the groups
 _WORST_ERROR = 0.06  # in any of the groups
 _FEWEST = 17  # images of a group: with fewer, one error is more than 6 %
-_LOWEST_COVERAGE = 0.5  # of validation images that are answered where no band keeps the errors that low
-_EQUAL = 1e-12  # sums of shares that differ by less are one
+_LOWEST_COVERAGE = 0.5  # share of validation images that are answered if no band keeps the errors that low
+_EQUAL = 1e-12  # sums of shares that differ by less are equal
 _TEMPERATURES = np.geomspace(0.2, 5, 400)  # steps of 0.8 %: finer than a validation set can tell apart
 
 
@@ -36,7 +36,7 @@ class Calibration:
         temperatures: task name to the number that its logits are divided by (Guo et al. 2017, arXiv:1706.04599).
         operating_points: name to threshold on the binary probability of COVID-19.
         bands: task name to the half-width of the indeterminate band, in units of the calibrated logit: a binary
-            answer within it of the threshold, or two leading classes within it of each other, is no answer.
+            answer this close to the threshold, or two leading classes this close to each other, is indeterminate.
     """
 
     temperatures: Mapping[str, float]
@@ -64,7 +64,7 @@ def decide(task: Task, probabilities: np.ndarray, threshold: float | None) -> np
 
 
 def margins(task: Task, probabilities: np.ndarray, threshold: float | None) -> np.ndarray:
-    """How far each answer is from turning into another, (N,), in units of the calibrated logit.
+    """How far each answer is from changing, (N,), in units of the calibrated logit.
 
     Binary: distance of the log-odds from the threshold's. Otherwise: log-ratio of the two largest probabilities.
     """
@@ -77,10 +77,10 @@ def margins(task: Task, probabilities: np.ndarray, threshold: float | None) -> n
 
 
 def fit_temperature(task: Task, logits: np.ndarray, truth: np.ndarray) -> float:
-    """Find the temperature of least log-loss on validation.
+    """Find the temperature with the least log loss on validation.
 
     Args:
-        task: which one.
+        task: whose logits.
         logits: (N, task.logits).
         truth: (N,) index of the true class in the task's classes.
     """
@@ -93,8 +93,8 @@ def fit_operating_points(labels: np.ndarray, probabilities: np.ndarray, cohort: 
     """Choose the three thresholds on validation.
 
     Balanced has the largest Youden index (sensitivity + specificity - 1; Youden 1950), sensitive the best
-    specificity at a sensitivity of 0.98 or more, specific the best sensitivity at a specificity of 0.98 or more. Of the
-    gaps between scores that are equally good the widest is taken, and its middle.
+    specificity at a sensitivity of 0.98 or more, specific the best sensitivity at a specificity of 0.98 or more. Among
+    equally good gaps between scores, the threshold is the middle of the widest.
 
     Args:
         labels: (N,) bool, true for COVID-19.
@@ -102,7 +102,7 @@ def fit_operating_points(labels: np.ndarray, probabilities: np.ndarray, cohort: 
         cohort: what they were measured on, for the record.
 
     Raises:
-        ValueError: if the labels are all alike.
+        ValueError: if all labels are the same.
     """
     labels = np.asarray(labels, bool)
     if labels.all() or not labels.any():
@@ -125,14 +125,14 @@ def fit_operating_points(labels: np.ndarray, probabilities: np.ndarray, cohort: 
 def fit_band(margin: np.ndarray, wrong: np.ndarray, groups: np.ndarray) -> float:
     """Choose the half-width of the indeterminate band on validation.
 
-    The narrowest, which answers most, that leaves an error of at most 2 % averaged over the groups, and of at most 6 %
-    in each. Its edge lies midway between the last margin that it leaves out and the first that it does not. If none
-    does, the band of least mean error that answers half of the images.
+    It is the narrowest band, which answers most, that leaves an error of at most 2 % averaged over the groups and at
+    most 6 % in each. Its edge lies midway between the last margin that it excludes and the first that it does not. If
+    there is none, it is the band with the least mean error that answers half of the images.
 
     Args:
         margin: (N,) from `margins`.
         wrong: (N,) bool, whether the forced decision is wrong.
-        groups: (N,) hospital and finding of each; those of fewer than 17 images have no say.
+        groups: (N,) hospital and finding of each; groups of fewer than 17 images are ignored.
     """
     if len(margin) == 0:
         return 0.0
@@ -143,7 +143,7 @@ def fit_band(margin: np.ndarray, wrong: np.ndarray, groups: np.ndarray) -> float
     answered = _left_after(members)
     mistakes = _left_after(members & np.asarray(wrong, bool)[order])
     errors = np.where(answered > 0, mistakes / np.maximum(answered, 1), np.nan)[:, :-1]  # of leaving out 0, 1, 2 …
-    parted = np.append([True], widths[1:] > widths[:-1])  # no width parts equal margins
+    parted = np.append([True], widths[1:] > widths[:-1])  # no width separates equal margins
     mean = np.where(
         np.isnan(errors).all(axis=0), 0, np.nansum(errors, axis=0) / np.maximum(1, (answered > 0)[:, :-1].sum(axis=0))
     )
@@ -157,14 +157,14 @@ def fit_band(margin: np.ndarray, wrong: np.ndarray, groups: np.ndarray) -> float
 
 
 def _left_after(members: np.ndarray) -> np.ndarray:
-    """How many of each row's true entries are left once the first 0, 1, … N columns are left out: (rows, N + 1)."""
+    """How many of each row's true entries remain without the first 0, 1, … N columns: (rows, N + 1)."""
     passed = np.concatenate([np.zeros((len(members), 1), int), np.cumsum(members, axis=1)], axis=1)
     left: np.ndarray = passed[:, -1:] - passed
     return left
 
 
 def probabilities_of(task: Task, logits: np.ndarray) -> np.ndarray:
-    """Probabilities (..., classes) of logits (..., task.logits) as they are, without a temperature."""
+    """Probabilities (..., classes) of logits (..., task.logits), without a temperature."""
     if task is BINARY:
         logits = np.concatenate([logits, np.zeros_like(logits)], axis=-1)  # log-odds against a reference of 0
     exponent: np.ndarray = np.exp(logits - logits.max(axis=-1, keepdims=True))
@@ -185,18 +185,18 @@ class _Gaps:
     sizes: np.ndarray
 
     def widest(self, among: np.ndarray) -> int:
-        """Index of the widest gap where (K,) bool is true: there, rounding is the least likely to turn a decision."""
+        """Index of the widest gap where (K,) bool is true: there, rounding is least likely to change a decision."""
         return int(np.argmax(np.where(among, self.sizes, -1)))
 
 
 def _gaps(values: np.ndarray) -> _Gaps:
-    """The gaps of rising probabilities (N,)."""
+    """The gaps of ascending probabilities (N,)."""
     odds = _log_odds(values)
     inner = (odds[1:] + odds[:-1]) / 2
     middle = np.exp(-np.logaddexp(0, -inner))
     above = max((values[-1] + 1) / 2, np.nextafter(values[-1], 2))  # a score of exactly 1 needs one above 1
     thresholds = np.concatenate([[values[0] / 2], middle, [above]])
-    return _Gaps(thresholds, np.concatenate([[0.0], np.diff(odds), [0.0]]))  # the ends only where nothing else will do
+    return _Gaps(thresholds, np.concatenate([[0.0], np.diff(odds), [0.0]]))  # the ends only if nothing else qualifies
 
 
 def _log(probabilities: np.ndarray) -> np.ndarray:

@@ -17,7 +17,7 @@ from detector.schema import TASKS, ModelInfo
 DEFAULT_MODEL = "detector"
 LUNG_MODEL = "lungs"
 GATE = "gate.npz"  # beside the card of the classifier that it was fitted to
-PINS = Path(__file__).with_name("pins.json")  # hashes of the shipped cards, in the package and not beside them
+PINS = Path(__file__).with_name("pins.json")  # hashes of the shipped cards, in the package, not beside the cards
 
 _TFLITE = ("sha256", "weights")
 
@@ -37,8 +37,8 @@ class ModelCard:
         training: data, settings, seed and time of the training.
         performance: measured figures, each with its interval and the number of images.
         licence: of the weights.
-        limits: what it can't do, a sentence each.
-        gate: thresholds of `detector.model.gate`; empty where none were fitted.
+        limits: what it can't do, one sentence each.
+        gate: thresholds of `detector.model.gate`; empty if none were fitted.
         tflite: SHA-256 of the flatbuffer that serves, and of the weights that it was made from.
     """
 
@@ -72,7 +72,7 @@ def read_card(path: Path) -> ModelCard:
     """Read a card and check every value in it.
 
     Raises:
-        ModelError: if it is missing, no JSON, lacks an entry, holds a value out of its range, knows nothing of a gate
+        ModelError: if it is missing or not JSON, lacks an entry, holds a value out of range, does not mention a gate
             that lies beside it, or is not the one that this version was shipped with.
     """
     try:
@@ -82,10 +82,10 @@ def read_card(path: Path) -> ModelCard:
 
 
 def load_card(path: Path) -> dict[str, Any]:
-    """The entries of a card of a classifier or of the lung fields, as its file holds them.
+    """The entries of the card of a classifier or of the lung network, as in the file.
 
     Raises:
-        ModelError: if it is missing, no JSON object, or is not the one that this version was shipped with.
+        ModelError: if it is missing, not a JSON object, or not the one that this version was shipped with.
     """
     try:
         data = path.read_bytes()
@@ -100,7 +100,7 @@ def load_card(path: Path) -> dict[str, Any]:
 
 
 def pin_cards(models: Path = MODELS, pins: Path = PINS) -> None:
-    """Note the hashes of the shipped cards in the package, whatever they are now: the last step of shipping."""
+    """Write the current hashes of the shipped cards into the package: the last step of shipping."""
     found = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(models.glob("*.json"))}
     pins.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
 
@@ -143,7 +143,7 @@ def _calibration_of(values: Any) -> Calibration:
 
 
 def _gate_of(values: Any, path: Path) -> dict[str, Any]:
-    """The entry of a gate; empty only where there is none."""
+    """The entry of a gate; empty only if there is no gate."""
     if values == {} and not path.exists():
         return {}
     refuse, warn = (checked.number(values[name], f"gate: {name}") for name in ("refuse_below", "warn_below"))
@@ -153,6 +153,6 @@ def _gate_of(values: Any, path: Path) -> dict[str, Any]:
 
 
 def model_names(folder: Path = MODELS) -> list[str]:
-    """Names of the classifiers that have a card and weights; each comes with the lung fields."""
+    """Names of the classifiers that have a card and weights, without the lung network."""
     found = {path.stem for path in folder.glob("*.keras") if path.with_suffix(".json").exists()}
     return sorted(found - {LUNG_MODEL})

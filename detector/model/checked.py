@@ -1,6 +1,6 @@
-"""Values of our own JSON files, trusted only after a check: model cards, and what a hospital has calibrated.
+"""Checks for values from our own JSON files: model cards and site files.
 
-Each function gives the value back or raises `ValueError`, which the reader of the file turns into its own error.
+Each function returns the value or raises `ValueError`, which the code that reads the file turns into its own error.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 _BEYOND_1 = math.nextafter(1, 2)  # a share of exactly 1 is one
-_LONGEST_TEXT = 1000  # characters; the longest limit of a card has some three hundred
+_LONGEST_TEXT = 1000  # characters; the longest limit in a card has about three hundred
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -57,7 +57,7 @@ def sha256(value: Any, what: str) -> str:
 
 
 def entries(values: Any, names: Iterable[str], what: str) -> Mapping[str, Any]:
-    """An object with exactly the entries of these names."""
+    """An object with exactly these entries."""
     if not isinstance(values, dict) or set(values) != set(names):
         found = sorted(values) if isinstance(values, dict) else values
         raise ValueError(f"{what} must have the entries {sorted(names)}. Received {found!r}.")

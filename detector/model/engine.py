@@ -1,4 +1,4 @@
-"""Loads the network and its card, and answers for one input: logits, maps and pooled features in one forward pass."""
+"""Loads the network and its card and runs it: logits, feature map and pooled features in one forward pass."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 
-# Outputs of the flatbuffer, beside the logits, which have their tasks' names.
+# Outputs of the flatbuffer, beside the logits, which are named after their tasks.
 FEATURES, POOLED, TEXTURE = "features", "pooled", "texture"
-KERNEL = "kernel_"  # and a task's name; constants that don't depend on the image
+KERNEL = "kernel_"  # then a task's name; constants that don't depend on the image
 
 
 class Engine:
@@ -36,8 +36,8 @@ class Engine:
 
     Attributes:
         card: what is recorded about the network.
-        lung_fields: the segmentation that finds what the network is shown.
-        gate: what tells frontal chest X-rays from other pictures; None where none was fitted to this network.
+        lung_fields: the segmentation that the picture is cropped by.
+        gate: tells frontal chest X-rays from other pictures; None if none was fitted to this network.
         kernels: task name to (channels, logits), the dense layers that read the averaged features.
 
     Args:
@@ -70,11 +70,11 @@ class Engine:
         Args:
             name: of the classifier.
             folder: of the networks.
-            card: instead of ``<folder>/<name>.json``, while a training has not calibrated its network yet.
+            card: instead of ``<folder>/<name>.json``, while a training run has not yet calibrated its network.
 
         Raises:
-            ModelError: if a file is missing or not that of the card, or the card asks for another preprocessing than
-                this version's.
+            ModelError: if a file is missing or not the card's, or the card names another preprocessing than this
+                version's.
         """
         card = card or read_card(folder / f"{name}.json")
         if card.preprocessing != PREPROCESSING_ID:
@@ -86,21 +86,21 @@ class Engine:
 
     @cached_property
     def network(self) -> Network:
-        """The Keras model, from a standardised input to one logit array a task, for those who need its gradients.
+        """The Keras model, from a standardised input to one logit array per task, for its gradients.
 
-        Needs TensorFlow, which nothing else here does. Weights that are set in it change no answer of the engine.
+        Only this needs TensorFlow. Setting weights in it does not change the engine's answers.
         """
-        from detector.model.network import load_network  # noqa: PLC0415 - seconds, and not installed where one serves
+        from detector.model.network import load_network  # noqa: PLC0415 - takes seconds; not installed for serving
 
         return load_network(self._weights, self.card.sha256)
 
     @property
     def forward_passes(self) -> int:
-        """How many images the network has run on since it was loaded."""
+        """Number of images that the network has run on since it was loaded."""
         return self._passes
 
     def prepare(self, grey: np.ndarray) -> NetworkInput:
-        """Find the lungs and cut the picture to them.
+        """Find the lungs and crop the picture to them.
 
         Args:
             grey: (rows, columns) uint8, 255 = white, or float32 in [0, 1].
@@ -123,7 +123,7 @@ class Engine:
 
         Raises:
             ValueError: if they have another shape.
-            NonFiniteError: if they hold NaN or infinity, or the answer does.
+            NonFiniteError: if they, or the outputs, hold NaN or infinity.
         """
         _check_finite(pixels)  # a convolution that is fused with its ReLU turns NaN into 0
         found = self._run(pixels)

@@ -1,4 +1,4 @@
-"""A network as it serves: a LiteRT flatbuffer, which `detector.training.fit.convert` makes from trained weights."""
+"""A network for serving: a LiteRT flatbuffer, which `detector.training.fit.convert` makes from trained weights."""
 
 from __future__ import annotations
 
@@ -25,11 +25,10 @@ PASSES_AT_ONCE = os.cpu_count() or 1
 
 
 class Flatbuffer:
-    """A network that answers for one image at a time. Thread-safe.
+    """A network that runs on one image at a time. Thread-safe.
 
-    A pass runs on one thread, so that an image has the same bits whatever else is being analysed. Threads that call
-    together are answered side by side, by as many interpreters as there are cores; each is made when it is first
-    needed, and kept.
+    A pass runs on one thread, so that an image gives the same bits whatever else is being analysed. Concurrent calls
+    run in parallel, on as many interpreters as there are cores; each is made when first needed, and kept.
 
     Args:
         data: a flatbuffer with one signature, from one image (1, …) float32 to named outputs.
@@ -46,7 +45,7 @@ class Flatbuffer:
         try:
             with _silence():
                 first = _Pass(data)
-            first(np.zeros(first.shape, np.float32))  # the first pass is slow: no image should pay for it
+            first(np.zeros(first.shape, np.float32))  # the first pass is slow: no image should wait for it
         except (ValueError, RuntimeError) as error:
             raise ModelError(f"LiteRT cannot run the network: {error}.") from error
         self._idle.put(first)
@@ -58,7 +57,7 @@ class Flatbuffer:
             image: float32, of the shape that the network takes, without its leading 1.
 
         Returns:
-            Every output of the flatbuffer by name, with its leading 1.
+            Every output of the flatbuffer by name, each with its leading 1.
 
         Raises:
             ValueError: if the image has another shape.
@@ -72,7 +71,7 @@ class Flatbuffer:
 
 
 class _Pass:
-    """One interpreter, for one thread at a time; LiteRT's own runner of signatures would resize the network."""
+    """One interpreter, for one thread at a time; LiteRT's own signature runner would resize the network."""
 
     def __init__(self, data: bytes) -> None:
         self._interpreter = Interpreter(model_content=data, num_threads=1)
@@ -90,8 +89,8 @@ class _Pass:
 
 @contextmanager
 def _silence() -> Iterator[None]:
-    """Nothing on standard error for a moment: LiteRT greets there, once a process, and takes no word against it."""
-    if sys.stderr is None:  # a program without one; its descriptor may be another file by now
+    """Silence standard error: LiteRT prints a greeting there, once per process, and has no option against it."""
+    if sys.stderr is None:  # a program without one; descriptor 2 may be another file by now
         yield
         return
     kept = os.dup(2)
@@ -105,7 +104,7 @@ def _silence() -> Iterator[None]:
 
 
 def load_flatbuffer(path: Path, entry: Mapping[str, str], *, weights: str) -> Flatbuffer:
-    """Load a network as its card describes it.
+    """Load a network after checking it against its card.
 
     Args:
         path: of the ``.tflite`` file.
@@ -113,8 +112,8 @@ def load_flatbuffer(path: Path, entry: Mapping[str, str], *, weights: str) -> Fl
         weights: SHA-256 of the network's weights, which lie beside it.
 
     Raises:
-        ModelError: if either file is missing or is not the one of the card, the flatbuffer was made from other weights,
-            or LiteRT can't run it.
+        ModelError: if either file is missing or not the card's, the flatbuffer was made from other weights, or LiteRT
+            can't run it.
     """
     checked_bytes(path.with_suffix(WEIGHTS), weights)
     if entry.get("weights") != weights:
@@ -123,7 +122,7 @@ def load_flatbuffer(path: Path, entry: Mapping[str, str], *, weights: str) -> Fl
 
 
 def checked_bytes(path: Path, sha256: str | None) -> bytes:
-    """Read a file whose bytes must be those that its card names.
+    """Read a file and check its SHA-256.
 
     Raises:
         ModelError: if the file is missing or has another SHA-256.

@@ -1,10 +1,10 @@
 """Is this one frontal chest X-ray, and is it good enough?
 
-Before the network, `check_image` refuses what can't be read at all and names what makes an answer less trustworthy.
-After it, `check_features` asks a linear classifier on what the network saw: the features of its last layer, the
-statistics of earlier ones, and the shape of the lung fields. It knows frontal views, turned and inverted ones, side
-views, CT slices and everything else; near cases are where such gates fail (Cao et al. 2020, arXiv:2001.05214), so they
-have classes of their own.
+Before the network, `check_image` refuses pictures that can't be read at all and warns of what makes an answer less
+trustworthy. After it, `check_features` applies a linear classifier to the features of the network's last layer, the
+statistics of earlier layers, and the shape of the lung fields. Its classes are frontal views, rotated and inverted
+ones, lateral views, CT slices and everything else. Such gates fail on near cases (Cao et al. 2020, arXiv:2001.05214),
+so those have classes of their own.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ FRONTAL, UPSIDE_DOWN, TURNED_LEFT, TURNED_RIGHT, INVERTED = (
 SIDE_VIEW, SLICE, OTHER = "side_view", "slice", "other"
 VIEWS = (FRONTAL, UPSIDE_DOWN, TURNED_LEFT, TURNED_RIGHT, INVERTED, SIDE_VIEW, SLICE, OTHER)
 
-#: What would make a picture upright and bone white again.
+#: What would make a picture upright, with white bone, again.
 CORRECTIONS: dict[str, Correction] = {
     UPSIDE_DOWN: Correction(quarter_turns=2),
     TURNED_LEFT: Correction(quarter_turns=3),
@@ -64,11 +64,11 @@ _SATURATED = 1 / 255  # within one 8-bit step of an end of the range
 _SATURATED_SHARE = 0.5  # of all pixels: half a picture at one end shows no lung
 _LEAST_CONTRAST = 0.02  # between the 2nd and 98th percentile: five of 255 grey levels
 _LOW_CONTRAST = 0.12  # thirty grey levels; radiographs in use have more than a hundred
-_LARGEST_ASPECT = 1.6  # of the longer to the shorter side; a chest film is 43 x 35 cm at most (1.23)
+_LARGEST_ASPECT = 1.6  # of the longer to the shorter side; a chest film is at most 43 x 35 cm (1.23)
 _SMALLEST_SIDE = 224  # the size of the training pictures
-_FIELD_CELLS = 8  # cells along a side that the lungs' shape is told in
+_FIELD_CELLS = 8  # cells along a side of the grid that describes the lungs' shape
 _CUT_OFF = 0.25  # of an edge of the picture that is lung: the film ends inside the chest
-_NAMED = 2.2  # log-odds of a frontal view, 9 to 1: above it "may be upside down" was wrong of 30 in 30 X-rays
+_NAMED = 2.2  # log-odds of a frontal view, 9 to 1: above it "may be upside down" was wrong for 30 of 30 X-rays
 _EDGE = 2  # pixels of the picture's working grid of 224 within which a lung touches an edge
 
 
@@ -77,14 +77,14 @@ class Gate:
     """A fitted gate; see `detector.training.fit.gate`.
 
     Attributes:
-        mean: (F,) of the features, taken off them.
-        scale: (F,) that they are divided by.
+        mean: (F,) subtracted from the features.
+        scale: (F,) by which they are then divided.
         kernel: (F, 8) from features to the logits of `VIEWS`.
         bias: (8,).
         child_kernel: (F,) from features to the log-odds of a child.
         child_bias: of these log-odds.
-        refuse_below: log-odds of a frontal view under which a picture is refused.
-        warn_below: log-odds under which it is answered with a warning.
+        refuse_below: log-odds of a frontal view below which a picture is rejected.
+        warn_below: log-odds below which it is answered with a warning.
     """
 
     mean: np.ndarray
@@ -119,11 +119,11 @@ class Gate:
 
 @dataclass(frozen=True)
 class GateFinding:
-    """What the gate says of a picture that it lets pass.
+    """What the gate says about a picture that it lets pass.
 
     Attributes:
-        warnings: as sentences.
-        suggested_correction: what would make it upright and bone white, where it seems not to be.
+        warnings: one sentence each.
+        suggested_correction: what would make it upright, with white bone, if it seems not to be.
     """
 
     warnings: tuple[str, ...] = ()
@@ -131,10 +131,10 @@ class GateFinding:
 
 
 def load_gate(folder: Path, entry: Mapping[str, Any]) -> Gate | None:
-    """Load ``<folder>/gate.npz`` as the card's entry describes it; None where the card knows no gate.
+    """Load ``<folder>/gate.npz`` after checking it against the card's entry; None if the card has no gate.
 
     Raises:
-        ModelError: if the file is missing, damaged or another one.
+        ModelError: if the file is missing, damaged or not the card's.
     """
     if not entry:
         return None
@@ -157,10 +157,10 @@ def load_gate(folder: Path, entry: Mapping[str, Any]) -> Gate | None:
 
 
 def gate_features(network_input: NetworkInput, output: NetworkOutput) -> np.ndarray:
-    """What the gate judges by: (F,) float32.
+    """Features that the gate judges by: (F,) float32.
 
-    The last layer's average, the earlier layers' statistics, the lungs on a grid of 8 x 8, and where in the picture
-    the network looked.
+    They are the averages of the last layer, the statistics of earlier layers, the lungs on an 8 x 8 grid, and where in
+    the picture the network looked.
     """
     field = network_input.lung_field.astype(np.float32)
     cells = cv2.resize(field, (_FIELD_CELLS, _FIELD_CELLS), interpolation=cv2.INTER_AREA)
@@ -170,7 +170,7 @@ def gate_features(network_input: NetworkInput, output: NetworkOutput) -> np.ndar
 
 
 def correct(radiograph: Radiograph, correction: Correction) -> Radiograph:
-    """Turn and invert a picture as the reader asks; its hashes stay those of the file as it came."""
+    """Rotate and invert a picture as the reader asks; its hashes stay those of the original file."""
     if not (correction.quarter_turns % 4 or correction.inverted):
         return radiograph
     turned = np.rot90(radiograph.grey, correction.quarter_turns)
@@ -182,17 +182,17 @@ def correct(radiograph: Radiograph, correction: Correction) -> Radiograph:
 
 
 def check_features(features: np.ndarray, gate: Gate) -> GateFinding:
-    """Judge a picture by what the network saw in it.
+    """Judge a picture by the network's features.
 
     Args:
         features: (F,) from `gate_features`.
-        gate: fitted.
+        gate: the fitted gate.
 
     Raises:
-        NotAChestXrayError: one of its children where the gate knows what the picture is instead.
+        NotAChestXrayError: or a subclass of it, if the gate knows what the picture is instead.
     """
     log_odds = float(gate.frontal_log_odds(features))
-    if not log_odds >= gate.warn_below:  # so that NaN is refused
+    if not log_odds >= gate.warn_below:  # written so that NaN is rejected
         likeliest = VIEWS[1 + int(np.argmax(gate.logits(features)[1:]))]
         correction = CORRECTIONS.get(likeliest)
         if not log_odds >= gate.refuse_below:
@@ -205,7 +205,7 @@ def check_features(features: np.ndarray, gate: Gate) -> GateFinding:
 
 
 def check_lungs(lung_field: np.ndarray, geometry: Geometry) -> tuple[str, ...]:
-    """Warn where lungs are missing or cut off by the film's edge.
+    """Warn if lungs are missing or cut off by the edge of the film.
 
     Args:
         lung_field: (size, size) bool on the network's input.
@@ -224,7 +224,7 @@ def check_lungs(lung_field: np.ndarray, geometry: Geometry) -> tuple[str, ...]:
     return tuple(words.CUT_OFF_WARNING.format(edge=name) for name in cut)
 
 
-_FAR = 8.0  # standard deviations: a feature may not shout louder than that, whatever the picture
+_FAR = 8.0  # standard deviations: no feature may weigh more than that, whatever the picture
 _UNUSUAL = {
     UPSIDE_DOWN: words.UPSIDE_DOWN_WARNING,
     TURNED_LEFT: words.ON_ITS_SIDE_WARNING,
@@ -240,11 +240,11 @@ def check_image(radiograph: Radiograph) -> tuple[str, ...]:
     """Check the pixels of a decoded image.
 
     Returns:
-        Warnings, as sentences; empty if nothing stands out.
+        Warnings, one sentence each; empty if nothing stands out.
 
     Raises:
-        SideViewError: if the file itself says that it is one.
-        NoContrastError: if the picture is blank but for a few pixels.
+        SideViewError: if the file says that it is a lateral view.
+        NoContrastError: if the picture is blank except for a few pixels.
     """
     if radiograph.view_position in _SIDE_VIEWS:
         raise SideViewError(f"(0018,5101) View Position is {radiograph.view_position!r}.")
@@ -269,7 +269,7 @@ def check_image(radiograph: Radiograph) -> tuple[str, ...]:
 
 
 def _step(side: int) -> int:
-    return max(1, side // 256)  # of 65,000 pixels shares are right to a percent, and twenty times as fast
+    return max(1, side // 256)  # 65,000 pixels give shares to a percent, twenty times as fast
 
 
 def _child(features: np.ndarray, gate: Gate) -> tuple[str, ...]:

@@ -1,13 +1,13 @@
 """Class activation maps: in closed form for the shipped network, by gradient for any Keras model.
 
 A network that ends in global average pooling and one dense layer computes, for class k,
-``logit_k = mean over cells of (features . W_k) + b_k``. The map ``features . W_k`` therefore is the logit, spread out
+``logit_k = mean over cells of (features . W_k) + b_k``. So the map ``features . W_k`` is the logit, spread out
 (CAM; Zhou et al. 2016, arXiv:1512.04150). Grad-CAM before its ReLU (Selvaraju et al. 2017, arXiv:1610.02391) and
 HiResCAM (Draelos and Carin 2020, arXiv:2011.08891) give the same map divided by the number of cells; the tests
 prove it with the gradient version below. Grad-CAM++ (Chattopadhay et al. 2018, arXiv:1710.11063) does not.
 
-The gradient versions work on any layer of any functional model that gives a grid, change nothing in the model, and
-import TensorFlow when they are called.
+The gradient versions work on any layer with a grid as output, of any functional model. They change nothing in the
+model, and import TensorFlow when they are called.
 """
 
 from __future__ import annotations
@@ -47,16 +47,17 @@ def closed_form_cam(features: np.ndarray, kernel: np.ndarray) -> np.ndarray:
 def class_evidence(task: Task, cams: np.ndarray) -> np.ndarray:
     """Turn a map per logit into signed evidence per class.
 
-    A softmax is unchanged when all logits grow alike, so a single class's map is arbitrary up to a map that all
-    classes share; the class minus the mean of the classes is not, and neither is the difference of two classes.
-    The binary logit is the log-odds of COVID-19: its map speaks for COVID-19, its negative against it.
+    A softmax is unchanged when all logits grow by the same amount, so a single class's map is arbitrary up to a map
+    that all classes share; the class minus the mean of the classes is not, and neither is the difference of two
+    classes. The binary logit is the log-odds of COVID-19: its map is evidence for COVID-19, its negative evidence
+    against it.
 
     Args:
         task: whose maps.
         cams: (task.logits, h, w) in logit units.
 
     Returns:
-        (classes, h, w) float32 in the order of the task's classes; positive speaks for the class.
+        (classes, h, w) float32 in the order of the task's classes; positive values are evidence for the class.
     """
     if task is BINARY:
         return np.concatenate([cams, -cams]).astype(np.float32)
@@ -78,22 +79,21 @@ def evidence_maps(features: np.ndarray, kernels: Mapping[str, np.ndarray]) -> di
 
 
 def contrast(cams: np.ndarray, a: int, b: int) -> np.ndarray:
-    """Contrastive map: what speaks for one class rather than another, e.g. COVID-19 rather than bacterial pneumonia.
+    """Contrastive map: evidence for one class rather than another, e.g. COVID-19 rather than bacterial pneumonia.
 
     For a head that is linear in the averaged features it is the difference of the two classes' maps, and its spatial
     mean is the difference of their logits less that of their biases: the log-odds of the two. Unlike a single class's
-    map it is well defined under a softmax, which does not change when all logits grow alike: a map that is added to
-    every class's map changes each of them and no difference. It is the same whether it is taken from the logits' maps
-    or from the maps that `class_evidence` makes of them.
+    map it is well defined under a softmax: a map added to every class's map changes each of them but no difference. It
+    is the same for the logits' maps and for those that `class_evidence` makes from them.
 
     Args:
         cams: (classes, h, w) in logit units, of a task with a logit for every class. The binary task has one logit,
             the log-odds; its map already is the contrast of its two classes.
-        a: index of the class that positive evidence speaks for.
-        b: index of the class that it speaks against.
+        a: index of the class that positive values are evidence for.
+        b: index of the class that they are evidence against.
 
     Returns:
-        (h, w) in logit units; exchanging `a` and `b` turns its sign.
+        (h, w) in logit units; swapping `a` and `b` changes its sign.
 
     Raises:
         ValueError: if the maps are not (classes, h, w).
@@ -118,11 +118,11 @@ def grad_cam(
 
     Args:
         model: any functional (or built Sequential) model; it is left as it was.
-        inputs: (N, …) floats as the model takes them; a list or dict of such where it takes several.
-        target_layer: name of a layer of the model with a 4-D output (N, h, w, C); where a layer is called several
+        inputs: (N, …) floats as the model takes them; a list or dict of them if it takes several.
+        target_layer: name of a layer of the model with a 4-D output (N, h, w, C); if the layer is called several
             times, its first call.
         target: takes the model's outputs and gives the (N,) scores to explain, e.g. ``lambda y: y["binary"][:, 0]``.
-            Scores before a softmax: behind it, one class's gradient holds the other classes' too.
+            Use scores before a softmax: after it, one class's gradient contains the other classes' too.
         relu: keep positive evidence only, as the paper does.
 
     Returns:
@@ -144,12 +144,12 @@ def grad_cam_plus_plus(
     target: Callable[[Any], tf.Tensor],
     relu: bool = True,
 ) -> np.ndarray:
-    """Grad-CAM++ (Chattopadhay et al. 2018, arXiv:1710.11063); arguments, result and errors as `grad_cam`.
+    """Grad-CAM++ (Chattopadhay et al. 2018, arXiv:1710.11063); arguments, result and errors as for `grad_cam`.
 
-    Channels are weighted by their positive gradients, each cell's by a closed form of the second and third derivative
-    (equation 19) that holds for the exponential of a score that is piecewise linear in the activations. The factor
-    exp(score), which all weights of an image share, is left out: it scales the map and can overflow. A channel weighs
-    0 or more, so that `relu` matters only where activations can be negative, and evidence against does not show.
+    Channels are weighted by their positive gradients, and each cell's gradient by a closed form of the second and third
+    derivative (equation 19) that holds for the exponential of a score that is piecewise linear in the activations. The
+    factor exp(score), which all weights of an image share, is left out: it only scales the map and can overflow.
+    Weights are 0 or more, so `relu` matters only where activations can be negative, and evidence against does not show.
     """
     activations, gradients = _activations_and_gradients(model, inputs, target_layer, target)
     sums = activations.sum(axis=(1, 2), keepdims=True)
@@ -167,10 +167,10 @@ def hires_cam(
     target: Callable[[Any], tf.Tensor],
     relu: bool = True,
 ) -> np.ndarray:
-    """HiResCAM (Draelos and Carin 2020, arXiv:2011.08891); arguments, result and errors as `grad_cam`.
+    """HiResCAM (Draelos and Carin 2020, arXiv:2011.08891); arguments, result and errors as for `grad_cam`.
 
-    Each activation is weighted by its own gradient, so that for a score that is linear in the layer (or piecewise so,
-    without biases) the map's sum is the score, which Grad-CAM's need not be.
+    Each activation is weighted by its own gradient. So for a score that is linear in the layer (or piecewise linear,
+    without biases) the map's sum is the score, which is not always true of Grad-CAM.
     """
     activations, gradients = _activations_and_gradients(model, inputs, target_layer, target)
     return _finish(gradients * activations, relu=relu)
@@ -185,14 +185,14 @@ def _activations_and_gradients(
     model: keras.Model, inputs: Any, target_layer: str, target: Callable[[Any], tf.Tensor]
 ) -> tuple[np.ndarray, np.ndarray]:
     """One forward and one backward pass through a second view of the same layers; float32 (N, h, w, C) each."""
-    # Imported here, so that the closed form, which is all that the app needs, comes without TensorFlow.
+    # Imported here, so that the closed form, which is all that the app needs, works without TensorFlow.
     import keras  # noqa: PLC0415
     import tensorflow as tf  # noqa: PLC0415
 
     view = keras.Model(model.inputs, [_grid_of(model, target_layer), model.outputs])
     tensors = [tf.convert_to_tensor(part) for part in keras.tree.flatten(inputs)]
     with tf.GradientTape() as tape:
-        tape.watch(tensors)  # of a model whose weights are all frozen nothing would be recorded otherwise
+        tape.watch(tensors)  # otherwise nothing would be recorded for a model whose weights are all frozen
         activations, flat = view(tensors, training=False)
         score = target(keras.tree.pack_sequence_as(getattr(model, "output", model.outputs[0]), list(flat)))
     gradients = tape.gradient(score, activations)

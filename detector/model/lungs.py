@@ -1,6 +1,6 @@
-"""Lung fields: a small segmentation network on the whole picture, which finds what the classifier is shown.
+"""Lung fields: a small segmentation network on the whole picture. The classifier's input is cropped to them.
 
-They also tell how much of the evidence lies in a lung.
+They also show how much of the evidence lies in a lung.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class LungFields:
         """Load ``<folder>/lungs.tflite``, after checking it against ``lungs.json`` and the preprocessing in use.
 
         Raises:
-            ModelError: if a file is missing or damaged, or asks for another preprocessing.
+            ModelError: if a file is missing or damaged, or the card names another preprocessing.
         """
         path = folder / f"{LUNG_MODEL}.json"
         card = load_card(path)

@@ -1,11 +1,10 @@
 """The network: depthwise-separable units, global average pooling, one dense layer per task.
 
-Every unit is a convolution, a depthwise convolution and a convolution, which is the idea of the project
-that this one re-creates (cheap features, then each channel looks at its neighbourhood, then features again)
-in the form that has since become standard: the inverted residual of MobileNetV2 (Sandler et al., 2018,
-arXiv:1801.04381). Widths and kernels of the units are EfficientNet-Lite0's, so that ImageNet weights fit;
-what differs is the end. The last stage keeps its resolution (stride 1), because the saliency map is drawn on
-its grid, and the 1,280-channel ImageNet head is a free width.
+Every unit is a convolution, a depthwise convolution and a convolution. That is the idea of the project that this
+one re-creates, in the form that has since become standard: the inverted residual of MobileNetV2 (Sandler et al.,
+2018, arXiv:1801.04381). Widths and kernels of the units are EfficientNet-Lite0's, so that ImageNet weights fit;
+only the end differs. The last stage keeps its resolution (stride 1), because the saliency map is drawn on its grid,
+and the width of the head, 1,280 channels in the ImageNet network, can be chosen.
 
 Keras 3, backend-neutral: the same network trains with TensorFlow, JAX or torch. `Flatbuffer` serves it.
 
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FEATURE_LAYER = "features"  # (N, h, w, C): the layer whose spatial mean the dense layers read
-GRID_STEP = 16  # pixels of the input along a side of one cell of the feature map
+GRID_STEP = 16  # input pixels along a side of one cell of the feature map
 POOLING_LAYER = "pooled_features"
 TEXTURE_LAYERS = ("unit02_project_bn", "unit04_project_bn", "unit07_project_bn")  # at 1/4, 1/8 and 1/16 of the input
 
@@ -66,7 +65,7 @@ LITE0_STAGES = (
 
 
 def load_network(path: Path, sha256: str | None) -> keras.Model:
-    """Load a ``.keras`` file, after checking that its bytes are those that its card names.
+    """Load a ``.keras`` file, after checking its SHA-256.
 
     Raises:
         ModelError: if the file is missing, has another SHA-256, or can't be loaded.
@@ -93,7 +92,7 @@ def build_network(
         input_size: side of the square input in pixels; a multiple of 16.
         stages: the units, in order.
         stem_channels: channels of the first convolution, which halves the grid.
-        feature_channels: channels of the last feature map, and so of the pooled features.
+        feature_channels: channels of the last feature map and of the pooled features.
         dropout: rate on the pooled features while training.
         name: name of the model.
 

@@ -1,15 +1,15 @@
 """Radiograph -> network input, and the geometry that leads back. Training and serving share this file.
 
-What a hospital's equipment adds to a picture must not reach the network, because it names the hospital:
+What a hospital's equipment adds to a picture must not reach the network, because it identifies the hospital:
 
 * exposure, gamma, window and the histogram equalisation of some archives: every picture is equalised inside its flat
-  borders before anything mixes its pixels, so that all rising tone curves give one picture; what the network is given
+  borders before any step mixes its pixels, so that all rising tone curves give the same picture; the network's input
   is ranked once more, among the pixels of its own middle;
-* the spectrum: every picture passes one 224-pixel grid and one low-pass filter;
-* collimation, markers, borders, the size of the patient: the picture is cut to the lungs, with a margin.
+* the spectrum: every picture passes through the same 224-pixel grid and low-pass filter;
+* collimation, markers, borders, the size of the patient: the picture is cropped to the lungs, with a margin.
 
-Two networks look in turn. The lung fields are found on the whole picture, less its flat borders (`lung_input`); the
-classifier is given the picture round the lungs (`lung_crop`).
+Two networks run in turn. The lung fields are found on the whole picture, without its flat borders (`lung_input`); the
+classifier is given the picture around the lungs (`lung_crop`).
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ from detector.schema import Geometry, NetworkInput
 PREPROCESSING_ID = "trim-equal-area224-gauss1.4-lungs160-rank-v3"
 LUNG_PREPROCESSING_ID = "trim-equal-area224-area160-gauss1.0-rank-v2"
 INPUT_SIZE = 160
-WORKING_SIZE = 224  # the training pictures come at this size: everything passes through it
+WORKING_SIZE = 224  # the size of the training pictures: everything passes through it
 
-_BLUR_SIGMA = 1.4  # pixels at 224: removes what lies above 0.2 cycles a pixel, where sources differ most
+_BLUR_SIGMA = 1.4  # pixels at 224: removes frequencies above 0.2 cycles per pixel, where sources differ most
 _LUNG_BLUR_SIGMA = 1.0  # pixels at 160: the same filter, for the input of the lung fields
-_FLAT_LEVELS = 10  # a line whose grey values lie no more of the picture's levels apart carries no anatomy
-_FLAT_SHARE = 0.08  # of the levels, where a picture has few of them
-_GRAIN = 3  # pixels of the median that takes single specks out of a border
-_SAMPLED = 448  # lines of a picture, at least, that its tone and its borders are taken from
-_CODES = 1 << 16  # grey levels that are told apart in pictures of more than 8 bits
+_FLAT_LEVELS = 10  # a line whose grey values span no more of the picture's levels than this carries no anatomy
+_FLAT_SHARE = 0.08  # of the levels, if a picture has few of them
+_GRAIN = 3  # pixels of the median filter that removes single specks from a border
+_SAMPLED = 448  # least number of lines from which a picture's tone and borders are taken
+_CODES = 1 << 16  # grey levels that are distinguished in pictures of more than 8 bits
 _TRIM_LIMIT = 0.3  # of a side: more than that is a failed exposure, not a border
-_LEAST_LUNG = 0.05  # of the picture: less means that the lungs were not found, and nothing is cut off
-_ISLAND = 0.1  # of the larger lung's pixels: a smaller part is no lung
+_LEAST_LUNG = 0.05  # of the picture: less means that the lungs were not found, and nothing is cropped
+_ISLAND = 0.1  # of the larger lung's pixels: a smaller part is not a lung
 _STRAY = 0.01  # of the lungs' pixels may lie beyond each edge of their box: splinters don't stretch it
 _LUNG_MARGIN = 0.08  # of the lungs' height and width, kept on each side: the angles and the pleura belong to it
 _MIDDLE_HEIGHT, _MIDDLE_WIDTH = 0.5, 0.6  # of the picture, about its middle, that is never cut off
@@ -65,7 +65,7 @@ class Frame:
     """A picture on the working grid.
 
     Attributes:
-        working: (224, 224) float32 in [0, 1], the whole picture, equalised, its sides squashed to a square.
+        working: (224, 224) float32 in [0, 1], the whole picture, equalised and squashed to a square.
         content: where the picture lies inside flat borders.
         rows: height of the image that it was made from.
         columns: width of that image.
@@ -78,7 +78,7 @@ class Frame:
 
 
 def frame_picture(grey: np.ndarray) -> Frame:
-    """Bring an image to the working grid and find its flat borders.
+    """Resize an image to the working grid and find its flat borders.
 
     Args:
         grey: (rows, columns) uint8, 255 = white, or float32 in [0, 1].
@@ -92,7 +92,7 @@ def frame_picture(grey: np.ndarray) -> Frame:
 
 
 def equalise(grey: np.ndarray) -> np.ndarray:
-    """Replace grey values by their rank inside the picture's flat borders, before anything mixes pixels.
+    """Replace grey values with their rank inside the picture's flat borders, before any step mixes pixels.
 
     Args:
         grey: (rows, columns) uint8, 255 = white, or float32 in [0, 1].
@@ -107,7 +107,7 @@ def equalise(grey: np.ndarray) -> np.ndarray:
 
 
 def lung_input(frame: Frame) -> NetworkInput:
-    """What the lung fields are found on: the whole picture without its flat borders.
+    """Input of the lung network: the whole picture without its flat borders.
 
     Returns:
         Pixels (160, 160, 1) float32 in [-1, 1], and their geometry.
@@ -119,7 +119,7 @@ def lung_input(frame: Frame) -> NetworkInput:
 
 
 def lung_crop(frame: Frame, lung_field: np.ndarray, *, size: int = INPUT_SIZE) -> NetworkInput:
-    """What the classifier is given: the picture round the lungs, or all of it where they were not found.
+    """Input of the classifier: the picture around the lungs, or all of it if they were not found.
 
     Args:
         frame: the picture.
@@ -150,18 +150,18 @@ def lungs_on_frame(lung_field: np.ndarray, content: Box) -> np.ndarray:
 
 
 def largest_parts(lung_field: np.ndarray) -> np.ndarray:
-    """The two largest connected parts of (H, W) bool, the second unless it is a speck: a body has two lungs."""
+    """The two largest connected parts of (H, W) bool, the second only if it is not a speck: a body has two lungs."""
     _, parts, statistics, _ = cv2.connectedComponentsWithStats(lung_field.astype(np.uint8), connectivity=4)
-    areas = statistics[1:, cv2.CC_STAT_AREA]  # the first is everything but lung
+    areas = statistics[1:, cv2.CC_STAT_AREA]  # the first is the background
     kept = [part for part in np.argsort(-areas, kind="stable")[:2] if areas[part] >= _ISLAND * areas.max()]
     return np.isin(parts, np.array(kept, int) + 1)
 
 
 def lung_box(lungs: np.ndarray, content: Box) -> Box:
-    """The box round the lungs, with a margin.
+    """The box around the lungs, with a margin.
 
-    A white lung may not be found, and must not be cut off: the box holds the middle of the picture in any case, and
-    where nearly all that was found lies on one side, the other side's mirror image too.
+    A white lung may be missed, and must not be cut off: the box always includes the middle of the picture and, if
+    nearly all of the lung field lies on one side, its mirror image on the other.
 
     Args:
         lungs: (224, 224) bool.
@@ -179,12 +179,12 @@ def lung_box(lungs: np.ndarray, content: Box) -> Box:
 
 
 def crop(frame: Frame, lungs: np.ndarray, box: Box, *, size: int = INPUT_SIZE) -> NetworkInput:
-    """Cut a box out of the working picture, low-pass filtered, stretched to a square and standardised.
+    """Crop the working picture to a box, low-pass filtered, stretched to a square and standardised.
 
     Args:
         frame: the picture.
         lungs: (224, 224) bool.
-        box: what to cut out.
+        box: to crop to.
         size: side of the square in pixels.
 
     Returns:
@@ -201,8 +201,8 @@ def crop(frame: Frame, lungs: np.ndarray, box: Box, *, size: int = INPUT_SIZE) -
 def content_box(image: np.ndarray) -> Box:
     """Find the picture inside flat borders.
 
-    What counts is how many of the levels that histogram equalisation leaves lie between the darkest and the lightest
-    pixel of a line, so that a picture and its equalised copy have the same borders.
+    A line is flat if few of the levels that histogram equalisation leaves lie between its darkest and its lightest
+    pixel, so that a picture and its equalised copy have the same borders.
 
     Args:
         image: (H, W) uint8, or float32 in [0, 1].
@@ -221,7 +221,7 @@ def content_box(image: np.ndarray) -> Box:
 
 
 def rank_standardise(image: np.ndarray) -> np.ndarray:
-    """Replace grey values by their rank in the middle of the picture, scaled to [-1, 1].
+    """Replace grey values with their rank in the middle of the picture, scaled to [-1, 1].
 
     The rank is the mid-point of the cumulative distribution (ties share one value), so that the result is the
     same for every strictly rising tone curve. A flat image gives zeros.
@@ -247,7 +247,7 @@ def _geometry(frame: Frame, box: Box, size: int) -> Geometry:
     return Geometry(
         rows=rows,
         columns=columns,
-        top=box.top * rows / WORKING_SIZE,  # multiplied first, so that a whole picture's box is its sides to the bit
+        top=box.top * rows / WORKING_SIZE,  # multiplied first, so that a whole picture's box has its exact sides
         left=box.left * columns / WORKING_SIZE,
         height=box.height * rows / WORKING_SIZE,
         width=box.width * columns / WORKING_SIZE,
@@ -256,7 +256,7 @@ def _geometry(frame: Frame, box: Box, size: int) -> Geometry:
 
 
 def _columns(lungs: np.ndarray, content: Box) -> np.ndarray:
-    """The lungs' pixels in each column of the grid, (224,); mirrored where one side of the picture has nearly all."""
+    """Lung pixels in each column of the grid, (224,); mirrored if one side of the picture has nearly all."""
     columns: np.ndarray = lungs.sum(axis=0)
     inside = columns[content.left : content.left + content.width]
     sides = np.array([inside[: content.width // 2].sum(), inside[content.width // 2 :].sum()])
@@ -268,7 +268,7 @@ def _columns(lungs: np.ndarray, content: Box) -> np.ndarray:
 
 
 def _span(counts: np.ndarray, start: int, length: int, *, middle: float) -> tuple[int, int]:
-    """First line and number of lines that hold the lungs; `counts` is the lungs' pixels in each line of the grid."""
+    """First line and number of lines that contain the lungs; `counts` has the lung pixels in each line of the grid."""
     share = np.cumsum(counts) / np.sum(counts)
     first, last = (int(np.searchsorted(share, quantile)) for quantile in (_STRAY, 1 - _STRAY))
     margin = _LUNG_MARGIN * (last + 1 - first)
@@ -288,7 +288,7 @@ def _flat_margins(flat: np.ndarray) -> tuple[int, int]:
 
 @dataclass(frozen=True, eq=False)
 class _Tone:
-    """What equalises a picture, and where it lies inside its flat borders.
+    """The tone curve that equalises a picture, and where it lies inside its flat borders.
 
     Attributes:
         curve: (256,) or (65536,) float32, the rank of each grey level inside the content.
@@ -300,7 +300,7 @@ class _Tone:
 
 
 def _tone(grey: np.ndarray) -> _Tone:
-    """Rank the grey levels of an image; every nth row and column is enough, and neighbours don't matter."""
+    """Rank the grey levels of an image; every nth row and column is enough."""
     if grey.ndim != 2:
         msg = f"grey must be (rows, columns). Received shape {grey.shape}."
         raise ValueError(msg)
@@ -315,7 +315,7 @@ def _tone(grey: np.ndarray) -> _Tone:
 
 
 def _codes(grey: np.ndarray) -> np.ndarray:
-    """Places of grey values on a tone curve."""
+    """Indices of grey values on a tone curve."""
     return grey if grey.dtype == np.uint8 else (grey * np.float32(_CODES - 1)).astype(np.intp)
 
 
@@ -325,11 +325,11 @@ def _along(curve: np.ndarray, grey: np.ndarray) -> np.ndarray:
 
 
 def _shortened(grey: np.ndarray, curve: np.ndarray) -> np.ndarray:
-    """Equalised, and no taller than the working grid if it is much larger; its width is kept.
+    """Equalise an image and, if it is much larger than the working grid, shorten it to the grid's rows, at full width.
 
-    Each row of the grid is the mean of the rows that it covers, the first and the last by the share that it covers. A
-    few rows at a time: a large picture in float32 would push the networks' weights out of the processor's cache. Rows
-    come first because adding them is what processors do fastest.
+    Each row of the grid is the mean of the rows that it covers, the first and the last weighted by the share that it
+    covers. This is done a few rows at a time, because a large picture in float32 would push the networks' weights out
+    of the processor's cache. Rows come first because adding rows is fastest.
     """
     if len(grey) < 2 * WORKING_SIZE or grey.shape[1] < WORKING_SIZE:
         return _along(curve, grey)
@@ -346,7 +346,7 @@ def _shortened(grey: np.ndarray, curve: np.ndarray) -> np.ndarray:
 
 
 def _resize(image: np.ndarray, rows: int, columns: int) -> np.ndarray:
-    """Resize with area averaging, which neither rings nor aliases; bilinear where the image grows."""
+    """Resize with area averaging, which neither rings nor aliases; bilinear if the image grows."""
     if image.shape == (rows, columns):
         return image
     shrinks = image.shape[0] >= rows and image.shape[1] >= columns
