@@ -1,4 +1,4 @@
-"""Where the files lie that come with the program: beside the package in a checkout, inside it when installed."""
+"""Where the files that come with the program lie: beside the package in a checkout, inside it when installed."""
 
 from pathlib import Path
 

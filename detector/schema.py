@@ -1,6 +1,6 @@
 """The records that flow through the program, from a file's pixels to an analysis.
 
-All of them are frozen; arrays in them are to be read, not written. Three spaces have three names:
+All of them are frozen; arrays in them must not be written to. Three spaces have three names:
 ``cam`` is the network's own grid, ``heatmap`` the grid of the uploaded image, ``overlay`` colours.
 """
 
@@ -29,7 +29,7 @@ class Task:
 
     Attributes:
         name: key of the network's output and of the card's entries.
-        mode: the user's word for it, on the command line and in JSON.
+        mode: its name on the command line and in JSON.
         classes: class names, in the order of the probabilities.
         logits: width of the dense layer. The binary task has one logit, the log-odds of COVID-19.
     """
@@ -49,7 +49,7 @@ def task_by_mode(mode: str) -> Task:
     """Return the task of a mode: ``"binary"`` or ``"three-class"``.
 
     Raises:
-        ValueError: for any other word.
+        ValueError: for any other mode.
     """
     for task in TASKS:
         if task.mode == mode:
@@ -63,14 +63,14 @@ class Radiograph:
     """One decoded image, whatever file it came from.
 
     Attributes:
-        grey: (rows, columns), 0 = black, bone white: uint8 with 255 = white where every grey level is a multiple of
-            1/255, and float32 in [0, 1] otherwise. Eight bits stay eight bits: a large picture is mostly moved about.
+        grey: (rows, columns), 0 = black, bone white: uint8 with 255 = white if every grey level is a multiple of
+            1/255, and float32 in [0, 1] otherwise. 8 bits stay 8 bits, because a large picture is mostly copied.
         file_format: ``"PNG"``, ``"JPEG"`` or ``"DICOM"``.
         sha256: of the file's bytes, hexadecimal.
         pixel_sha256: of `grey` with its shape, so that one picture in two files can be recognised.
-        view_position: ``"PA"``, ``"AP"`` … where a DICOM header says so.
-        warnings: what was assumed or repaired while decoding, as sentences.
-        age: of the patient in years, where a DICOM header says so.
+        view_position: ``"PA"``, ``"AP"`` … if a DICOM header gives it.
+        warnings: what was assumed or repaired while decoding, one sentence each.
+        age: of the patient in years, if a DICOM header gives it.
     """
 
     grey: np.ndarray
@@ -83,7 +83,7 @@ class Radiograph:
 
     @property
     def pixels(self) -> np.ndarray:
-        """(rows, columns) float32 in [0, 1]; 0 = black, 1 = white, bone white. Made anew where `grey` has 8 bits."""
+        """(rows, columns) float32 in [0, 1]; 0 = black, 1 = white, bone white. Computed anew if `grey` is uint8."""
         return in_unit_range(self.grey)
 
     @property
@@ -98,8 +98,8 @@ class Radiograph:
 
 
 def in_unit_range(grey: np.ndarray) -> np.ndarray:
-    """Scale uint8 of any shape to float32 in [0, 1]; float32 has that range already."""
-    import numpy as np  # noqa: PLC0415 - the page names classes and modes before it needs an array
+    """Scale uint8 of any shape to float32 in [0, 1]; float32 is returned as it is."""
+    import numpy as np  # noqa: PLC0415 - the page needs classes and modes before it needs an array
 
     return np.divide(grey, np.float32(255), dtype=np.float32) if grey.dtype == np.uint8 else grey
 
@@ -121,7 +121,7 @@ class Correction:
         return bool(self.quarter_turns or self.inverted)
 
     def then(self, other: Correction) -> Correction:
-        """Both, one after the other; turning and inverting do not care which comes first."""
+        """Both, one after the other; the order of rotation and inversion makes no difference."""
         return Correction((self.quarter_turns + other.quarter_turns) % 4, self.inverted != other.inverted)
 
 
@@ -158,12 +158,12 @@ class Geometry:
 
 @dataclass(frozen=True, eq=False)
 class NetworkInput:
-    """What the network is given.
+    """The network's input.
 
     Attributes:
         pixels: (size, size, 1) float32, standardised.
         geometry: where that square lies in the image.
-        lung_field: (size, size) bool on the same square, true in a lung; all false where none was found or looked for.
+        lung_field: (size, size) bool on the same square, true in a lung; all false if none was found or sought.
     """
 
     pixels: np.ndarray
@@ -173,14 +173,14 @@ class NetworkInput:
 
 @dataclass(frozen=True, eq=False)
 class NetworkOutput:
-    """Everything that one forward pass says about one image.
+    """Everything that one forward pass gives for one image.
 
     Attributes:
         logits: task name to (logits,) float32.
         features: (h, w, channels) float32, the feature map that is averaged.
         pooled_features: (channels,) float32, what the dense layers read.
         texture: (statistics,) float32, mean and standard deviation of each channel of earlier feature maps, which
-            know edges and grain but no disease; `detector.model.gate` reads them.
+            reflect edges and grain but not disease; `detector.model.gate` reads them.
     """
 
     logits: Mapping[str, np.ndarray]
@@ -191,7 +191,7 @@ class NetworkOutput:
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """A threshold on the binary probability, with what it gave on the cohort that it was chosen on."""
+    """A threshold on the binary probability, with its sensitivity and specificity on the cohort it was chosen on."""
 
     name: str
     threshold: float
@@ -200,7 +200,7 @@ class OperatingPoint:
     cohort: str
 
 
-#: The six zones that a radiologist names; right and left are the patient's, so right is the left side of the picture.
+#: The six zones that radiologists name; right and left are the patient's, so right is the left side of the picture.
 ZONES = tuple(f"{side} {height} zone" for side in ("right", "left") for height in ("upper", "middle", "lower"))
 
 
@@ -212,14 +212,14 @@ class EvidenceSummary:
         in_lung_fraction: share of the positive evidence that lies in a lung, in [0, 1]; None if there is no positive
             evidence, or the lungs were not found.
         lung_area_fraction: share of the whole picture that is lung.
-        lung_box_fraction: share of the network's box that is lung, which is what a map without any preference keeps
-            in the lungs: the network sees nothing outside its box.
-        ratio: `in_lung_fraction` over `lung_area_fraction`; None where the former is.
-        peak_in_lung: whether the cell of most evidence has its centre in a lung; None where `in_lung_fraction` is.
+        lung_box_fraction: share of the network's box that is lung, which is the share that a uniform map has in the
+            lungs: the network sees nothing outside its box.
+        ratio: `in_lung_fraction` over `lung_area_fraction`; None if the former is.
+        peak_in_lung: whether the cell with most evidence has its centre in a lung; None if `in_lung_fraction` is.
         zones: each of `ZONES` to the share of the positive evidence that lies in it; they sum to `in_lung_fraction`,
-            and are all 0 where that is None.
-        faint: whether the strongest evidence for the class is too little to be seen when it is drawn.
-        opposed: whether evidence against it is seen.
+            and are all 0 if that is None.
+        faint: whether the strongest evidence for the class is too weak to be visible when it is drawn.
+        opposed: whether evidence against it is visible.
     """
 
     in_lung_fraction: float | None
@@ -240,7 +240,7 @@ class ClassStability:
         low: smallest calibrated probability among the picture itself and the perturbed ones.
         high: largest of them.
         map_agreement: median rank correlation (Spearman) of the perturbed pictures' maps with the picture's own, in
-            [-1, 1], in one frame; None where a map is constant.
+            [-1, 1], aligned; None if a map is constant.
     """
 
     low: float
@@ -254,7 +254,7 @@ class Stability:
 
     Attributes:
         classes: task name to class name to what was measured.
-        perturbations: what was done to the picture, a few words each.
+        perturbations: what was done to the picture, in a few words each.
     """
 
     classes: Mapping[str, Mapping[str, ClassStability]]

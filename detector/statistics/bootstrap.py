@@ -19,9 +19,9 @@ ONE_CLASS = "not defined: the images are all of one class"
 NO_IMAGES = "no images of these labels"
 
 _ENDS = (0.025, 0.975)  # of a 95 % interval
-_LEAST_DEFINED = 0.5  # of the resamples: with fewer, the interval would speak of those that happened to work
+_LEAST_DEFINED = 0.5  # of the resamples: with fewer, the interval would describe those that happened to work
 _LARGEST = np.finfo(float).max
-_CELLS = 400_000  # weights at a time: they stay in a processor's cache
+_CELLS = 400_000  # weights at a time: they stay in the processor's cache
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,8 @@ class Estimate:
         value: the figure on all images; None if it is not defined there.
         ci_low: 2.5 % quantile of the bootstrap; None if most resamples don't define it, or if it is infinite.
         ci_high: 97.5 % quantile.
-        n: images that it rests on.
-        reason: why `value`, or its interval, is None.
+        n: number of images that it is based on.
+        reason: why `value` or its interval is None.
     """
 
     value: float | None
@@ -53,11 +53,11 @@ class Curve:
     """A figure along an axis, each array (K,); NaN where it is not defined.
 
     Attributes:
-        places: on the axis.
+        places: points on the axis.
         values: on all images.
         ci_low: 2.5 % quantile of the bootstrap.
         ci_high: 97.5 % quantile.
-        n: images that it rests on.
+        n: number of images that it is based on.
     """
 
     places: np.ndarray
@@ -78,11 +78,11 @@ class Statistic:
 
     Attributes:
         of: takes weights (S, n) of the kept images and gives (S,), or (S, K) for a curve.
-        keep: (N,) bool, the images that it rests on; all where None.
-        undefined: why there is none, where there is none.
-        empty: why there is none, where no image is kept.
-        share: the figure is a share of images, so that 0 and 1 have an exact interval.
-        rests_on: (N,) bool, the images that decide it where these are fewer than the kept ones.
+        keep: (N,) bool, the images that it is computed from; None for all.
+        undefined: reason to give if the figure is not defined.
+        empty: reason to give if no image is kept.
+        share: whether the figure is a share of images, so that 0 and 1 have an exact interval.
+        rests_on: (N,) bool, the images that decide it, if they are fewer than the kept ones.
     """
 
     of: Callable[[np.ndarray], np.ndarray]
@@ -102,8 +102,8 @@ class Resampling:
     """Draws of a cohort's patients, with replacement (Efron 1979).
 
     Args:
-        groups: patient group of each image: its images are drawn together.
-        samples: draws.
+        groups: patient group of each image; images of one group are drawn together.
+        samples: number of draws; None for `RESAMPLES`.
         seed: of the draws.
     """
 
@@ -133,7 +133,7 @@ class Resampling:
         return Curve(np.asarray(places, float), whole, low, high, len(self._deciding(statistic)))
 
     def _drawn(self, statistics: Mapping[str, Statistic]) -> dict[str, np.ndarray]:
-        """Name to (1 + samples, ...): of the cohort as it is first, then of each resample."""
+        """Name to (1 + samples, ...): the value for the whole cohort first, then for each resample."""
         parts: dict[str, list[np.ndarray]] = {name: [] for name in statistics}
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             for weights in self._weights():
@@ -183,7 +183,7 @@ def _interval(drawn: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     known = ~np.isnan(columns).all(axis=0)
     if known.any():
         finite = np.clip(columns[:, known], -_LARGEST, _LARGEST)
-        within = np.isinf(columns).any()  # nothing lies between a number and infinity
+        within = np.isinf(columns).any()  # no interpolation between a number and infinity
         ends[:, known] = np.nanquantile(finite, _ENDS, axis=0, method="lower" if within else "linear")
     ends[np.abs(ends) >= _LARGEST] = np.inf
     low, high = ends.reshape(2, *drawn.shape[1:])

@@ -1,4 +1,4 @@
-"""Class-conditional conformal prediction: sets that hold the truth as often as promised, class by class."""
+"""Class-conditional conformal prediction: sets that contain the truth as often as promised, class by class."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 def conformal_quantile(scores: np.ndarray, coverage: float) -> float:
     """The largest nonconformity that still belongs to a class.
 
-    It is the ceil((n + 1) coverage)-th smallest of the class's n scores (Vovk et al. 2005, split conformal): a further
+    It is the ceil((n + 1) coverage)-th smallest of the class's n scores (Vovk et al. 2005, split conformal): a new
     exchangeable case of the class lies at or below it with a probability of at least `coverage`.
 
     Example:
@@ -22,10 +22,10 @@ def conformal_quantile(scores: np.ndarray, coverage: float) -> float:
         coverage: between 0 and 1, both excluded.
 
     Returns:
-        The quantile; infinity where n is too small to promise that much, so that every case belongs.
+        The quantile; infinity if n is too small to promise that much, so that every case belongs.
 
     Raises:
-        ValueError: if the coverage lies elsewhere, or a score is not finite.
+        ValueError: if the coverage is out of range, or a score is not finite.
     """
     if not 0 < coverage < 1:
         raise ValueError(f"coverage must lie between 0 and 1. Received {coverage}.")

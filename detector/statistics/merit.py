@@ -1,7 +1,7 @@
 """Figures of merit of a score, a decision or a probability, in many resamples at once.
 
-Each takes ``weights (S, N)``, whole numbers, how often a resample drew each image, and gives ``(S,)`` or ``(S, K)``,
-NaN where a resample does not define it (one class only). A cohort as it is, is one row of ones.
+Each takes ``weights (S, N)``, whole numbers that say how often each resample drew each image, and gives ``(S,)`` or
+``(S, K)``, NaN where a resample does not define it (one class only). The cohort itself is one row of ones.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from typing import Literal
 import numpy as np
 
 _NEWTON_STEPS = 30
-_NEWTON_LIMIT = 2.0  # a step: from a flat start the first may overshoot
-_NEWTON_DONE = 1e-5  # the next step would be its square
+_NEWTON_LIMIT = 2.0  # largest step: from a flat start the first may overshoot
+_NEWTON_DONE = 1e-5  # the next step would be about its square
 _LARGEST_EXPONENT = 500.0
-_NEWTON_SETTLED = 1e-3  # a last step beyond it: outcomes that are separated have no finite slope
+_NEWTON_SETTLED = 1e-3  # a last step above it means separated outcomes, which have no finite slope
 
 
 def share(hits: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -23,7 +23,7 @@ def share(hits: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 
 def median(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Weighted median (S,) of (N,) values: of each counted as often as it was drawn."""
+    """Weighted median (S,) of (N,) values, each counted as often as it was drawn."""
     order = np.argsort(values, kind="stable")
     mass = _cumulated(weights[:, order])
     total = mass[:, -1:]
@@ -35,7 +35,7 @@ def median(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 
 def kappa(first: np.ndarray, second: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Agreement (S,) of two readers' classes (N,) beyond chance; NaN where both always name one class (Cohen 1960)."""
+    """Agreement (S,) of two readers' classes (N,) beyond chance; NaN if both always name one class (Cohen 1960)."""
     names = np.unique(np.concatenate([first, second]))
     agreed = share(first == second, weights)
     by_chance = np.sum([share(first == name, weights) * share(second == name, weights) for name in names], axis=0)
@@ -43,7 +43,7 @@ def kappa(first: np.ndarray, second: np.ndarray, weights: np.ndarray) -> np.ndar
 
 
 def precision(labels: np.ndarray, decisions: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Share (S,) of those called positive that are; 0 where nothing is called positive, as scikit-learn has it."""
+    """Share (S,) of positive calls that are right; 0 if nothing is called positive, as in scikit-learn."""
     called = np.asarray(decisions, bool)
     found = share(np.asarray(labels, bool)[called], weights[:, called])
     return np.where(np.isnan(found), 0.0, found)
@@ -57,7 +57,7 @@ def f1(labels: np.ndarray, decisions: np.ndarray, weights: np.ndarray) -> np.nda
 
 
 def lowest_recall(truth: np.ndarray, chosen: np.ndarray, weights: np.ndarray, classes: int) -> np.ndarray:
-    """Smallest share (S,), over the classes, of a class's images that are recognised; NaN where a class is absent."""
+    """Smallest recall (S,) over the classes; NaN if a class is absent."""
     recalls = [share((chosen == k)[truth == k], weights[:, truth == k]) for k in range(classes)]
     return np.asarray(np.min(recalls, axis=0))
 
@@ -73,7 +73,7 @@ def auroc(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> np.nda
 
 
 def auroc_difference(labels: np.ndarray, first: np.ndarray, second: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """AUROC of the first scores less that of the second on the same images, (S,): drawn together, so paired."""
+    """AUROC of the first scores minus that of the second, (S,), on the same images: drawn together, so paired."""
     return np.asarray(auroc(labels, first, weights) - auroc(labels, second, weights))
 
 
@@ -84,7 +84,7 @@ def macro_auroc(truth: np.ndarray, probabilities: np.ndarray, weights: np.ndarra
 
 
 def average_precision(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Area under the precision–recall curve by steps, ties taken together."""
+    """Area under the stepwise precision–recall curve, ties taken together."""
     true, false = _counts_from_top(labels, scores, weights)
     taken = np.maximum((true + false)[:, 1:], 1)  # nothing taken: no step either
     return _ratio(np.sum(np.diff(true, axis=1) * true[:, 1:] / taken, axis=1), true[:, -1])
@@ -93,7 +93,7 @@ def average_precision(labels: np.ndarray, scores: np.ndarray, weights: np.ndarra
 def sensitivity_at_specificity(
     labels: np.ndarray, scores: np.ndarray, weights: np.ndarray, least_specificity: float
 ) -> np.ndarray:
-    """Largest sensitivity of the thresholds whose specificity, in the same resample, is high enough."""
+    """Largest sensitivity (S,) of the thresholds with at least this specificity in the same resample."""
     true, false = _counts_from_top(labels, scores, weights)
     allowed = false <= (1 - least_specificity + 1e-12) * false[:, -1:]
     best = np.where(allowed, true, 0).max(axis=1)
@@ -107,7 +107,7 @@ def roc(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray, places: np.
 
 
 def precision_at_recall(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """Precision (S, K) at recalls `places` (K,): that of the first threshold which reaches the recall."""
+    """Precision (S, K) at recalls `places` (K,): that of the first threshold that reaches the recall."""
     true, false = _counts_from_top(labels, scores, weights)
     reached = _first_reaching(true, places * true[:, -1:])
     rows = np.arange(len(true))[:, None]
@@ -118,7 +118,7 @@ def precision_at_recall(labels: np.ndarray, scores: np.ndarray, weights: np.ndar
 def expected_calibration_error(
     outcomes: np.ndarray, confidences: np.ndarray, weights: np.ndarray, *, bins: int = 15
 ) -> np.ndarray:
-    """ECE over bins of equal mass: mean over images of |mean confidence - share right| of their bin.
+    """ECE (S,) over bins of equal mass: mean over images of |mean confidence - accuracy| of their bin.
 
     Naeini et al. (2015); equal mass because equal width leaves most bins nearly empty (Nixon et al. 2019).
     """
@@ -131,7 +131,7 @@ def expected_calibration_error(
 
 
 def error_at_coverage(wrong: np.ndarray, margin: np.ndarray, weights: np.ndarray, coverages: np.ndarray) -> np.ndarray:
-    """Error (S, K) where only the share `coverages` (K,) of largest margin is answered; ties are shared out."""
+    """Error (S, K) when only the share `coverages` (K,) with the largest margins is answered; ties are divided."""
     false, true = _counts_from_top(~np.asarray(wrong, bool), margin, weights)[::-1]
     answered = true + false
     places = np.asarray(coverages) * answered[:, -1:]
@@ -139,7 +139,7 @@ def error_at_coverage(wrong: np.ndarray, margin: np.ndarray, weights: np.ndarray
 
 
 def net_benefit(labels: np.ndarray, probabilities: np.ndarray, weights: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """Net benefit (S, K) of treating from each probability on: true positives less the false ones' worth.
+    """Net benefit (S, K) of treating at or above each probability: true positives less the weighted false positives.
 
     Vickers and Elkin (2006): TP / n - FP / n × t / (1 - t).
     """
@@ -150,7 +150,7 @@ def net_benefit(labels: np.ndarray, probabilities: np.ndarray, weights: np.ndarr
 
 
 def calibration_intercept(labels: np.ndarray, log_odds: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Calibration in the large: what must be added to the log-odds so that their mean is right. 0 is perfect.
+    """Calibration in the large (S,): what must be added to the log-odds so that their mean is right. 0 is perfect.
 
     Cox (1958); Steyerberg (2019), chapter 15.
     """
@@ -158,12 +158,12 @@ def calibration_intercept(labels: np.ndarray, log_odds: np.ndarray, weights: np.
 
 
 def calibration_slope(labels: np.ndarray, log_odds: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Factor that the log-odds need, beside an intercept of its own. 1 is perfect, below 1 overconfident."""
+    """Calibration slope (S,): factor that the log-odds need, with an intercept. 1 is perfect, below 1 overconfident."""
     return _recalibrated(labels, log_odds, weights, slope=True)[1]
 
 
 def softmax_slope(truth: np.ndarray, logits: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """The same factor for the logits (N, classes) of several classes: the inverse of the best temperature."""
+    """The same factor (S,) for the logits (N, classes) of several classes: the inverse of the best temperature."""
     logits = np.asarray(logits, float)
     logits = logits - logits.max(axis=1, keepdims=True)  # at most 0, so that no exponential overflows
     true = logits[np.arange(len(logits)), truth]
@@ -183,7 +183,7 @@ def softmax_slope(truth: np.ndarray, logits: np.ndarray, weights: np.ndarray) ->
 def _recalibrated(
     labels: np.ndarray, log_odds: np.ndarray, weights: np.ndarray, *, slope: bool
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Intercept and slope (S,) of a logistic regression on the log-odds, by Newton's steps."""
+    """Intercept and slope (S,) of a logistic regression on the log-odds, by Newton's method."""
     outcome, x = np.asarray(labels, float), np.asarray(log_odds, float)
     intercept, factor = np.zeros(len(weights)), np.full(len(weights), 0.0 if slope else 1.0)
     if outcome.size == 0 or outcome.min() == outcome.max():
@@ -213,7 +213,7 @@ def _newton(gradient: np.ndarray, curvature: np.ndarray) -> np.ndarray:
 
 
 def _counts_from_top(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Positives and negatives (S, T + 1) taken by each threshold, from above the highest score downwards."""
+    """Positives and negatives (S, T + 1) at or above each threshold, from above the highest score downwards."""
     labels, scores = np.asarray(labels, bool), np.asarray(scores, float)
     order = np.argsort(-scores, kind="stable")
     last_of_tie = np.flatnonzero(np.append(np.diff(scores[order]) != 0, [True] * bool(order.size)))
@@ -230,14 +230,14 @@ def _cumulated(values: np.ndarray) -> np.ndarray:
 
 
 def _equal_masses(totals: np.ndarray, bins: int) -> np.ndarray:
-    """Edges (S, bins + 1) of bins that hold equally many images; the first ones take what is left over."""
+    """Edges (S, bins + 1) of bins with equally many images; the first bins take the remainder."""
     used = np.minimum(bins, np.maximum(totals, 1))[:, None]
     places = np.minimum(np.arange(bins + 1), used)
     return np.asarray(places * (totals[:, None] // used) + np.minimum(places, totals[:, None] % used))
 
 
 def _read(x: np.ndarray, y: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """Linear interpolation, row by row, of rising x (S, T) and y (S, T) at places (S, K)."""
+    """Linear interpolation, row by row, of ascending x (S, T) and y (S, T) at places (S, K)."""
     above = np.clip(_search(x, places, side="right"), min(1, x.shape[1] - 1), x.shape[1] - 1)
     below = np.maximum(above - 1, 0)
     rows = np.arange(len(x))[:, None]

@@ -1,8 +1,8 @@
-"""Are these points drawn from a mixture of known groups, in whatever shares? A kernel two-sample test from summaries.
+"""Are these points drawn from a mixture of known groups, in any proportions? A kernel two-sample test from summaries.
 
-A group is summed up by the mean of random Fourier features of its points (Rahimi and Recht 2007): the distance of two
-such means is the maximum mean discrepancy of a Gaussian kernel (Gretton et al. 2012). A new sample is compared with the
-nearest mixture of the groups, so that another mix of the same kinds of patients is no difference.
+A group is summarised by the mean of random Fourier features of its points (Rahimi and Recht 2007): the distance between
+two such means is the maximum mean discrepancy of a Gaussian kernel (Gretton et al. 2012). A new sample is compared with
+the nearest mixture of the groups, so that another mix of the same kinds of patients does not count as a difference.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ _SUM_WEIGHT = 1e3  # of "the shares sum to 1" beside distances, which are at mos
 
 @dataclass(frozen=True, eq=False)
 class Nearest:
-    """The mixture of groups that comes nearest to a sample.
+    """The mixture of groups that is nearest to a sample.
 
     Attributes:
-        shares: (G,) of the groups, that sum to 1.
-        ratio: squared distance, in units of what the sample's own spread gives a sample of this size by chance.
+        shares: (G,) of the groups; they sum to 1.
+        ratio: squared distance, in units of that expected by chance from the sample's own spread and size.
     """
 
     shares: np.ndarray
@@ -29,11 +29,11 @@ class Nearest:
 
 
 def fourier_features(points: np.ndarray, frequencies: np.ndarray, phases: np.ndarray) -> np.ndarray:
-    """Features (n, D) of points (n, k) whose inner product is near exp(-|x - y|² / 2) for standard normal frequencies.
+    """Features (n, D) of points (n, k); their inner product approximates exp(-|x - y|² / 2) for normal frequencies.
 
     Args:
         points: in units of the kernel's width.
-        frequencies: (k, D).
+        frequencies: (k, D), standard normal.
         phases: (D,), uniform in [0, 2π).
     """
     features: np.ndarray = np.sqrt(2 / len(phases)) * np.cos(points @ frequencies + phases)
@@ -48,7 +48,7 @@ def nearest_mixture(features: np.ndarray, means: np.ndarray) -> Nearest:
         means: (G, D) of the groups.
 
     Raises:
-        ValueError: if the sample has fewer than two points, or all of them are one.
+        ValueError: if the sample has fewer than two points, or all of them are the same.
     """
     n = len(features)
     spread = float(features.var(axis=0, ddof=1).sum()) if n > 1 else 0.0
