@@ -45,13 +45,13 @@ Reason = Literal["band", "disagreement", "prediction_set"]
 
 @dataclass(frozen=True)
 class Question:
-    """What a reader asks of an image.
+    """What a reader asks about an image.
 
     Attributes:
         mode: ``"binary"`` or ``"three-class"``.
         operating_point: name of the threshold between COVID-19 and not.
-        target_class: the class that the map explains; None for the decision's own, see `default_target`.
-        against: the class that its evidence is contrasted with; None for evidence for the class as such.
+        target_class: the class that the map explains; None for that of `default_target`.
+        against: the class that its evidence is contrasted with; None for the class's own evidence.
         site: the hospital's own calibration; None for the network's.
     """
 
@@ -73,14 +73,14 @@ class Question:
 
 @dataclass(frozen=True, eq=False)
 class Decisions:
-    """One task's decisions about N images, in the order of decision that `decide_all` describes.
+    """One task's decisions about N images; see `decide_all`.
 
     Attributes:
         probabilities: (N, classes), calibrated.
         forced: (N,) the class that would be named without a band or a disagreement.
         decision: (N,) a class, or ``"indeterminate"``.
-        disagrees: (N,) bool, whether the two tasks' forced answers exclude each other.
-        sets: (N, classes) bool, the site's prediction sets; None where no site decides.
+        disagrees: (N,) bool, whether the two tasks' forced answers contradict each other.
+        sets: (N, classes) bool, the site's prediction sets; None if no site decides.
     """
 
     probabilities: np.ndarray
@@ -92,17 +92,17 @@ class Decisions:
 
 @dataclass(frozen=True)
 class Verdict:
-    """The answer to one task, before anything is said about it.
+    """The answer to one task, before it is put into words.
 
     Attributes:
-        task: which one.
+        task: the task.
         probabilities: class name to calibrated probability, in the task's order; they sum to 1.
         decision: a class name, or ``"indeterminate"``.
         forced: the class that would have been named without a band or a disagreement.
         operating_point: what turned the binary probability into a decision; None for three-class.
         band: probabilities of COVID-19 between which the binary answer is indeterminate; None for three-class.
-        indeterminate_because: None where the decision is a class.
-        prediction_set: the classes that the site does not exclude; None where no site decides.
+        indeterminate_because: None if the decision is a class.
+        prediction_set: the classes that the site does not exclude; None if no site decides.
     """
 
     task: Task
@@ -116,7 +116,7 @@ class Verdict:
 
     @property
     def threshold(self) -> float | None:
-        """On the probability of COVID-19, where it turns the answer; a site's prediction set does not ask for it."""
+        """On the probability of COVID-19; None if it has no effect: three-class, or a site's prediction set decides."""
         if self.operating_point is None or self.prediction_set is not None:
             return None
         return self.operating_point.threshold
@@ -130,12 +130,12 @@ class Answer:
         analysis: of the image; its input, model, correction and time.
         question: as it was asked.
         verdict: the answer to the question's task.
-        other: the answer to the other task, which the same pass gives.
-        why_indeterminate: a sentence with the numbers; None where the decision is a class.
+        other: the answer to the other task, from the same pass.
+        why_indeterminate: a sentence with the numbers; None if the decision is a class.
         target_class: the class that the map explains.
-        cam: (h, w) float32 on the network's grid, evidence for it in logit units; less that for `Question.against`.
+        cam: (h, w) float32 on the network's grid, evidence for it in logit units, minus that for `Question.against`.
         full_scale: evidence that is drawn in full colour, in logit units.
-        warnings: what makes this answer less trustworthy, as sentences, whatever is explained.
+        warnings: what makes this answer less trustworthy, one sentence each, whichever class the map explains.
         marks: what the reader has decided about the image ("rotated", "inverted" …), as words that go with the answer.
     """
 
@@ -152,7 +152,7 @@ class Answer:
 
     @cached_property
     def evidence(self) -> EvidenceSummary:
-        """How the target class's own evidence lies on the lungs; measured when it is first asked for."""
+        """Where the target class's own evidence lies on the lungs; measured on first use."""
         return _summary(self.analysis, self.task, self.target_class)
 
     @cached_property
@@ -187,13 +187,13 @@ class Answer:
 
 @dataclass(frozen=True)
 class NoAnswer:
-    """What a reader is told of a file that has no answer.
+    """What a reader is told about a file that has no answer.
 
     Attributes:
-        status: ``"rejected"`` for a stated reason, or ``"error"`` where something failed.
+        status: ``"rejected"`` for a stated reason, or ``"error"`` if something failed.
         code: stable identifier of the reason.
         reason: what happened and what to do, for the reader.
-        can_force: whether the reader may have it analysed all the same.
+        can_force: whether the reader may have it analysed anyway.
         suggested_correction: what might make it acceptable, where that is known.
     """
 
@@ -205,7 +205,7 @@ class NoAnswer:
 
     @classmethod
     def of(cls, error: Exception, *, name: str = "a file") -> NoAnswer:
-        """Record what kept a file from its answer. Anything unforeseen goes into the log with its traceback.
+        """Record why a file has no answer. An unexpected error goes into the log with its traceback.
 
         Args:
             error: what was raised.
@@ -224,7 +224,7 @@ def answer(analysis: Analysis, question: Question) -> Answer:
 
     Raises:
         NonFiniteError: if a logit is NaN or infinite.
-        ValueError: if the question names a mode, an operating point or a class that there is not.
+        ValueError: if the question names a mode, an operating point or a class that does not exist.
     """
     task = question.task
     verdicts = verdicts_of(analysis, question.operating_point, question.site)
@@ -255,9 +255,9 @@ def decide_all(
 ) -> dict[str, Decisions]:
     """Decide about N images, by task name.
 
-    In this order: where a site has set the task, its prediction set decides, and any set but one class is
-    indeterminate; where the binary task calls COVID-19 what the other calls normal, both are indeterminate; else an
-    answer inside its band is; else the operating point, or the largest probability, decides.
+    In this order: if a site has set the task, its prediction set decides, and any set but a single class is
+    indeterminate; if the binary task says COVID-19 and the other says normal, both are indeterminate; else an answer
+    inside its band is indeterminate; else the operating point, or the largest probability, decides.
 
     Args:
         logits: task name to (N, task.logits), the same images in the same order.
@@ -290,7 +290,7 @@ def decide_all(
 
 
 def _decide_at(here: SiteTask, task: Task, logits: np.ndarray, own: Decisions, operating_point: str) -> Decisions:
-    """What a site's prediction sets make of calibrated logits (N, task.logits)."""
+    """A site's decisions from calibrated logits (N, task.logits)."""
     sets = here.prediction_sets(task, own.probabilities)
     single = sets.sum(axis=1) == 1
     probabilities = here.probabilities(task, logits)
@@ -309,7 +309,7 @@ def verdicts_of(analysis: Analysis, operating_point: str = BALANCED, site: Site 
 
 
 def default_target(decision: str) -> str:
-    """The class that a map explains unless the reader chooses another: the decision, or else COVID-19."""
+    """The class that a map explains unless the reader chooses another: the decision if it is a class, else COVID-19."""
     return COVID19 if decision in {NOT_COVID19, INDETERMINATE} else decision
 
 
@@ -346,7 +346,7 @@ def _verdict(
 
 def _band(threshold: float, half_width: float) -> tuple[float, float] | None:
     """Ends of the indeterminate band as probabilities; half_width in units of the calibrated logit."""
-    if not 0 < threshold < 1:  # a fit on few images may put it beyond every score
+    if not 0 < threshold < 1:  # fitted on few images, it may lie beyond every score
         return None
     middle = math.log(threshold / (1 - threshold))
     low, high = (1 / (1 + math.exp(-(middle + side * half_width))) for side in (-1, 1))
@@ -384,7 +384,7 @@ def _why_indeterminate(verdict: Verdict, other: Verdict, calibration: Calibratio
 
 
 def _other_disagrees(verdict: Verdict, other: Verdict) -> str | None:
-    """A sentence where both tasks decide and one alone names COVID-19."""
+    """A sentence if both tasks decide and only one of them says COVID-19."""
     if INDETERMINATE in {verdict.decision, other.decision}:
         return None
     if (verdict.decision == COVID19) == (other.decision == COVID19):

@@ -1,4 +1,4 @@
-"""What a map says in numbers and words: how much of the evidence for a class lies in the lungs, and in which zone."""
+"""A map in numbers and words: how much of the evidence for a class lies in the lungs, and in which zones."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from detector.schema import ZONES, EvidenceSummary
 if TYPE_CHECKING:
     from detector.schema import Geometry
 
-_LEAST_LUNG = 0.05  # of the network's box: less is no chest, or lungs that were not found
+_LEAST_LUNG = 0.05  # of the network's box: less means no chest, or lungs that were not found
 _FAINT = 0.05  # of full colour: at an opacity of 60 % it changes a pixel by less than 8 of 255 grey levels
 _MOSTLY = 0.5
-_PART = 0.1  # of the lung field: a smaller component is a crumb, and goes with the nearer lung
-_APART = 0.25  # of the field's width: centres of the two lungs lie farther apart, two parts of one lung do not
+_PART = 0.1  # of the lung field: a smaller component is a fragment, and goes with the nearer lung
+_APART = 0.25  # of the field's width: centres of the two lungs are farther apart, two parts of one lung are not
 _VALLEY = 0.5  # of the lower peak: two lungs that touch leave at most this much height between them
-_NAMED_ZONES = 3  # a sentence that names more says nothing
+_NAMED_ZONES = 3  # a sentence that names more zones says nothing
 
 
 def summarise(
     cam: np.ndarray, lung_field: np.ndarray, geometry: Geometry, *, full_scale: float = 0.0
 ) -> EvidenceSummary:
-    """Measure how a map lies on the lung fields.
+    """Measure where a map's evidence lies on the lung fields.
 
     Args:
-        cam: (h, w) float32 on the network's grid, in logit units; positive speaks for the class.
+        cam: (h, w) float32 on the network's grid, in logit units; positive values are evidence for the class.
         lung_field: (size, size) bool on the network's input. Lungs outside the network's box don't count.
         geometry: of the image.
         full_scale: evidence, in logit units, that is drawn in full colour (the card's ``saliency_scale``). A map is
@@ -38,7 +38,7 @@ def summarise(
         Shares of the positive evidence, after bilinear interpolation to the network's input.
 
     Raises:
-        ValueError: if the lung field is not on the network's input, or the map not (h, w).
+        ValueError: if the lung field is not on the network's input, or the map is not (h, w).
     """
     _check(cam, lung_field, geometry)
     positive = positive_on_input(cam, geometry.size)
@@ -88,10 +88,10 @@ def sentence(summary: EvidenceSummary, target: str, against: str | None = None, 
     """Put a summary into words, e.g. "Mostly for COVID-19: both lower zones. 72 % of that evidence lies …".
 
     Args:
-        summary: of the evidence that prevails.
+        summary: of the predominant evidence.
         target: class that the map explains.
         against: class that it is contrasted with.
-        speaks_for: whether the evidence for the class prevails, or that against it.
+        speaks_for: whether that is the evidence for the class; otherwise it is that against it.
     """
     name = words.NAMES[target]
     if summary.faint:
@@ -113,7 +113,7 @@ def sentence(summary: EvidenceSummary, target: str, against: str | None = None, 
 
 
 def warning(summary: EvidenceSummary) -> str | None:
-    """What to say where the evidence for the answer lies mostly outside the lungs; None where it does not."""
+    """The warning if the evidence for the answer lies mostly outside the lungs; otherwise None."""
     outside = summary.in_lung_fraction is not None and summary.in_lung_fraction < _MOSTLY
     return words.OUTSIDE_WARNING if outside and not summary.faint else None
 
@@ -124,7 +124,7 @@ def positive_on_input(cam: np.ndarray, size: int) -> np.ndarray:
 
 
 def peak_in_lung(cam: np.ndarray, lung_field: np.ndarray) -> bool:
-    """Whether the centre of the cell of most evidence lies in a lung; the first such cell if several are equal."""
+    """Whether the centre of the cell with most evidence lies in a lung; the first such cell if several are equal."""
     row, column = np.unravel_index(int(np.argmax(cam)), cam.shape)
     rows, columns = lung_field.shape
     return bool(lung_field[int((row + 0.5) * rows / cam.shape[0]), int((column + 0.5) * columns / cam.shape[1])])
@@ -134,7 +134,7 @@ def rank_correlation(a: np.ndarray, b: np.ndarray) -> float | None:
     """Spearman's rank correlation of two maps of one shape, in [-1, 1]; ties share their mean rank.
 
     Returns:
-        None where a map is constant, because nothing is ranked there.
+        None if a map is constant, because it has no ranks.
     """
     first, second = _mid_ranks(a), _mid_ranks(b)
     if np.ptp(first) == 0 or np.ptp(second) == 0:
@@ -143,10 +143,10 @@ def rank_correlation(a: np.ndarray, b: np.ndarray) -> float | None:
 
 
 def split_lungs(lung_field: np.ndarray, midline: float) -> tuple[np.ndarray, np.ndarray]:
-    """Tell the lungs apart.
+    """Split a lung field into the two lungs.
 
     Components are grouped by their horizontal position. If that leaves one group, it is cut at the valley between its
-    two peaks of height (lungs that touch); without a valley it is one lung, on whose side of the midline it lies.
+    two peaks of height (lungs that touch); without a valley it is one lung, on its side of the midline.
 
     Args:
         lung_field: (H, W) bool.
@@ -154,7 +154,7 @@ def split_lungs(lung_field: np.ndarray, midline: float) -> tuple[np.ndarray, np.
 
     Returns:
         The patient's right lung (left in the picture) and left lung, (H, W) bool each; together the field. One is
-        empty where only one lung was found.
+        empty if only one lung was found.
     """
     columns = np.flatnonzero(lung_field.any(axis=0))
     if columns.size == 0:
@@ -172,7 +172,7 @@ def split_lungs(lung_field: np.ndarray, midline: float) -> tuple[np.ndarray, np.
 
 
 def thirds(lung: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Upper, middle and lower third, (H, W) bool each, of a lung's own height; together the lung."""
+    """Upper, middle and lower third, (H, W) bool each, of a lung by its own height; together the lung."""
     rows = np.flatnonzero(lung.any(axis=1))
     first, height = (rows[0], rows[-1] - rows[0] + 1) if rows.size else (0, 1)
     third = ((np.arange(lung.shape[0]) - first) * 3 // height)[:, np.newaxis]
@@ -194,7 +194,7 @@ def _check(cam: np.ndarray, lung_field: np.ndarray, geometry: Geometry) -> None:
 
 
 def _cut_column(lung_field: np.ndarray, midline: float) -> float:
-    """Column that parts lungs which touch; a column beyond the lung where there is only one."""
+    """Column that separates touching lungs; a column beyond the lung if there is only one."""
     heights = cv2.blur(lung_field.sum(axis=0, dtype=np.float32)[np.newaxis], (5, 1))[0]  # rough borders aren't valleys
     best_left, best_right = np.maximum.accumulate(heights), np.maximum.accumulate(heights[::-1])[::-1]
     lower_peak = np.minimum(best_left, best_right)
@@ -207,13 +207,13 @@ def _cut_column(lung_field: np.ndarray, midline: float) -> float:
 
 
 def _zone_shares(shares: np.ndarray, lung_field: np.ndarray, geometry: Geometry) -> dict[str, float]:
-    midline = geometry.to_network(0, geometry.columns / 2)[1]  # the box may hold one lung alone; the picture holds both
+    midline = geometry.to_network(0, geometry.columns / 2)[1]  # the box may hold only one lung; the picture holds both
     zones = [zone for lung in split_lungs(lung_field, midline) for zone in thirds(lung)]
     return {name: float(shares[zone].sum()) for name, zone in zip(ZONES, zones, strict=True)}
 
 
 def main_zones(summary: EvidenceSummary) -> list[str]:
-    """The fewest zones that hold most of the evidence in the lungs; none where it is spread over many."""
+    """The fewest zones that hold most of the evidence in the lungs; none if it is spread over many."""
     ordered = sorted(summary.zones, key=lambda name: -summary.zones[name])
     held = np.cumsum([summary.zones[name] for name in ordered])
     needed = int(np.searchsorted(held, _MOSTLY * held[-1])) + 1
@@ -221,7 +221,7 @@ def main_zones(summary: EvidenceSummary) -> list[str]:
 
 
 def _in_words(zones: list[str]) -> str:
-    """Zones after a colon: ": both middle zones and right lower zone"; nothing where no zone is named."""
+    """Zones after a colon: ": both middle zones and right lower zone"; empty if there are none."""
     heights = [zone.split(" ", 1)[1] for zone in zones]
     named = dict.fromkeys(
         f"both {height}s" if heights.count(height) > 1 else zone for zone, height in zip(zones, heights, strict=True)

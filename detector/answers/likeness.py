@@ -1,7 +1,7 @@
-"""Are these X-rays like those that the network learnt from? Asked of a folder without labels.
+"""Are these X-rays like those that the network learnt from? For a folder without labels.
 
-What the network saw in them is compared with a summary of its collections (``models/collections.npz``, numbers and no
-picture; `detector.training.audit.collections` makes it). Beside that stand the signs of how they were taken.
+The network's features of them are compared with a summary of its collections (``models/collections.npz``, numbers
+and no pictures; `detector.training.audit.collections` makes it). Signs of how they were taken are compared as well.
 """
 
 from __future__ import annotations
@@ -26,33 +26,33 @@ if TYPE_CHECKING:
     from detector.answers.traits import Traits
 
 SUMMARY = "collections.npz"
-LEAST = 20  # X-rays: of fewer, chance alone moves the answer
-LARGEST = 100  # X-rays that are compared: of 200, patients of the same collections differed by themselves
+LEAST = 20  # X-rays: with fewer, chance alone moves the answer
+LARGEST = 100  # X-rays that are compared: with 200, even patients of the same collections differed
 CHILD = 16  # years
 EQUALISED = 0.06  # unevenness of grey values below which the histogram was equalised
 _ARRAYS = ("centre", "projection", "frequencies", "phases", "means", "sizes", "limits")
-_NAMED = 0.1  # share of the nearest mixture from which on a collection is named
-_APART = 0.25  # difference of two shares that is a sign, where chance seldom gives it:
+_NAMED = 0.1  # least share of the nearest mixture for a collection to be named
+_APART = 0.25  # difference of two shares that counts as a sign, if chance seldom gives it:
 _SELDOM = 0.01
 _SEED = 1
 
 
 @dataclass(frozen=True, eq=False)
 class Collections:
-    """What the network's collections look like to it.
+    """A summary of the network's collections, as the network sees them.
 
     Attributes:
         weights: SHA-256 of the network's weights.
-        centre: (channels,) taken off the pooled features.
-        projection: (channels, k), to whitened main directions, in units of the kernel's width.
+        centre: (channels,) subtracted from the pooled features.
+        projection: (channels, k), to whitened principal directions, in units of the kernel's width.
         frequencies: (k, D), see `detector.statistics.mixture`.
         phases: (D,).
         means: (G, D) of the groups.
         groups: collection of each group; a collection has one for each kind of finding.
         sizes: (S,) numbers of X-rays, ascending.
-        limits: (S,) ratios that so many X-rays of the collections exceed in five of a hundred draws.
-        signs: name of a sign to its 5th, 50th and 95th percentile in the collections, or to hits and number of a share.
-        checked: what the test said of X-rays that took no part in it, as ``compare.json`` holds it.
+        limits: (S,) ratios that this many X-rays from the collections exceed in five of a hundred draws.
+        signs: name of a sign to its 5th, 50th and 95th percentile in the collections; for a share, to hits and number.
+        checked: results of the test on X-rays that took no part in it, as in ``compare.json``.
     """
 
     weights: str
@@ -72,11 +72,11 @@ class Collections:
         return fourier_features((features - self.centre) @ self.projection, self.frequencies, self.phases)
 
     def limit(self, n: int) -> float:
-        """The ratio that `n` X-rays of the collections exceed in five of a hundred draws."""
+        """The ratio that `n` X-rays from the collections exceed in five of a hundred draws."""
         return float(np.interp(n, self.sizes, self.limits))
 
     def to_bytes(self) -> bytes:
-        """The summary as its file."""
+        """The summary as the bytes of its file."""
         about = {"weights": self.weights, "groups": self.groups, "signs": self.signs, "checked": self.checked}
         file = BytesIO()
         arrays: dict[str, Any] = {name: np.asarray(getattr(self, name), np.float32) for name in _ARRAYS}
@@ -90,7 +90,7 @@ class Sign:
 
     Attributes:
         said: both, in a sentence.
-        differs: whether it tells them apart.
+        differs: whether the two differ.
     """
 
     said: str
@@ -99,12 +99,12 @@ class Sign:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What was found.
+    """Result of a comparison.
 
     Attributes:
-        images: that took part.
+        images: number of X-rays.
         ratio: squared distance to the nearest mixture of the collections, in units of chance; None for too few images.
-        limit: what X-rays of the collections themselves exceed in five of a hundred draws.
+        limit: the ratio that X-rays from the collections themselves exceed in five of a hundred draws.
         nearest: collections of that mixture with their shares, the largest first.
         signs: of acquisition.
     """
@@ -117,15 +117,15 @@ class Comparison:
 
     @property
     def differs(self) -> bool:
-        """Whether the X-rays differ from the collections, to the network's eye."""
+        """Whether the X-rays differ from the collections in the network's features."""
         return self.ratio is not None and self.ratio > self.limit
 
 
 def load_collections(folder: Path, weights: str) -> Collections:
-    """Load the summary of a folder of networks.
+    """Load the summary of a network's collections.
 
     Args:
-        folder: of the networks.
+        folder: of the network.
         weights: SHA-256 of the network's weights.
 
     Raises:
@@ -152,7 +152,7 @@ def load_collections(folder: Path, weights: str) -> Collections:
 
 
 def compare(traits: Sequence[Traits], collections: Collections) -> Comparison:
-    """Compare X-rays with the collections; of more than `LARGEST`, so many at random take part in the test."""
+    """Compare X-rays with the collections; the test uses at most `LARGEST` of them, chosen at random."""
     n = len(traits)
     signs = tuple(_signs(traits, collections.signs))
     if n < LEAST:
@@ -169,7 +169,7 @@ def compare(traits: Sequence[Traits], collections: Collections) -> Comparison:
 
 
 def sentences(found: Comparison) -> list[str]:
-    """What was found, in words; the answer first."""
+    """The result in words; the answer first."""
     if found.ratio is None:
         said = [words.LIKENESS_TOO_FEW.format(images=found.images, least=LEAST)]
     else:
@@ -208,7 +208,11 @@ def _middle_sign(name: str, values: Sequence[float], there: tuple[float, ...]) -
 
 
 def _check(found: Collections) -> None:
-    """Believe nothing of a file that could not be true."""
+    """Check that a file's values are consistent and possible.
+
+    Raises:
+        ValueError: if they are not.
+    """
     channels, k = found.projection.shape
     groups, dimensions = found.means.shape
     shapes = {

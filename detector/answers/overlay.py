@@ -1,7 +1,7 @@
 """Saliency on the network's grid -> heatmap on the image's grid -> colours.
 
-A colour means the same number of logit units in every image and for every class. Nothing is rescaled to look busy:
-where there is no evidence, the overlay is clear.
+A colour means the same number of logit units in every image and for every class. Nothing is rescaled per image: where
+there is no evidence, the overlay is clear.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ FOR_COLOUR = np.array([0.90, 0.38, 0.0], np.float32)
 AGAINST_COLOUR = np.array([0.34, 0.71, 0.91], np.float32)
 _COLOURS = np.stack([np.ones(3), 255 * FOR_COLOUR, 255 * AGAINST_COLOUR], axis=1).astype(np.float32)
 
-_NEARLY = 0.95  # of a limit counts as the limit
+_NEARLY = 0.95  # share of a limit that counts as the limit
 _BLOCK = 32  # rows that are blended at a time: their planes stay in the processor's cache
 
 
@@ -45,8 +45,8 @@ def to_heatmap(cam: np.ndarray, geometry: Geometry) -> np.ndarray:
 def display_size(rows: int, columns: int, *, longer_side: int = DISPLAY_SIDE) -> tuple[int, int]:
     """Rows and columns of an image when its longer side is at most `longer_side` pixels.
 
-    Where a whole number of pixels can be made one, with none left over and at the price of a twentieth of the size at
-    most, they are: every pixel shown is then the mean of its own, and it takes a tenth of the time.
+    If a whole number of pixels can be averaged into one, with no remainder and for at most a twentieth of the size,
+    they are: every displayed pixel is then the mean of its own, and shrinking takes a tenth of the time.
     """
     longest = max(rows, columns)
     whole = -(-longest // longer_side)
@@ -88,8 +88,8 @@ def blend(image: np.ndarray, heatmap: np.ndarray, *, full_scale: float, opacity:
 
     Args:
         image: (H, W) uint8.
-        heatmap: (H, W) float32 in logit units; positive speaks for the class.
-        full_scale: evidence that is drawn at full opacity; more is drawn the same.
+        heatmap: (H, W) float32 in logit units; positive values are evidence for the class.
+        full_scale: evidence that is drawn at full opacity; more looks the same.
         opacity: of the strongest colour, in [0, 1].
 
     Returns:
@@ -115,7 +115,7 @@ def blend(image: np.ndarray, heatmap: np.ndarray, *, full_scale: float, opacity:
 
 def _blend_rows(image: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     """Lay signed opacity (H, W) float32 in [-1, 1] over (H, W) uint8: (H, W, 3) uint8."""
-    # One of both is zero in every pixel, so the blend is linear in three planes, and one matrix product does it.
+    # In every pixel one of the two is zero, so the blend is linear in three planes, and one matrix product does it.
     towards = np.maximum(alpha, 0)
     against = towards - alpha
     planes = cv2.merge([image * (1 - towards - against), towards, against])

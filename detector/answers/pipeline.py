@@ -1,4 +1,4 @@
-"""The one place that composes the steps: bytes in, everything known about the image out."""
+"""The one place that composes the steps, from bytes to everything known about the image."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ class Analysis:
 
     Attributes:
         radiograph: the decoded image.
-        geometry: where the network looked.
+        geometry: where the network's input lies in the image.
         logits: task name to (logits,) float32.
         cams: task name to (classes, h, w) float32 on the network's grid: signed evidence per class in logit units,
-            positive speaks for the class; see `detector.model.gradcam`.
+            positive values for the class; see `detector.model.gradcam`.
         card: of the network that answered: its calibration, its scale of evidence, its name and hash.
         lung_field: (size, size) bool on the network's input, true in a lung.
         analysed_at: UTC, ISO 8601.
-        warnings: of decoding and of the gate, as sentences.
-        correction: what was done to the picture at the reader's wish.
-        suggested_correction: what would make it upright and bone white, where it seems not to be.
-        forced: code of the gate's refusal that the reader overrode.
-        traits: what tells where the picture comes from; see `detector.answers.likeness`.
+        warnings: from decoding and from the gate, one sentence each.
+        correction: what was done to the picture at the reader's request.
+        suggested_correction: what would make it upright, with white bone, if it seems not to be.
+        forced: code of the gate's rejection that the reader overrode.
+        traits: what shows where the picture comes from; see `detector.answers.likeness`.
     """
 
     radiograph: Radiograph
@@ -71,15 +71,15 @@ def analyse(data: bytes, engine: Engine, *, correction: Correction = _AS_IT_IS, 
     Args:
         data: the bytes of a PNG, JPEG or DICOM file.
         engine: a loaded network; it runs once.
-        correction: how to turn or invert the picture first.
-        force: analyse what the gate takes for no frontal chest X-ray all the same; the result says so.
+        correction: how to rotate or invert the picture first.
+        force: analyse the picture even if the gate does not recognise a frontal chest X-ray; the result says so.
 
     Returns:
-        Logits and maps of both tasks for every class, with where they lie in the image.
+        Logits and maps of both tasks for every class, and where the maps lie in the image.
 
     Raises:
-        RejectedError: one of its children if the file is not one sound frontal radiograph.
-        NonFiniteError: if the network gives no number.
+        RejectedError: a subclass of it if the file is not one sound frontal radiograph.
+        NonFiniteError: if the network's output is not finite.
     """
     return analyse_radiograph(read_radiograph(data), engine, correction=correction, force=force)
 
@@ -87,7 +87,7 @@ def analyse(data: bytes, engine: Engine, *, correction: Correction = _AS_IT_IS, 
 def analyse_radiograph(
     radiograph: Radiograph, engine: Engine, *, correction: Correction = _AS_IT_IS, force: bool = False
 ) -> Analysis:
-    """`analyse` for an image that is decoded already."""
+    """`analyse` for an image that is already decoded."""
     radiograph = correct(radiograph, correction)
     before, forced = _passed(lambda: GateFinding(check_image(radiograph)), force=force)
     network_input = engine.prepare(radiograph.grey)
@@ -118,7 +118,7 @@ def _judged(network_input: NetworkInput, output: NetworkOutput, engine: Engine) 
 
 
 def _passed(check: Callable[[], GateFinding], *, force: bool) -> tuple[GateFinding, str | None]:
-    """Run a check; where its refusal is overridden, the finding is a warning that carries its code."""
+    """Run a check; if its rejection is overridden, return it as a warning, with its code."""
     try:
         return check(), None
     except NotAChestXrayError as error:

@@ -1,8 +1,8 @@
-"""What an answer is worth in a hospital that the network has not seen, and what it makes of a pre-test probability.
+"""What an answer is worth in a hospital that the network has not seen, and how it changes a pre-test probability.
 
-Post-test odds = pre-test odds × likelihood ratio. The ratios come from the reader's own hospital, where that has
-measured them (`detector.answers.site`); else from the external test alone, and from within one hospital: positives of
-one hospital against negatives of another tell how the hospitals differ.
+Post-test odds = pre-test odds × likelihood ratio. The ratios come from the reader's own hospital if it has measured
+them (`detector.answers.site`). Otherwise they come only from the external test, and from within one hospital: positives
+of one hospital against negatives of another show how the hospitals differ.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 EVALUATION = MODELS / "evaluation"
 EXTERNAL = "external_test"
-_LEAST_OF_A_CLASS = 30  # images: a ratio of fewer says what chance says
+_LEAST_OF_A_CLASS = 30  # images: with fewer, the ratio is mostly chance
 _SENTENCES = {  # whether it is the reader's own hospital: positive, negative, not proven, the whole
     True: (words.SITE_POSITIVE, words.SITE_NEGATIVE, words.SITE_NONE, words.SITE_COMPARED),
     False: (words.WORTH_POSITIVE, words.WORTH_NEGATIVE, words.WORTH_NONE, words.WORTH_COMPARED),
@@ -45,7 +45,7 @@ class LikelihoodRatio:
 
     @property
     def is_proven(self) -> bool:
-        """Whether the interval leaves 1 out, at which an answer says nothing."""
+        """Whether the interval excludes 1, at which an answer says nothing."""
         return not self.ci_low <= 1 <= self.ci_high
 
 
@@ -55,11 +55,11 @@ class Worth:
 
     Attributes:
         hospital: its name.
-        ratio: likelihood ratio of the answer; None where it has no finite interval.
-        covid19: images with COVID-19 that it rests on.
-        others: images without.
+        ratio: likelihood ratio of the answer; None if it has no finite interval.
+        covid19: number of images with COVID-19 that it is based on.
+        others: number of images without.
         others_are: what those show, in words.
-        own: whether it is the reader's own hospital, whose site file has as many as it takes.
+        own: whether it is the reader's own hospital; a site file always has enough images.
     """
 
     hospital: str
@@ -71,7 +71,7 @@ class Worth:
 
     @property
     def is_known(self) -> bool:
-        """Whether it rests on enough images of both classes."""
+        """Whether it is based on enough images of both classes."""
         return self.ratio is not None and (self.own or min(self.covid19, self.others) >= _LEAST_OF_A_CLASS)
 
 
@@ -93,7 +93,7 @@ class Judgement:
 
 
 def standing(told: Answer, folder: Path = EVALUATION) -> str:
-    """The line below an answer: where it was calibrated, and why it can't tell or what such an answer is worth."""
+    """The line below an answer: where it was calibrated, and why it is "can't tell" or what such an answer is worth."""
     site, verdict = told.question.site, told.verdict
     said = told.why_indeterminate or worth(verdict, folder, site=site)
     return f"{site.line(verdict.task)} {said}" if site else said
@@ -102,11 +102,11 @@ def standing(told: Answer, folder: Path = EVALUATION) -> str:
 def judge(
     verdict: Verdict, pre_test: float, folder: Path = EVALUATION, *, site: Site | None = None
 ) -> Judgement | None:
-    """Say what an answer makes of a pre-test probability of COVID-19.
+    """Say how an answer changes a pre-test probability of COVID-19.
 
     Returns:
-        None where the answer changes nothing: another task than the binary one, "can't tell", or a likelihood ratio
-        that is not known or whose interval holds 1.
+        None if the answer changes nothing: a task other than the binary one, "can't tell", or a likelihood ratio that
+        is not known or whose interval contains 1.
 
     Raises:
         ValueError: if the pre-test probability is not between 0 and 1, both excluded.
@@ -130,7 +130,7 @@ def judge(
 
 
 def worth(verdict: Verdict, folder: Path = EVALUATION, *, site: Site | None = None) -> str:
-    """What an answer is worth in a hospital that the network has not seen, or was in the reader's own; one sentence."""
+    """What an answer is worth in a hospital that the network has not seen, or in the reader's own; one sentence."""
     here = site.tasks[verdict.task.name] if site else None
     if here is not None and verdict.task is not BINARY:
         return _recall(verdict, here)
@@ -147,9 +147,9 @@ def worth(verdict: Verdict, folder: Path = EVALUATION, *, site: Site | None = No
 
 
 def worth_of(verdict: Verdict, folder: Path = EVALUATION, *, site: Site | None = None) -> Worth | None:
-    """What an answer was worth in the reader's own hospital, or else in that of the external test that says most.
+    """What an answer was worth in the reader's own hospital, or else in one hospital of the external test.
 
-    None where neither says anything.
+    That is the one with the most images of its rarer class. None if neither has measured it.
     """
     point, side = verdict.operating_point, _SIDES.get(verdict.decision)
     here = site.tasks[verdict.task.name] if site else None
@@ -181,7 +181,7 @@ def _worth_here(site: Site, here: SiteTask, side: str) -> Worth:
 
 
 def _recall(verdict: Verdict, here: SiteTask) -> str:
-    """How often X-rays of the class that was named were given it, in the reader's own hospital."""
+    """How often X-rays of the named class got it as their answer in the reader's own hospital."""
     figure = here.figures.get(f"recall_{verdict.decision}")
     if figure is None or figure.ci_low is None or figure.ci_high is None:
         return words.WORTH_NOT_MEASURED
@@ -209,13 +209,13 @@ def post_test(pre_test: float, ratio: LikelihoodRatio) -> PostTest:
 
 
 def read_metrics(split: str, folder: Path = EVALUATION) -> dict[str, Any] | None:
-    """What the evaluation wrote about a split; None where it is not there."""
+    """The evaluation's figures for a split; None if there are none."""
     found = read_json(folder / split / "metrics.json")
     return found if found is not None else read_json(folder / f"{split}.json")
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
-    """A JSON object, to be read and not written; None where there is none."""
+    """A JSON object, which must not be changed; None if there is none."""
     try:
         now = path.stat()
         return _parsed(path, now.st_mtime_ns, now.st_size)
@@ -231,7 +231,7 @@ def _parsed(path: Path, _changed: int, _size: int) -> dict[str, Any] | None:
 
 
 def _ratio(entry: Mapping[str, Any] | None) -> LikelihoodRatio | None:
-    """A likelihood ratio with a finite interval; None where it has none."""
+    """A likelihood ratio with a finite interval; None if it has none."""
     values = [(entry or {}).get(name) for name in ("value", "ci_low", "ci_high")]
     if any(value is None or not math.isfinite(value) or value < 0 for value in values):
         return None

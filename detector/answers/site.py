@@ -1,6 +1,6 @@
-"""What a hospital has measured on its own labelled X-rays, and how its answers are given from then on.
+"""A hospital's calibration, measured on its own labelled X-rays, and how answers are given by it.
 
-A site file is JSON: counts, quantiles and intervals; no picture and no patient. It belongs to the weights and the
+A site file is JSON: counts, quantiles and intervals, but no pictures and no patients. It belongs to the weights and the
 preprocessing that it was measured with.
 """
 
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from detector.schema import Task
 
 FORMAT = 1
-LARGEST_RATIO = 1e6  # what an infinite likelihood ratio is written as
-LARGEST_FILE = 1_000_000  # bytes; a site file has some ten thousand
+LARGEST_RATIO = 1e6  # stands for an infinite likelihood ratio
+LARGEST_FILE = 1_000_000  # bytes; a site file has about ten thousand
 _A_YEAR = 365  # days after which equipment and patients may have changed
 _TOO_LARGE = math.nextafter(LARGEST_RATIO, math.inf)  # for any number of the file
 
@@ -40,9 +40,9 @@ class Figure:
 
     Attributes:
         value: the figure.
-        ci_low: lower end of its 95 % interval; None where it has none.
+        ci_low: lower end of its 95 % interval; None if it has none.
         ci_high: upper end.
-        n: images that it rests on.
+        n: number of images that it is based on.
     """
 
     value: float
@@ -56,13 +56,13 @@ class SiteTask:
     """What was set for one task.
 
     Attributes:
-        counts: class name to the labelled X-rays of that class.
+        counts: class name to number of labelled X-rays of that class.
         slope: factor of the network's calibrated logits.
         offsets: class name to what is added to its logit; the binary task has one, for COVID-19.
         quantiles: class name to the largest nonconformity, 1 - the network's own probability of the class, with which a
             picture still belongs to the class (`detector.statistics.conformal`).
         operating_points: name to threshold on the site's probability of COVID-19; empty for three-class.
-        figures: name to what was measured here.
+        figures: name to figure measured here.
     """
 
     counts: Mapping[str, int]
@@ -73,12 +73,12 @@ class SiteTask:
     figures: Mapping[str, Figure]
 
     def probabilities(self, task: Task, logits: np.ndarray) -> np.ndarray:
-        """Probabilities (..., classes) among X-rays like the site's, of calibrated logits (..., task.logits)."""
+        """Probabilities (..., classes) for X-rays like the site's, from calibrated logits (..., task.logits)."""
         names = task.classes[: task.logits]
         return probabilities_of(task, self.slope * logits + np.array([self.offsets[name] for name in names]))
 
     def prediction_sets(self, task: Task, probabilities: np.ndarray) -> np.ndarray:
-        """The classes that pictures may belong to, (N, classes) bool, of the network's own probabilities."""
+        """The classes that pictures may belong to, (N, classes) bool, from the network's own probabilities."""
         sets: np.ndarray = 1 - probabilities <= np.array([self.quantiles[name] for name in task.classes])
         return sets
 
@@ -92,12 +92,12 @@ class Site:
         created: the day on which it was made.
         model_sha256: of the weights that it was made for.
         preprocessing: identifier that it was made for.
-        coverage: share of each class's pictures whose set holds the truth, promised on exchangeable pictures.
-        images: labelled X-rays that it rests on.
+        coverage: share of each class's pictures whose set contains the truth, promised for exchangeable pictures.
+        images: number of labelled X-rays that it is based on.
         left_out: reason to how many were left out for it.
-        tasks: task name to what was set; None where the X-rays did not allow it.
+        tasks: task name to what was set; None if the X-rays did not allow it.
         reasons: task name to the sentence that says why not.
-        sha256: of the file; empty where it has not been written.
+        sha256: of the file; empty until it is written.
     """
 
     name: str
@@ -112,13 +112,13 @@ class Site:
     sha256: str = ""
 
     def sentence(self, today: date | None = None) -> str:
-        """One line beside every answer: where, on how many X-rays and when; and that it is old, if it is."""
+        """One line beside every answer: where, on how many X-rays and when it was calibrated, and whether it is old."""
         age = ((today or datetime.now(UTC).date()) - self.created).days
         said = words.SITE.format(name=self.name, images=self.images, month=f"{self.created:%B %Y}")
         return f"{said} {words.SITE_OLD}" if age > _A_YEAR else said
 
     def line(self, task: Task) -> str:
-        """`sentence` beside an answer to a task; if the task was not set, that and why."""
+        """`sentence` beside an answer to a task; if the task was not set, why not."""
         if self.tasks[task.name] is None:
             return words.SITE_WITHOUT_TASK.format(name=self.name, reason=self.reasons[task.name])
         return self.sentence()
@@ -132,10 +132,10 @@ class Site:
 
 
 def read_site(data: bytes, card: ModelCard) -> Site:
-    """Read a site file and make sure that it belongs to this network and is sound.
+    """Read a site file and check that it belongs to this network and is sound.
 
     Raises:
-        SiteError: if it is damaged, edited into nonsense, or was made for other weights or another preprocessing.
+        SiteError: if it is damaged or edited, or was made for other weights or another preprocessing.
     """
     if len(data) > LARGEST_FILE:
         raise SiteError(f"a site file has at most {LARGEST_FILE} bytes. Received {len(data)}.")
@@ -157,7 +157,7 @@ def read_site(data: bytes, card: ModelCard) -> Site:
 
 
 def _checksum(values: Mapping[str, Any]) -> str:
-    """Finds an edit by hand; it is not a signature."""
+    """A checksum that reveals edits by hand; it is not a signature."""
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 

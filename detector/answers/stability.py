@@ -1,7 +1,7 @@
-"""How far an answer and its map move when the picture changes no more than another exposure would have changed it.
+"""How far an answer and its map move when the picture changes no more than it would in another exposure.
 
-Everything behind the decoding is perturbed: the picture is shifted, turned, exposed otherwise or made noisy, and passes
-preprocessing and network anew. A range that is wide, or maps that don't agree, say that the answer hangs on a trifle.
+Every step after decoding is repeated: the picture is shifted, rotated, exposed differently or made noisy, and passes
+through preprocessing and network again. A wide range, or maps that don't agree, mean that the answer hangs on a trifle.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Perturbation:
         words: what it is, for a reader.
         right: shift, as a share of the width.
         down: shift, as a share of the height.
-        degrees: turn about the centre, counter-clockwise.
+        degrees: rotation about the centre, anticlockwise.
         gamma: exponent of the grey values.
         gain: factor of the grey values; what exceeds 1 is lost, as in an overexposed picture.
         offset: added to the grey values; what falls below 0 is lost.
@@ -61,7 +61,7 @@ class Perturbation:
         return matrix
 
     def __call__(self, pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Perturb (rows, columns) float32 in [0, 1]; what comes in at an edge repeats it."""
+        """Perturb (rows, columns) float32 in [0, 1]; pixels that enter at an edge repeat it."""
         size = pixels.shape[::-1]
         moved = cv2.warpAffine(pixels, self.matrix(*pixels.shape), size, borderMode=cv2.BORDER_REPLICATE)
         exposed = np.clip(self.gain * moved**self.gamma + self.offset, 0, 1)
@@ -70,7 +70,7 @@ class Perturbation:
         return perturbed
 
 
-#: Positioning differs by more between two pictures of a patient.
+#: Positioning differs by more than this between two pictures of a patient.
 PERTURBATIONS = (
     Perturbation("shifted left and up", right=-0.02, down=-0.02),
     Perturbation("shifted right and down", right=0.02, down=0.02),
@@ -86,20 +86,20 @@ PERTURBATIONS = (
 def measure_stability(
     analysis: Analysis, engine: Engine, *, perturbations: Sequence[Perturbation] = PERTURBATIONS
 ) -> Stability:
-    """Analyse eight perturbed copies of a picture, as it was analysed: turned or inverted where the reader wished it.
+    """Analyse perturbed copies of a picture as it was analysed, including any rotation or inversion by the reader.
 
     The noise has a fixed seed: the same picture gives the same result.
 
     Args:
-        analysis: of the picture, which its radiograph holds.
+        analysis: of the picture.
         engine: the network that analysed it. It runs once for each perturbation.
         perturbations: what to do to the picture.
 
     Returns:
-        Ranges that the answer itself lies in.
+        Ranges that include the answer itself.
 
     Raises:
-        NonFiniteError: if the network gives no number.
+        NonFiniteError: if the network's output is not finite.
     """
     pixels, rng = _working_copy(equalise(analysis.radiograph.grey)), np.random.default_rng(_SEED)
     prepared = [engine.prepare(perturb(pixels, rng)) for perturb in perturbations]
@@ -151,7 +151,7 @@ def _by_class(
 
 
 def _agreement(maps: Sequence[np.ndarray]) -> float | None:
-    """Median rank correlation of the later maps with the first, where both saw the picture."""
+    """Median rank correlation of the later maps with the first, where both cover the picture."""
     correlations = []
     for other in maps[1:]:
         both = np.isfinite(maps[0]) & np.isfinite(other)

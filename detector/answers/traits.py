@@ -1,6 +1,6 @@
-"""What tells where a picture comes from, kept of every analysis: the network's features, and signs of how it was taken.
+"""What shows where a picture comes from, kept with every analysis: the network's features, and signs of acquisition.
 
-Numbers alone; no picture can be made of them.
+These are only numbers; no picture can be made from them.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ from detector.schema import in_unit_range
 if TYPE_CHECKING:
     from detector.schema import NetworkOutput, Radiograph
 
-_SAMPLED = 224  # lines and columns, at least, that the tone is taken from
-_LEVELS = 64  # grey levels in which its distribution is told
+_SAMPLED = 224  # least number of lines and columns from which the tone is taken
+_LEVELS = 64  # bins of the distribution of grey values
 
 
 @dataclass(frozen=True, eq=False)
 class Traits:
-    """One picture's.
+    """One picture's traits.
 
     Attributes:
-        features: (channels,) float32, what the network's dense layers read.
-        view: view position where a header says so, else `""`.
-        age: in years, where a header says so.
+        features: (channels,) float32, the input of the network's dense layers.
+        view: view position if a header gives it, else `""`.
+        age: in years, if a header gives it.
         longer_side: in pixels.
         grey: median grey value, 0 = black, 1 = white.
         spread: between the 5th and the 95th percentile of the grey values.
-        unevenness: largest distance of the grey values' distribution from an even one (Kolmogorov): near 0 where the
+        unevenness: largest distance of the grey values' distribution from a uniform one (Kolmogorov): near 0 if the
             histogram was equalised.
     """
 
