@@ -7,23 +7,23 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from detector.cli.common import EXIT_OK, Commands, add_manifest, add_model
+from detector.cli import common
 
 if TYPE_CHECKING:
     import argparse
 
 
-def add(commands: Commands) -> None:
+def add(commands: common.Commands) -> None:
     """Add the command and its options."""
     parser = commands.add_parser("audit", help="measure how near baselines that see no lung come to the network")
-    add_manifest(parser)
+    common.add_manifest(parser)
     parser.add_argument("--out", type=Path, default=Path("out/audit"), metavar="DIR")
     parser.add_argument(
         "--batches", type=int, default=0, metavar="N",
         help="also train networks of N batches: on blacked-out lungs, and without each pair of sources; goes on in DIR",
     )  # fmt: skip
     parser.add_argument("--no-pairs", action="store_true", help="of these, only the one on blacked-out lungs")
-    add_model(parser)
+    common.add_model(parser)
     parser.set_defaults(run=run)
 
 
@@ -41,4 +41,4 @@ def run(options: argparse.Namespace) -> int:
     engine = Engine.load(options.model, options.models)
     found = audit(options.manifest, images, engine, options.out, trainings=trainings, without_pairs=options.no_pairs)
     sys.stdout.write(json.dumps(found["splits"], indent=2) + "\n")
-    return EXIT_OK
+    return common.EXIT_OK

@@ -7,20 +7,20 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from detector.cli.common import EXIT_OK, Commands, add_manifest, add_model
+from detector.cli import common
 
 if TYPE_CHECKING:
     import argparse
 
 
-def add(commands: Commands) -> None:
+def add(commands: common.Commands) -> None:
     """Add the command and its options."""
     parser = commands.add_parser("audit-saliency", help="measure how far the maps can be trusted")
-    add_manifest(parser)
+    common.add_manifest(parser)
     parser.add_argument("--split", help="rows of the manifest to use; all where it has no splits (default: test)")
     parser.add_argument("--out", type=Path, default=Path("out/saliency"), metavar="DIR")
     parser.add_argument("--limit", type=int, metavar="N", help="images a label (default: 400)")
-    add_model(parser)
+    common.add_model(parser)
     parser.set_defaults(run=run)
 
 
@@ -34,4 +34,4 @@ def run(options: argparse.Namespace) -> int:
     engine = Engine.load(options.model, options.models)
     found = audit_saliency(cohort.examples, cohort.images, engine, options.out, limit=options.limit or LIMIT)
     sys.stdout.write(json.dumps(found["headline"], indent=2) + "\n")
-    return EXIT_OK
+    return common.EXIT_OK

@@ -7,30 +7,28 @@ import logging
 import sys
 from pathlib import Path
 
-from detector.cli.common import EXIT_NO_TASK, EXIT_OK, EXIT_USAGE, Commands, add_manifest, add_model, existing_path
+from detector.cli import common
 
 _LOG = logging.getLogger("detector")
 
 
-def add(commands: Commands) -> None:
+def add(commands: common.Commands) -> None:
     """Add the command and its options."""
     parser = commands.add_parser("calibrate", help="calibrate on a hospital's own labelled X-rays")
-    parser.add_argument("folder", nargs="?", type=existing_path, metavar="FOLDER", help="with a sub-folder a label")
-    add_manifest(parser, required=False)
+    common.add_cohort(parser)
     parser.add_argument("--out", type=Path, required=True, metavar="SITE.json", help="the site file; SITE.html beside")
     parser.add_argument("--name", metavar="TEXT", help="of the hospital (default: the folder's)")
     parser.add_argument(
         "--coverage", type=_coverage, default=0.90, metavar="SHARE", help="of each class, that sets are to hold (0.90)"
     )
-    add_model(parser)
+    common.add_model(parser)
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Run the command; returns its exit status."""
-    if (options.folder is None) == (options.manifest is None):
-        _LOG.error("Name either a FOLDER with a sub-folder for each label, or a --manifest.")
-        return EXIT_USAGE
+    if not common.names_a_cohort(options):
+        return common.EXIT_USAGE
     from detector.model.engine import Engine  # noqa: PLC0415
     from detector.training.data.labelled import labelled_folder, labelled_manifest  # noqa: PLC0415
     from detector.training.fit.site import collect, fit_site  # noqa: PLC0415
@@ -47,10 +45,10 @@ def run(options: argparse.Namespace) -> int:
     sys.stdout.write("\n".join([*site_sentences(site), *cohort.notes]) + "\n")
     if all(task is None for task in site.tasks.values()):
         _LOG.error("No task could be set, so nothing was written.")
-        return EXIT_NO_TASK
+        return common.EXIT_NO_TASK
     for path in write_site(site, engine.card, options.out):
         _LOG.warning("Written: %s", path)
-    return EXIT_OK
+    return common.EXIT_OK
 
 
 def _coverage(text: str) -> float:

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from detector.cli.common import EXIT_OK, EXIT_USAGE, Commands, add_manifest
+from detector.cli import common
 
 if TYPE_CHECKING:
     import argparse
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger("detector")
 
 
-def add(commands: Commands) -> None:
+def add(commands: common.Commands) -> None:
     """Add the command and its options."""
     parser = commands.add_parser("candidates", help="train networks by one small protocol and compare them")
-    add_manifest(parser)
+    common.add_manifest(parser)
     parser.add_argument("--out", type=Path, default=Path("out/candidates"), metavar="DIR", help="goes on there")
     parser.add_argument("--batches", type=int, required=True, metavar="N", help="length of each training")
     parser.add_argument("--names", nargs="+", metavar="NAME", help="which ones (all)")
@@ -39,7 +39,7 @@ def run(options: argparse.Namespace) -> int:
 
     if unknown := sorted(set(options.names or ()) - set(CANDIDATES)):
         _LOG.error("There is no candidate %s; there are %s.", ", ".join(unknown), ", ".join(CANDIDATES))
-        return EXIT_USAGE
+        return common.EXIT_USAGE
     images = options.images or options.manifest.parent
     table = candidates(
         options.manifest,
@@ -51,4 +51,4 @@ def run(options: argparse.Namespace) -> int:
         seeds=options.seeds,
     )
     sys.stdout.write(json.dumps(table, indent=2) + "\n")
-    return EXIT_OK
+    return common.EXIT_OK

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import signal
 from pathlib import Path
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from detector.answers.site import Site
     from detector.model.card import ModelCard
 
+_LOG = logging.getLogger("detector")
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001 - it has no public name
 
 EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_MODEL, EXIT_OUTPUT, EXIT_NO_TASK = range(6)
@@ -73,6 +75,20 @@ def add_manifest(parser: argparse.ArgumentParser, *, required: bool = True) -> N
     """Add the options that name labelled images."""
     parser.add_argument("--manifest", type=Path, required=required, metavar="FILE.csv")
     parser.add_argument("--images", type=Path, metavar="DIR", help="what the manifest's paths are relative to")
+
+
+def add_cohort(parser: argparse.ArgumentParser) -> None:
+    """Add the options that name labelled images, as a folder or by a manifest."""
+    parser.add_argument("folder", nargs="?", type=existing_path, metavar="FOLDER", help="with a sub-folder a label")
+    add_manifest(parser, required=False)
+
+
+def names_a_cohort(options: argparse.Namespace) -> bool:
+    """Whether the options name labelled images in one of both ways; says so where they don't."""
+    is_named = (options.folder is None) != (options.manifest is None)
+    if not is_named:
+        _LOG.error("Name either a FOLDER with a sub-folder for each label, or a --manifest.")
+    return is_named
 
 
 def word(text: str) -> str:

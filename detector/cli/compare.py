@@ -6,7 +6,7 @@ import logging
 import sys
 from typing import TYPE_CHECKING
 
-from detector.cli.common import EXIT_FAILED, EXIT_OK, Commands, add_model, existing_path
+from detector.cli import common
 
 if TYPE_CHECKING:
     import argparse
@@ -14,11 +14,13 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger("detector")
 
 
-def add(commands: Commands) -> None:
+def add(commands: common.Commands) -> None:
     """Add the command and its options."""
     parser = commands.add_parser("compare", help="are a folder's X-rays like those that the network learnt from?")
-    parser.add_argument("folder", type=existing_path, metavar="FOLDER", help="at least 20 X-rays, without labels")
-    add_model(parser)
+    parser.add_argument(
+        "folder", type=common.existing_path, metavar="FOLDER", help="at least 20 X-rays, without labels"
+    )
+    common.add_model(parser)
     parser.set_defaults(run=run)
 
 
@@ -36,4 +38,4 @@ def run(options: argparse.Namespace) -> int:
     comparison = compare(found.traits, collections)
     said = [*sentences(comparison), *not_compared(found.left_out), *checked(collections.checked)]
     sys.stdout.write("\n".join(said) + "\n")
-    return EXIT_FAILED if found.failed else EXIT_OK
+    return common.EXIT_FAILED if found.failed else common.EXIT_OK

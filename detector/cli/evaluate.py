@@ -8,16 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from detector.cli.common import (
-    EXIT_OK,
-    EXIT_USAGE,
-    Commands,
-    add_manifest,
-    add_model,
-    add_site,
-    existing_path,
-    read_site_option,
-)
+from detector.cli import common
 
 if TYPE_CHECKING:
     import argparse
@@ -25,29 +16,27 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger("detector")
 
 
-def add(commands: Commands) -> None:
+def add(commands: common.Commands) -> None:
     """Add the command and its options."""
     parser = commands.add_parser("evaluate", help="measure the network on labelled X-rays")
-    parser.add_argument("folder", nargs="?", type=existing_path, metavar="FOLDER", help="with a sub-folder a label")
-    add_manifest(parser, required=False)
+    common.add_cohort(parser)
     parser.add_argument("--split", help="rows of the manifest to use; all where it has no splits (default: test)")
     parser.add_argument("--out", type=Path, default=Path("out/evaluation"), metavar="DIR")
-    add_site(parser)
-    add_model(parser)
+    common.add_site(parser)
+    common.add_model(parser)
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Run the command; returns its exit status."""
-    if (options.folder is None) == (options.manifest is None):
-        _LOG.error("Name either a FOLDER with a sub-folder for each label, or a --manifest.")
-        return EXIT_USAGE
+    if not common.names_a_cohort(options):
+        return common.EXIT_USAGE
     from detector.model.engine import Engine  # noqa: PLC0415
     from detector.training.data.labelled import labelled_folder, labelled_manifest  # noqa: PLC0415
     from detector.training.measure.evaluate import evaluate  # noqa: PLC0415
 
     engine = Engine.load(options.model, options.models)
-    site = read_site_option(options.site, engine.card)
+    site = common.read_site_option(options.site, engine.card)
     if options.folder:
         cohort = labelled_folder(options.folder)
     else:
@@ -59,4 +48,4 @@ def run(options: argparse.Namespace) -> int:
     )  # fmt: skip
     _LOG.warning("The report: %s", options.out / "report.html")
     sys.stdout.write(json.dumps(metrics["overall"] | ({"site": metrics["site"]} if site else {}), indent=2) + "\n")
-    return EXIT_OK
+    return common.EXIT_OK

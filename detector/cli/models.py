@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from detector.cli.common import EXIT_OK, Commands
+from detector.cli import common
 from detector.model.card import model_names, read_card
 from detector.paths import MODELS
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 
-def add(commands: Commands) -> None:
+def add(commands: common.Commands) -> None:
     """Add the command and its options."""
     parser = commands.add_parser("models", help="list the models with hash and measured performance")
     parser.set_defaults(run=run)
@@ -29,7 +29,7 @@ def run(options: argparse.Namespace) -> int:
         for cohort, figures in card.performance.items():
             for figure, estimate in _estimates(figures):
                 sys.stdout.write(f"  {cohort}: {figure} {_estimate(estimate)}\n")
-    return EXIT_OK
+    return common.EXIT_OK
 
 
 def _estimates(figures: Mapping[str, Any], name: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:

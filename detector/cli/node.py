@@ -10,17 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from detector.answers.answer import Question
-from detector.cli.common import (
-    EXIT_OK,
-    EXIT_USAGE,
-    SIGNAL_BASE,
-    Commands,
-    add_model,
-    add_question,
-    add_site,
-    read_site_option,
-    stop_on_signals,
-)
+from detector.cli import common
 from detector.errors import OutputError
 from detector.model.card import read_card
 from detector.read import sandbox
@@ -38,7 +28,7 @@ _NOT_HERE = (
 )
 
 
-def add(commands: Commands) -> None:
+def add(commands: common.Commands) -> None:
     """Add the command and its options."""
     parser = commands.add_parser("node", help="receive X-rays by DICOM and send results back", epilog=NOTICE)
     parser.add_argument("--aet", type=_title, required=True, metavar="TITLE", help="this node's AE title")
@@ -46,11 +36,7 @@ def add(commands: Commands) -> None:
     parser.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help="to listen on (this computer alone)")
     parser.add_argument("--store-to", type=_peer, required=True, metavar="AET@HOST:PORT", help="where results go")
     parser.add_argument(
-        "--spool",
-        type=Path,
-        default=Path("out/node"),
-        metavar="DIR",
-        help="unfinished work, and the audit log",
+        "--spool", type=Path, default=Path("out/node"), metavar="DIR", help="unfinished work, and the audit log"
     )
     parser.add_argument(
         "--allow", type=_allowed, action="append", default=[], metavar="AET[@ADDRESS]", help="who may send (everyone)"
@@ -61,9 +47,9 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "--research-only-confirmed", action="store_true", help="results may go to another computer, for research alone"
     )
-    add_question(parser)
-    add_site(parser)
-    add_model(parser)
+    common.add_question(parser)
+    common.add_site(parser)
+    common.add_model(parser)
     parser.set_defaults(run=run)
 
 
@@ -71,21 +57,20 @@ def run(options: argparse.Namespace) -> int:
     """Run the command; returns its exit status, 143 after SIGTERM."""
     if not options.store_to.is_local and not options.research_only_confirmed:
         _LOG.error(_NOT_HERE, options.store_to.host)
-        return EXIT_USAGE
+        return common.EXIT_USAGE
     if options.exclude is not None and not options.exclude.is_file():
         _LOG.error("There is no exclusion list %s.", options.exclude)
-        return EXIT_USAGE
+        return common.EXIT_USAGE
     read_card(options.models / f"{options.model}.json")
     sandbox.warm_up()
     from detector.model.engine import Engine  # noqa: PLC0415
     from detector.pacs.node import Node, run_until  # noqa: PLC0415
     from detector.pacs.spool import Spool  # noqa: PLC0415
 
-    stop = stop_on_signals()
+    stop = common.stop_on_signals()
     engine = Engine.load(options.model, options.models)
-    settings = _settings(
-        options, Question(options.mode, options.operating_point, site=read_site_option(options.site, engine.card))
-    )
+    site = common.read_site_option(options.site, engine.card)
+    settings = _settings(options, Question(options.mode, options.operating_point, site=site))
     spool = Spool(options.spool)
     node = Node(settings, engine, spool)
     try:
@@ -95,7 +80,7 @@ def run(options: argparse.Namespace) -> int:
     sys.stderr.write(f"{settings.title} listens on {settings.host}:{node.port}. {NOTICE}\n")
     run_until(node, lambda: bool(stop()), spool)
     spool.close()
-    return SIGNAL_BASE + stop() if stop() else EXIT_OK
+    return common.SIGNAL_BASE + stop() if stop() else common.EXIT_OK
 
 
 def _settings(options: argparse.Namespace, question: Question) -> Settings:

@@ -12,24 +12,12 @@ import sys
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, TextIO
+from typing import TYPE_CHECKING, TextIO
 from urllib.parse import urlsplit
 
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from detector.cli.common import (
-    EXIT_FAILED,
-    EXIT_OK,
-    EXIT_USAGE,
-    SIGNAL_BASE,
-    Commands,
-    add_model,
-    add_question,
-    add_site,
-    existing_path,
-    read_site_option,
-    stop_on_signals,
-)
+from detector.cli import common
 from detector.errors import OutputError
 from detector.model.card import read_card
 from detector.read import sandbox
@@ -46,7 +34,7 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger("detector")
 
 
-def add(commands: Commands) -> None:
+def add(commands: common.Commands) -> None:
     """Add the command and its options."""
     parser = commands.add_parser("predict", help="analyse files and folders of chest X-rays", epilog=NOTICE)
     parser.add_argument(
@@ -54,7 +42,7 @@ def add(commands: Commands) -> None:
     )
     parser.add_argument("--manifest", type=Path, metavar="FILE.csv", help="a list with a column `image`")
     parser.add_argument("--images", metavar="DIR", help="what the list's paths are relative to; also an address")
-    add_question(parser)
+    common.add_question(parser)
     parser.add_argument(
         "--explain", action="store_true", help="say where the evidence lies; with --out, save maps and a gallery"
     )
@@ -70,8 +58,8 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "--ray-address", metavar="HOST:PORT", help="a Ray cluster that is there; without it, one on this computer"
     )
-    add_site(parser)
-    add_model(parser)
+    common.add_site(parser)
+    common.add_model(parser)
     parser.set_defaults(run=run)
 
 
@@ -79,11 +67,11 @@ def run(options: argparse.Namespace) -> int:
     """Run the command; returns its exit status."""
     if (wrong := _contradiction(options)) is not None:
         _LOG.error(wrong)
-        return EXIT_USAGE
+        return common.EXIT_USAGE
     _end_at_once_on_signals()
     card, out = read_card(options.models / f"{options.model}.json"), sys.stdout
     with _engine(options, card) as predict:
-        site = read_site_option(options.site, card)
+        site = common.read_site_option(options.site, card)
         # Imported here, while the decoder starts; a wrong option or a missing model is said before.
         from detector.answers.answer import Question  # noqa: PLC0415
         from detector.run.inputs import find_inputs  # noqa: PLC0415
@@ -94,7 +82,7 @@ def run(options: argparse.Namespace) -> int:
         files: Iterable[str] = find_inputs(
             options.paths, manifest=options.manifest, images=options.images, out=options.out
         )
-        job = _Job(predict, card, request, options.format, out, stop_on_signals())
+        job = _Job(predict, card, request, options.format, out, common.stop_on_signals())
         if options.engine == "local":
             files = list(files)  # so that the time left is known; of a cluster's millions only the rate is
         if options.out is None:
@@ -106,29 +94,15 @@ def run(options: argparse.Namespace) -> int:
                 if options.engine == "ray":
                     _write_table(results, job)
     if job.stop():
-        return SIGNAL_BASE + job.stop()
-    return EXIT_FAILED if failed else EXIT_OK
-
-
-class _Predict(Protocol):
-    """An engine, as the command sees it; see `detector.run.predict.predict_files`."""
-
-    def __call__(
-        self,
-        files: Iterable[str],
-        request: Request,
-        *,
-        results: Results | None,
-        stop: Callable[[], bool],
-        on_finished: Callable[[], object],
-    ) -> Generator[Row]: ...
+        return common.SIGNAL_BASE + job.stop()
+    return common.EXIT_FAILED if failed else common.EXIT_OK
 
 
 @dataclass(frozen=True)
 class _Job:
-    """What the steps of a run share."""
+    """What the steps of a run share; `predict` is `predict_files` or `predict_on_cluster`, which take the same."""
 
-    predict: _Predict
+    predict: Callable[..., Generator[Row]]
     card: ModelCard
     request: Request
     form: str
@@ -156,14 +130,14 @@ def _place(text: str) -> Path | str:
         ArgumentTypeError: if the path does not exist, or the address holds a password, which would be in every row.
     """
     if "://" not in text:
-        return existing_path(text)
+        return common.existing_path(text)
     if urlsplit(text).password is not None:
         raise argparse.ArgumentTypeError("an address must not hold a password; stores take theirs from the environment")
     return text
 
 
 @contextlib.contextmanager
-def _engine(options: argparse.Namespace, card: ModelCard) -> Iterator[_Predict]:
+def _engine(options: argparse.Namespace, card: ModelCard) -> Iterator[Callable[..., Generator[Row]]]:
     """The engine that the options name, ready to work."""
     if options.engine == "ray":
         from detector.run.cluster import Network, cluster, predict_on_cluster  # noqa: PLC0415 - it takes a while
@@ -240,7 +214,7 @@ def _show_gallery(results: Results, job: _Job) -> None:
 def _end_at_once_on_signals() -> None:
     """While the network loads, nothing is half done and nothing has to be waited for."""
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda signum, _frame: os._exit(SIGNAL_BASE + signum))
+        signal.signal(number, lambda signum, _frame: os._exit(common.SIGNAL_BASE + signum))
 
 
 def _writer(form: str, out: TextIO) -> Callable[[Row], None]:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from detector.cli.common import EXIT_OK, EXIT_USAGE, Commands, existing_path
+from detector.cli import common
 
 if TYPE_CHECKING:
     import argparse
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger("detector")
 
 
-def add(commands: Commands) -> None:
+def add(commands: common.Commands) -> None:
     """Add the command and its options."""
     parser = commands.add_parser("prepare", help="build a manifest from the public collections as downloaded")
     for name, words in (
@@ -24,7 +24,7 @@ def add(commands: Commands) -> None:
         ("kaggle", "Chest X-Ray Images (Pneumonia): train/, val/ and test/"),
         ("raddb", "COVID-19 Radiography Database: COVID/, Normal/ and more"),
     ):
-        parser.add_argument(f"--{name}", type=existing_path, metavar="DIR", help=words)
+        parser.add_argument(f"--{name}", type=common.existing_path, metavar="DIR", help=words)
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="manifest.csv, images/; goes on there")
     parser.add_argument("--limit", type=int, metavar="N", help="at most N pictures of each source and label")
     parser.add_argument("--tfrecord", action="store_true", help="also write TFRecord shards")
@@ -39,7 +39,7 @@ def run(options: argparse.Namespace) -> int:
     folders = {name: folder for name in COLLECTIONS if (folder := getattr(options, name)) is not None}
     if not folders:
         _LOG.error("Name at least one collection: %s.", ", ".join(f"--{name} DIR" for name in COLLECTIONS))
-        return EXIT_USAGE
+        return common.EXIT_USAGE
     prepared = prepare(folders, options.out, limit=options.limit, tfrecord=options.tfrecord)
     sys.stderr.write(prepared.summary() + "\n")
-    return EXIT_OK
+    return common.EXIT_OK

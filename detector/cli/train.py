@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from detector.cli.common import EXIT_OK, EXIT_USAGE, Commands, add_manifest
+from detector.cli import common
 
 if TYPE_CHECKING:
     import argparse
@@ -15,10 +15,10 @@ _LOG = logging.getLogger("detector")
 _GATE_SEED = 20261123  # of the shipped gate
 
 
-def add(commands: Commands) -> None:
+def add(commands: common.Commands) -> None:
     """Add the command and its options."""
     parser = commands.add_parser("train", help="train the network and write it with its card")
-    add_manifest(parser)
+    common.add_manifest(parser)
     parser.add_argument(
         "--out", type=Path, default=Path("runs/latest"), metavar="DIR", help="checkpoints, log and model"
     )
@@ -51,13 +51,13 @@ def run(options: argparse.Namespace) -> int:
     if options.task == "gate":
         if not (options.not_frontal and options.others):
             _LOG.error("The gate needs --not-frontal and --others.")
-            return EXIT_USAGE
+            return common.EXIT_USAGE
         train_gate(
             options.manifest, images, options.out,
             not_frontal=options.not_frontal, others=options.others, held_out=options.held_out,
             seed=options.seed or _GATE_SEED,
         )  # fmt: skip
-        return EXIT_OK
+        return common.EXIT_OK
 
     names = ["batches", "peak_learning_rate", "seed"]
     if options.task == "classifier":
@@ -65,4 +65,4 @@ def run(options: argparse.Namespace) -> int:
     settings = {name: value for name in names if (value := getattr(options, name)) is not None}
     train = train_lungs if options.task == "lungs" else train_classifier
     train(options.manifest, images, options.out, settings, resume=options.resume)
-    return EXIT_OK
+    return common.EXIT_OK
