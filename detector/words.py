@@ -304,7 +304,7 @@ WORTH_UNKNOWN = (
 WORTH_POSITIVE = "In a hospital it had not seen, a positive answer multiplied the odds by {value} ({low} to {high})"
 WORTH_NEGATIVE = "In a hospital it had not seen, a negative answer multiplied the odds by {value} ({low} to {high})"
 WORTH_NONE = "In a hospital it had not seen: no proven value (odds × {value}, {low} to {high})"
-WORTH_COMPARED = "{said}, against {others} {others_are} from one hospital."
+WORTH_COMPARED = "{said}, against {others_are} of one hospital, {others} of them."
 COMPARED_WITH = {NORMAL: "normal X-rays", "others": "other X-rays"}
 
 # X-ray and map

@@ -74,9 +74,9 @@ def test_indeterminate_and_three_class_answers_move_nothing(tmp_path):
 def test_worth_is_told_with_its_interval_and_what_it_was_compared_with(tmp_path):
     assert worth(POSITIVE, external(tmp_path)) == (
         "In a hospital it had not seen, a positive answer multiplied the odds by 3 (1.8 to 5), "
-        "against 50 normal X-rays from one hospital."
+        "against normal X-rays of one hospital, 50 of them."
     )
-    assert "other X-rays from one hospital" in worth(POSITIVE, external(tmp_path, labels=("normal", "viral_pneumonia")))
+    assert "other X-rays of one hospital" in worth(POSITIVE, external(tmp_path, labels=("normal", "viral_pneumonia")))
 
 
 def test_worth_whose_interval_holds_one_is_not_proven(tmp_path):
