@@ -66,7 +66,7 @@ class Analyst:
         self._done, self._started, self._looked_at = 0, 0.0, 0.0
 
     def ask(self, sources: Sequence[Source], engine: Engine) -> None:
-        """Take today's list: what is new is queued, what has left the page is forgotten."""
+        """Take the page's list: what is new is queued, what has left the page is forgotten."""
         with self._change:
             self._listed = {source.identifier for source in sources}
             self._left_out &= self._listed

@@ -12,7 +12,7 @@ from detector.schema import BINARY, COVID19
 from detector.ui.palette import DARK
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from detector.answers.answer import Verdict
     from detector.schema import Stability, Task
@@ -26,17 +26,11 @@ _LEFTMOST, _RIGHTMOST = 0.1, 0.7  # thresholds whose note fits when it is centre
 
 
 def probability_chart(
-    verdict: Verdict,
-    *,
-    whiskers: Mapping[str, tuple[float, float]] | None = None,
-    palette: Palette = DARK,
+    verdict: Verdict, *, whiskers: Mapping[str, tuple[float, float]] | None = None, palette: Palette = DARK
 ) -> go.Figure:
     """Horizontal bars of the probabilities, with the operating point where there is one.
 
-    Args:
-        verdict: the answer.
-        whiskers: class name to lowest and highest probability under mild changes of the picture.
-        palette: colours.
+    Whiskers, as of `whiskers_of`, reach from a class's lowest to its highest probability.
     """
     names = list(verdict.probabilities)
     values = [verdict.probabilities[name] for name in names]
@@ -97,6 +91,21 @@ def render_chart(figure: go.Figure, *, key: str, alt: str) -> None:
     st.plotly_chart(figure, config={"displayModeBar": False}, theme=None, key=key, alt=alt)
 
 
+def error_bars(
+    values: Sequence[float], lows: Sequence[float], highs: Sequence[float], *, colour: str, width: int
+) -> dict[str, Any]:
+    """Plotly's error bars from values and the ends of their intervals; `width` is that of their caps, in pixels."""
+    return {
+        "type": "data",
+        "symmetric": False,
+        "array": [max(0.0, high - value) for value, high in zip(values, highs, strict=True)],
+        "arrayminus": [max(0.0, value - low) for value, low in zip(values, lows, strict=True)],
+        "color": colour,
+        "thickness": 2,
+        "width": width,
+    }
+
+
 def dressed(figure: go.Figure, palette: Palette) -> go.Figure:
     """Give a figure the page's type and ground."""
     return figure.update_layout(**_dress(palette))
@@ -146,12 +155,4 @@ def _whiskers(
     if not whiskers:
         return None
     ends = [whiskers.get(name, (value, value)) for name, value in zip(names, values, strict=True)]
-    return {
-        "type": "data",
-        "symmetric": False,
-        "array": [max(0.0, high - value) for (_, high), value in zip(ends, values, strict=True)],
-        "arrayminus": [max(0.0, value - low) for (low, _), value in zip(ends, values, strict=True)],
-        "color": palette.ink,
-        "thickness": 2,
-        "width": 7,
-    }
+    return error_bars(values, [low for low, _ in ends], [high for _, high in ends], colour=palette.ink, width=7)

@@ -27,7 +27,7 @@ from detector.ui.palette import palette
 from detector.ui.room import render_head
 from detector.ui.screen import Screen
 from detector.ui.session import Session, session
-from detector.ui.tables import render_table
+from detector.ui.tables import STYLE, render_table
 from detector.ui.viewer import render_viewer
 from detector.ui.worklist import Entry, render_progress
 
@@ -262,6 +262,7 @@ def _render_end(read: BlindRead) -> None:
     what, value, number = zip(*rows(done, read.asked.task), strict=True)
     columns = zip(words.BLIND_COLUMNS, (what, value, number), strict=True)
     with st.container(key="blind_table"):
+        st.html(STYLE)
         render_table(dict(columns), title=words.PAGE_BLIND)
     st.caption(words.BLIND_NOTE)
     curves = [(words.BLIND_READER, True), (words.BLIND_THE_PROGRAM, False)]

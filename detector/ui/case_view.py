@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from detector import words
+from detector.answers.pretest import judge
 from detector.errors import DetectorError
 from detector.ui.cases import Case, Failure
-from detector.ui.judgement import render_judgement
 from detector.ui.names import shown_name
 from detector.ui.screen import Screen, badges_of
 from detector.ui.session import session
@@ -26,10 +26,14 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from detector.answers.answer import Answer, Question
+    from detector.answers.answer import Answer, Question, Verdict
+    from detector.answers.site import Site
     from detector.model.card import ModelCard
     from detector.model.engine import Engine
     from detector.ui.worklist import Entry
+
+
+_FIRST_PRE_TEST = 10  # percent
 
 
 @st.fragment
@@ -67,10 +71,7 @@ def screen_of(entry: Entry, case: Case, told: Answer) -> Screen:
         has_picture=True,
         has_more=(radiograph.rows, radiograph.columns) > case.picture.shape,
         titles=(name, title),
-        alts=(
-            words.XRAY_ALT.format(name=name),
-            words.MAP_ALT.format(title=title, sentence=told.evidence_sentence),
-        ),
+        alts=(words.XRAY_ALT.format(name=name), words.MAP_ALT.format(title=title, sentence=told.evidence_sentence)),
         badges=badges_of(told),
         classes=[(one, words.CLASSES[one]) for one in task.classes],
         target=told.target_class,
@@ -130,7 +131,20 @@ def _render_evidence(entry: Entry, case: Case, told: Answer, card: ModelCard, en
             with st.popover(words.DETAILS, icon=":material/info:"):
                 _render_details(case, card, engine)
     with judged:
-        render_judgement(told.verdict, told.question.site)
+        _render_judgement(told.verdict, told.question.site)
+
+
+def _render_judgement(verdict: Verdict, site: Site | None) -> None:
+    """The pre-test slider and what the answer makes of it; nothing where it can't change it."""
+    if judge(verdict, _FIRST_PRE_TEST / 100, site=site) is None:
+        return
+    pre_test = st.slider(
+        words.PRE_TEST, 1, 99, _FIRST_PRE_TEST, format="%d %%", help=words.PRE_TEST_HELP, key="pre_test",
+        persist_state="session",
+    )  # fmt: skip
+    judgement = judge(verdict, pre_test / 100, site=site)
+    if judgement is not None:
+        st.markdown(judgement.headline, help=judgement.explanation)
 
 
 def _render_stability_button(entry: Entry, case: Case, engine: Engine) -> None:
@@ -154,7 +168,8 @@ def _render_stability_button(entry: Entry, case: Case, engine: Engine) -> None:
 def _render_details(case: Case, card: ModelCard, engine: Engine) -> None:
     test = card.performance.get("test")
     if test:
-        st.markdown(_performance(test))
+        binary, three = (_with_interval(test[f"{name}_auroc"]) for name in ("binary", "three_class_macro"))
+        st.markdown(words.PERFORMANCE.format(n=test["binary_auroc"]["n"], binary=binary, three=three))
     for limit in card.limits:
         st.markdown(f"- {limit}")
     analysis = case.analysis
@@ -164,11 +179,6 @@ def _render_details(case: Case, card: ModelCard, engine: Engine) -> None:
         f"{model.name} {model.version}, SHA-256 {model.sha256[:16]}…, {card.preprocessing}, "
         f"{analysis.analysed_at}  \n{words.PASSES.format(count=engine.forward_passes)}  \n{card.licence}"
     )
-
-
-def _performance(test: Mapping[str, Any]) -> str:
-    binary, three = test["binary_auroc"], test["three_class_macro_auroc"]
-    return words.PERFORMANCE.format(n=binary["n"], binary=_with_interval(binary), three=_with_interval(three))
 
 
 def _with_interval(estimate: Mapping[str, Any]) -> str:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from detector.answers.answer import Answer, Question, Verdict
     from detector.model.card import ModelCard
-    from detector.schema import ModelInfo, OperatingPoint, Stability
+    from detector.schema import ModelInfo, Stability
     from detector.ui.cases import Case
     from detector.ui.worklist import Entry
 
@@ -105,13 +105,7 @@ def row_of(entry: Entry, question: Question, model: ModelInfo, *, named: bool) -
 
 
 def case_dicom(data: bytes, case: Case, told: Answer) -> bytes:
-    """The answer as DICOM objects for the image's study, in one ZIP file.
-
-    Args:
-        data: the image's file.
-        case: of the file.
-        told: what the page says of it.
-    """
+    """The answer as DICOM objects for the study of the image whose file `data` is, in one ZIP file."""
     from detector.report.dicom import ENDINGS, write_results  # noqa: PLC0415 - highdicom takes a second
 
     results = write_results(replace(told, analysis=case.with_pixels(data)), read_source(data))
@@ -176,10 +170,7 @@ def case_page(
             standing(told),
         ),
         subject=" · ".join([shown_name(entry.source.name) if named else neutral_name(entry), *told.marks]),
-        asked=" ".join(filter(None, [
-            words.PRINTED_QUESTION.format(mode=words.MODES[told.task.mode]), _printed_point(point) if point else None,
-            words.PRINTED_WHEN.format(when=local_time(told.analysis.analysed_at)),
-        ])),
+        asked=_asked(told, told.analysis.analysed_at),
         panels=_panels(case, told, seen),
         bars=_bars(told.verdict, stability),
         threshold=point.threshold if point else None,
@@ -201,7 +192,7 @@ def list_pages(entries: Sequence[Entry], card: ModelCard, *, named: bool) -> Lis
     """The content of the worklist's PDF."""
     return ListPages(
         title=words.WORKLIST,
-        subject=_asked(entries),
+        subject=_list_asked(entries),
         columns=(words.COLUMN_IMAGE, "", words.COLUMN_DECISION, words.COLUMN_PROBABILITY, words.COLUMN_NAME,
                  words.COLUMN_WARNINGS),
         rows=[_printed(entry, named=named) for entry in entries],
@@ -240,23 +231,23 @@ def _bars(verdict: Verdict, stability: Stability | None) -> list[Bar]:
     ]
 
 
-def _asked(entries: Sequence[Entry]) -> str:
-    """The question and the operating point of a list, and when its last image was answered."""
+def _list_asked(entries: Sequence[Entry]) -> str:
+    """What a list was asked, and when its last image was answered."""
     answers = [entry.answer for entry in entries if entry.answer is not None]
     if not answers:
         return ""
     told, when = answers[0], max(told.analysis.analysed_at for told in answers)
-    said = [words.PRINTED_QUESTION.format(mode=words.MODES[told.task.mode])]
-    if told.question.site is not None:
-        said.append(told.question.site.line(told.task))
-    if told.operating_point is not None and told.verdict.threshold is not None:
-        said.append(_printed_point(told.operating_point))
-    return " ".join([*said, words.PRINTED_WHEN.format(when=local_time(when))])
+    return _asked(told, when, told.question.site.line(told.task) if told.question.site else "")
 
 
-def _printed_point(point: OperatingPoint) -> str:
-    name = words.OPERATING_POINTS.get(point.name, point.name)
-    return words.PRINTED_POINT.format(name=name, threshold=words.percent(point.threshold), cohort=point.cohort)
+def _asked(told: Answer, when: str, site: str = "") -> str:
+    """The question with its operating point, and when it was answered."""
+    point, printed = told.operating_point, ""
+    if point is not None and told.verdict.threshold is not None:
+        name = words.OPERATING_POINTS.get(point.name, point.name)
+        printed = words.PRINTED_POINT.format(name=name, threshold=words.percent(point.threshold), cohort=point.cohort)
+    asked = words.PRINTED_QUESTION.format(mode=words.MODES[told.task.mode])
+    return " ".join(filter(None, [asked, site, printed, words.PRINTED_WHEN.format(when=local_time(when))]))
 
 
 def _provenance(told: Answer) -> list[str]:

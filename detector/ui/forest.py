@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import plotly.graph_objects as go
 
 from detector import words
-from detector.ui.bars import dressed
+from detector.ui.bars import dressed, error_bars
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,16 +51,11 @@ def forest_chart(lines: Sequence[Line], palette: Palette, *, bars: bool = False)
     """Draw the lines from top to bottom over one axis of AUROC; with `bars`, as bars from chance on."""
     tones = {"main": palette.ink, "quiet": palette.quiet_ink, "bad": palette.bad}
     colours, labels = [tones[line.tone] for line in lines], [line.label for line in lines]
-    ends = {
-        "type": "data",
-        "symmetric": False,
-        "array": [line.high - line.value for line in lines],
-        "arrayminus": [line.value - line.low for line in lines],
-        "thickness": 2,
-        "width": 5,
-        "color": palette.ink if bars else palette.quiet_ink,
-    }
     values = [line.value for line in lines]
+    ends = error_bars(
+        values, [line.low for line in lines], [line.high for line in lines],
+        colour=palette.ink if bars else palette.quiet_ink, width=5,
+    )  # fmt: skip
     if bars:
         lengths = [value - CHANCE for value in values]
         trace = go.Bar(

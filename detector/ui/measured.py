@@ -181,10 +181,10 @@ def audit_lines(folder: Path = EVALUATION) -> list[Line]:
     audit = read_json(folder / "audit.json") or {}
     part = audit.get("splits", {}).get("test", {}).get("overall", {})
     near = set(part.get("too_near", {}).get("binary_auroc", []))
-    found = [
-        _line(label, part.get("figures", {}).get(name, {}).get("binary_auroc"), _tone(name, near))
-        for name, label in words.AUDIT_NETWORKS.items()
-    ]
+    found = []
+    for name, label in words.AUDIT_NETWORKS.items():
+        tone = "bad" if name in near else "main" if name.startswith("shipped_network") else "quiet"
+        found.append(_line(label, part.get("figures", {}).get(name, {}).get("binary_auroc"), tone))
     network = audit.get("leave_one_source_pair_out", {}).get("network", {})
     for pair in network.get("pairs", []):
         label = words.AUDIT_LEFT_OUT.format(**pair["pair"])
@@ -193,10 +193,7 @@ def audit_lines(folder: Path = EVALUATION) -> list[Line]:
 
 
 def calibration_lines(folder: Path = EVALUATION) -> list[Line]:
-    """What a calibration of one's own gives, drawn many times from cohorts whose truth is known.
-
-    Coverage reached, sensitivity before and after, and share of single answers, by cohort.
-    """
+    """What a hospital's own calibration gives, drawn many times from each cohort: coverage, sensitivity, answers."""
     found = []
     for cohort, figures in (read_json(folder / "sites.json") or {}).get("cohorts", {}).items():
         part = figures.get(_HOSPITAL) or figures.get("one_by_one") or {}
@@ -261,10 +258,6 @@ def _line(label: str, estimate: Mapping[str, Any] | None, tone: str, *, counted:
     value = float(estimate["value"])
     low, high = (value if estimate.get(end) is None else float(estimate[end]) for end in ("ci_low", "ci_high"))
     return Line(label, value, low, high, estimate.get("n") if counted else None, tone)
-
-
-def _tone(name: str, near: set[str]) -> str:
-    return "bad" if name in near else "main" if name.startswith("shipped_network") else "quiet"
 
 
 def saliency_sentences(folder: Path = EVALUATION) -> list[str]:

@@ -16,7 +16,7 @@ from detector.ui.forest import Line, forest_alt, forest_chart
 from detector.ui.names import escaped
 from detector.ui.palette import palette
 from detector.ui.room import render_head
-from detector.ui.tables import render_table
+from detector.ui.tables import STYLE, render_table
 
 if TYPE_CHECKING:
     from detector.model.card import ModelCard
@@ -38,6 +38,7 @@ def render() -> None:
         st.error(words.MODEL_FAILED.format(cure=error.user_message), icon=":material/error:")
         return
     with st.container(key="quality"):
+        st.html(STYLE)
         st.header(words.PAGE_QUALITY, anchor=False)
         st.markdown(words.QUALITY_LEAD)
         _render_in_thirty_seconds(card)
@@ -159,10 +160,10 @@ def _render_rejections(gate: dict[str, Any]) -> None:
 
 def _render_plots() -> None:
     drawn = [plot for plot in measured.plots() if not plot.name.startswith(_NOT_A_CURVE)]
-    if not drawn:
+    if drawn:
+        _render_pairs(drawn)
+    else:
         st.markdown(words.NOTHING_MEASURED)
-        return
-    _render_pairs(drawn)
 
 
 def _render_training() -> None:
@@ -177,7 +178,7 @@ def _render_training() -> None:
 
 def _render_pairs(drawn: list[measured.Plot]) -> None:
     """Two figures a row; one with many panels has a row for itself."""
-    wide = [plot for plot in drawn if _panels(plot.figure) >= _WIDE]
+    wide = [plot for plot in drawn if len(list(plot.figure.select_xaxes())) >= _WIDE]
     columns = st.columns(2, gap="medium")
     for place, plot in enumerate(plot for plot in drawn if plot not in wide):
         with columns[place % 2]:
@@ -197,19 +198,11 @@ def _fitted(figure: go.Figure) -> go.Figure:
     small = {"size": 12}
     figure = dressed(figure, colours).update_xaxes(**lines, title_font=small).update_yaxes(**lines, title_font=small)
     figure.update_annotations(font=small)
-    rows = _named_rows(figure)
-    if rows:
+    values = (y for trace in figure.data if trace.y is not None for y in trace.y)
+    names = {y for y in values if isinstance(y, str)}  # of the vertical axis
+    if names:
         figure.update_yaxes(dtick=1, automargin=True)
-    return figure.update_layout(height=max(_PLOT_HEIGHT, _AROUND_ROWS + _ROW_HEIGHT * rows), title_font_size=16)
-
-
-def _panels(figure: go.Figure) -> int:
-    return sum(1 for _ in figure.select_xaxes())
-
-
-def _named_rows(figure: go.Figure) -> int:
-    """How many names the vertical axis has."""
-    return len({y for trace in figure.data for y in (trace.y if trace.y is not None else ()) if isinstance(y, str)})
+    return figure.update_layout(height=max(_PLOT_HEIGHT, _AROUND_ROWS + _ROW_HEIGHT * len(names)), title_font_size=16)
 
 
 def _training_figure(rows: list[dict[str, Any]]) -> go.Figure:

@@ -36,12 +36,7 @@ _page = st.components.v2.component("page", js=(ASSETS / "page.js").read_text(enc
 
 
 def render(sources: Sequence[Source], places: Mapping[str, DeltaGenerator]) -> None:
-    """Ask, analyse and answer.
-
-    Args:
-        sources: what to analyse.
-        places: containers of the mode, the operating point, the list and the open image.
-    """
+    """Ask, analyse and answer, in the containers of the mode, the operating point, the list and the open image."""
     try:
         card = resources.load_card()
         asked = render_question(card, places)
@@ -161,11 +156,8 @@ def _render_list(sources: Sequence[Source], question: Question, card: ModelCard,
         from detector.ui.likeness_view import render_likeness  # noqa: PLC0415 - with SciPy, and asked of twenty X-rays
 
         render_likeness(entries, card)
-    _page(key="page", data={"busy": running and any(not _is_example(source) for source in sources)})
-
-
-def _is_example(source: Source) -> bool:
-    return source.identifier.startswith("example:")
+    own = any(not source.identifier.startswith("example:") for source in sources)
+    _page(key="page", data={"busy": running and own})
 
 
 def _has_something_to_open(sources: Sequence[Source]) -> bool:

@@ -33,7 +33,7 @@ def load_engine() -> Engine:
 
 
 def is_loaded() -> bool:
-    """Whether `load_classifier` will answer at once."""
+    """Whether `load_engine` will answer at once."""
     return _LOADED.is_set()
 
 

@@ -53,11 +53,9 @@ class Look:
 
 
 def packed(key: str, image: np.ndarray) -> bytes:
-    """Grey values for the browser: the head's length (4 bytes), the head as JSON, the pixels row by row.
+    """Grey values, (H, W) uint8 or uint16, for the browser, which asks for them by their key.
 
-    Args:
-        key: of the picture; the viewer asks for it by this.
-        image: (H, W) uint8 or uint16.
+    The head's length comes first (4 bytes), then the head as JSON, then the pixels row by row.
     """
     head = {"key": key, "rows": image.shape[0], "columns": image.shape[1], "deepest": int(np.iinfo(image.dtype).max)}
     written = json.dumps(head).encode()
@@ -65,12 +63,7 @@ def packed(key: str, image: np.ndarray) -> bytes:
 
 
 def layer_of(heatmap: np.ndarray, full_scale: float) -> str:
-    """Evidence as a picture that is clear where there is none, as a data address.
-
-    Args:
-        heatmap: (h, w) float32 in logit units; any size, the viewer stretches it.
-        full_scale: evidence that gets full colour.
-    """
+    """Evidence, (h, w) float32 in logit units, as a data address of a PNG, which the viewer brings to its size."""
     layer = evidence_layer(cv2.resize(heatmap, _size(heatmap, _LAYER_SIDE)), full_scale)
     png = cv2.imencode(".png", layer, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tobytes()
     return "data:image/png;base64," + base64.b64encode(png).decode()
@@ -190,9 +183,7 @@ class Screen:
 def badges_of(told: Answer, greyscale: Greyscale | None = None) -> tuple[str, ...]:
     """What was done to the picture, in capitals, on the screen and in everything that is saved.
 
-    Args:
-        told: the answer, with what was done before the analysis.
-        greyscale: how the picture is drawn, where it is saved; the viewer knows by itself.
+    The grey scale is that of a saved picture; the viewer knows its own.
     """
     drawn = (words.BURNED_INVERTED,) if greyscale is not None and greyscale.inverted else ()
     return (*(words.BADGES[mark] for mark in told.marks), *drawn)

@@ -82,14 +82,7 @@ class Picture:
 
     @classmethod
     def put(cls, shelf: Shelf, key: Key, image: np.ndarray, decode: Callable[[], np.ndarray]) -> Picture:
-        """Put a display copy on a shelf.
-
-        Args:
-            shelf: of the session.
-            key: of the picture.
-            image: the display copy, as of `greyscale.display_copy`.
-            decode: makes it again.
-        """
+        """Put a display copy, as of `greyscale.display_copy`, on a session's shelf; `decode` makes it again."""
         shelf.put(key, image)
         small = overlay.shrink(shown(image, Greyscale()), longer_side=SMALL_SIDE)
         return cls(key, small, (image.shape[0], image.shape[1]), shelf, decode)

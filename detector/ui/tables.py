@@ -12,7 +12,7 @@ from detector.paths import ASSETS
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-_STYLE = ASSETS / "table.css"
+STYLE = ASSETS / "table.css"  # of all tables; a page draws it once
 
 
 def render_table(columns: Mapping[str, Sequence[object]], *, title: str) -> None:
@@ -25,7 +25,6 @@ def render_table(columns: Mapping[str, Sequence[object]], *, title: str) -> None
     heads = "".join(f'<th scope="col">{escape(heading)}</th>' for heading in columns)
     rows = "".join(f"<tr>{_cells(row)}</tr>" for row in zip(*columns.values(), strict=True))
     table = f"<table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>"
-    st.html(_STYLE)
     st.html(f'<div class="told-table" role="region" tabindex="0" aria-label="{escape(title)}">{table}</div>')
 
 

@@ -38,7 +38,8 @@ def render_upload() -> list[Source]:
     uploads += _uploader(words.UPLOAD_FOLDER, explanation, f"folder_{now.upload_round}", several="directory")
     listed = [source for source in _sources(uploads) if source.identifier not in now.removed]
     now.uploaded = site_view.without_sites(listed)
-    found = [*now.kept, *now.uploaded, *_fetched(now)]
+    fetched = [Source(f"sample:{name}", name, partial(bytes, data)) for name, data in now.samples]
+    found = [*now.kept, *now.uploaded, *fetched]
     _render_more(now, found)
     st.html(_style(compact=bool(found)))
     if guard.BUDGET.has_refused(streamlit_private.session_id()):
@@ -93,10 +94,6 @@ def _sources(uploads: Sequence[UploadedFile]) -> list[Source]:
     ]
 
 
-def _fetched(now: Session) -> list[Source]:
-    return [Source(f"sample:{name}", name, partial(bytes, data)) for name, data in now.samples]
-
-
 def _render_more(now: Session, found: Sequence[Source]) -> None:
     """What else can be done with the list."""
     with st.popover(words.MORE, icon=":material/more_horiz:", key="more"):
@@ -109,7 +106,11 @@ def _render_more(now: Session, found: Sequence[Source]) -> None:
         if now.samples:
             st.button(words.SAMPLES_REMOVE, icon=":material/close:", key="remove_samples", on_click=_remove_samples)
             names = {name for name, _ in now.samples}
-            credited = [escaped(_credit(s)) for s in samples.listed_samples() if s.file in names]
+            credited = [
+                escaped(f"{sample.file} ({words.CLASSES[sample.label]}, {sample.licence})")
+                for sample in samples.listed_samples()
+                if sample.file in names
+            ]
             st.caption(f"{words.SAMPLES_SHOWN}: {'; '.join(credited)}")
         elif st.button(words.SAMPLES, help=words.SAMPLES_HELP, icon=":material/download:", key="samples"):
             _fetch_samples(now)
@@ -159,7 +160,3 @@ def _fetch_samples(now: Session) -> None:
             except SampleDownloadError as error:
                 notes[error.user_message] = None
     now.samples, now.sample_notes = fetched, tuple(notes)
-
-
-def _credit(sample: samples.Sample) -> str:
-    return f"{sample.file} ({words.CLASSES[sample.label]}, {sample.licence})"
