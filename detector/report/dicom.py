@@ -22,11 +22,7 @@ ENDINGS = {kind: f".{kind}.dcm" for kind in SERIES_NUMBERS}
 
 
 def write_results(answer: Answer, source: SourceHeader) -> dict[str, bytes]:
-    """Write an answer as DICOM files.
-
-    Args:
-        answer: what is told.
-        source: header of the image that was analysed; see `detector.read.source`.
+    """Write an answer as DICOM files, for the image whose header `source` is.
 
     Returns:
         ``"sr"``, ``"sc"`` and ``"pr"`` to a file's bytes. The same answer gives the same bytes.

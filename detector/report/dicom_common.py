@@ -52,14 +52,7 @@ class Identity:
 
 
 def identity(image: str, weights: str, question: Question, correction: Correction) -> Identity:
-    """Identify the results of a question, before it is answered.
-
-    Args:
-        image: SOP Instance UID of the source.
-        weights: SHA-256 of the network.
-        question: as it is asked.
-        correction: what is done to the picture first.
-    """
+    """Identify the results of a question before it is answered; image and weights as of `Identity`."""
     site = question.site and question.site.sha256
     asked = (question.mode, question.operating_point, question.target_class, question.against, site, correction)
     return Identity(image, weights, repr(asked))

@@ -68,14 +68,13 @@ class Layer:
 
 
 def presentation_state(subject: Subject) -> GrayscaleSoftcopyPresentationState:
-    """Lay an answer's evidence and lung outlines over its source.
-
-    Returns:
-        A data set in the study of the source, with its own series.
-    """
+    """Lay an answer's evidence and lung outlines over its source, in a series of its own."""
     answer, source = subject.answer, subject.image
     layers = [layer for layer in evidence_layers(answer) if layer.lines]
-    graphic_layers = [_graphic_layer(layer, order) for order, layer in enumerate(layers, 1)]
+    graphic_layers = [
+        GraphicLayer(layer.name, order, layer.description[:64], CIELabColor.from_rgb(*layer.colour))
+        for order, layer in enumerate(layers, 1)
+    ]
     notes = GraphicLayer("NOTES", len(layers) + 1, words.DICOM_NOTES_LAYER, CIELabColor.from_rgb(*_TEXT_COLOUR))
     annotations = [_annotation(layer, drawn, source) for layer, drawn in zip(layers, graphic_layers, strict=True)]
     state = GrayscaleSoftcopyPresentationState(
@@ -163,10 +162,6 @@ def _rgb(colour: np.ndarray, share: float) -> tuple[int, int, int]:
     light = 1 - share
     red, green, blue = (round(255 * float(part + (1 - part) * light / 2)) for part in colour)
     return red, green, blue
-
-
-def _graphic_layer(layer: Layer, order: int) -> GraphicLayer:
-    return GraphicLayer(layer.name, order, layer.description[:64], CIELabColor.from_rgb(*layer.colour))
 
 
 def _annotation(layer: Layer, drawn: GraphicLayer, source: Dataset) -> GraphicAnnotation:

@@ -68,11 +68,7 @@ _ZONE_SHARES = {
 
 
 def structured_report(subject: Subject) -> Comprehensive3DSR:
-    """Write an answer as a structured report: partial, preliminary and unverified.
-
-    Returns:
-        A data set in the study of the source, with its own series.
-    """
+    """Write an answer as a structured report, partial, preliminary and unverified, in a series of its own."""
     answer = subject.answer
     texts = [NOTICE, *answer_lines(answer), *remarks(answer), *subject.source.notes, provenance_line(answer)]
     report = MeasurementReport(

@@ -38,12 +38,9 @@ _TEMPLATE = Path(__file__).with_suffix(".html")
 
 
 def gallery_page(folder: Path, rows: Sequence[Row], card: ModelCard) -> str:
-    """The page over an explained run.
+    """The page over an explained run, whose pictures lie in `folder`.
 
-    Args:
-        folder: the run's results; its pictures lie there.
-        rows: what to show, of one mode. Rows without an answer are listed with their reason.
-        card: of the network that answered.
+    All rows are of one mode; those without an answer are listed with their reason.
     """
     linked = sum(row["status"] == "ok" for row in rows) > EMBEDDED
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # reading and scaling pictures lets other threads run
@@ -133,7 +130,8 @@ def _pictures(folder: Path, overlay_path: str | None, *, linked: bool) -> dict[s
         if linked:
             sources = [quote(os.fsencode(name)) for name in names]
         else:
-            sources = [_data_address(xray), _data_address(_shrunk(coloured))]
+            shrunk = overlay.shrink(_decoded(coloured, cv2.IMREAD_COLOR), longer_side=XRAY_SIDE)
+            sources = [_data_address(xray), _data_address(encode_jpeg(shrunk))]
     except (OSError, ValueError, cv2.error):
         return {"thumbnail": None, "xray": None, "overlay": None}
     return {"thumbnail": thumbnail, "xray": sources[0], "overlay": sources[1]}
@@ -142,10 +140,6 @@ def _pictures(folder: Path, overlay_path: str | None, *, linked: bool) -> dict[s
 def _thumbnail(xray: bytes) -> str:
     """An eighth of the X-ray's size: 96 pixels; the decoder makes it without the whole."""
     return _data_address(encode_jpeg(_decoded(xray, cv2.IMREAD_REDUCED_GRAYSCALE_8)))
-
-
-def _shrunk(png: bytes) -> bytes:
-    return encode_jpeg(overlay.shrink(_decoded(png, cv2.IMREAD_COLOR), longer_side=XRAY_SIDE))
 
 
 def _decoded(data: bytes, flags: int) -> np.ndarray:

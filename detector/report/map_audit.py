@@ -23,7 +23,10 @@ def map_audit_sentences(saliency: Mapping[str, Any]) -> list[str]:
     """The headline of ``saliency.json`` for a reader. A missing or null figure drops its sentence."""
     headline: Mapping[str, Figure] = saliency["headline"]
     figures = {name: figure for name, figure in headline.items() if figure["value"] is not None}
-    lines = [_in_lungs(figures), _peak(figures), *(_curve(figures, way) for way in words.MAPS_CURVES)]
+    lines = [_in_lungs(figures)]
+    if peak := figures.get("covid19_peak_in_lung"):
+        lines.append(words.MAPS_PEAK.format(share=_with_interval(peak)))
+    lines += [_curve(figures, way) for way in words.MAPS_CURVES]
     return [line for line in (*lines, _randomised(figures)) if line]
 
 
@@ -41,26 +44,20 @@ def _in_lungs(figures: Mapping[str, Figure]) -> str:
     )
 
 
-def _peak(figures: Mapping[str, Figure]) -> str:
-    peak = figures.get("covid19_peak_in_lung")
-    return words.MAPS_PEAK.format(share=_with_interval(peak)) if peak else ""
-
-
 def _curve(figures: Mapping[str, Figure], way: str) -> str:
     compared = [(figures.get(f"{way}_margin_over_{name}"), said) for name, said in words.MAPS_COMPARED.items()]
-    parts = [f"{_verdict(margin)} {said} ({_margin(margin)})" for margin, said in compared if margin]
+    parts = [_margin(margin, said) for margin, said in compared if margin]
     return f"{words.MAPS_CURVES[way]} {words.listed(parts)}." if len(parts) == len(compared) else ""
 
 
-def _verdict(margin: Figure) -> str:
-    if margin["ci_low"] is not None and margin["ci_low"] > 0:
-        return words.MAPS_MORE
-    return words.MAPS_LESS if margin["ci_high"] is not None and margin["ci_high"] < 0 else words.MAPS_EITHER
-
-
-def _margin(margin: Figure) -> str:
-    interval = "" if margin["ci_low"] is None else f", 95 % {margin['ci_low']:+.3f} to {margin['ci_high']:+.3f}"
-    return f"area {margin['value']:+.3f}{interval}"
+def _margin(margin: Figure, said: str) -> str:
+    verdict, low, high = words.MAPS_EITHER, margin["ci_low"], margin["ci_high"]
+    if low is not None and low > 0:
+        verdict = words.MAPS_MORE
+    elif high is not None and high < 0:
+        verdict = words.MAPS_LESS
+    interval = "" if low is None else f", 95 % {low:+.3f} to {high:+.3f}"
+    return f"{verdict} {said} (area {margin['value']:+.3f}{interval})"
 
 
 def _randomised(figures: Mapping[str, Figure]) -> str:

@@ -103,14 +103,7 @@ class Row(TypedDict):
 
 
 def answer_row(path: str, told: Answer, *, explained: bool = False, overlay: str | None = None) -> Row:
-    """The row of an analysed image.
-
-    Args:
-        path: as it was given.
-        told: what a reader is told of it.
-        explained: whether saliency was asked for; without it the row's ``saliency`` is null.
-        overlay: path of the saved overlay.
-    """
+    """The row of an analysed image; its ``saliency`` is null unless `explained`, and names the saved overlay."""
     radiograph, point = told.analysis.radiograph, told.operating_point
     row = _empty_row(path, told.task.mode, told.analysis.model, told.question.site, told.analysis.analysed_at)
     row["probabilities"] = dict(told.probabilities)
@@ -135,16 +128,7 @@ def answer_row(path: str, told: Answer, *, explained: bool = False, overlay: str
 def no_answer_row(
     path: str, told: NoAnswer, *, mode: str, model: ModelInfo, sha256: str | None, site: Site | None = None
 ) -> Row:
-    """The row of a file that has no answer.
-
-    Args:
-        path: as it was given.
-        told: why there is none.
-        mode: what was asked.
-        model: which network was asked.
-        sha256: of the file; None where it was not read to its end.
-        site: the hospital's calibration, where the question was asked by one.
-    """
+    """The row of a file that has no answer. Its SHA-256 is None where it was not read to its end."""
     row = _empty_row(path, mode, model, site, datetime.now(UTC).isoformat(timespec="milliseconds"))
     row["status"], row["reason"], row["code"] = told.status, told.reason, told.code
     row["input"]["sha256"] = sha256

@@ -44,17 +44,7 @@ class Panels:
 
 
 def sheet_png(panels: Panels, *, headline: str, lines: Sequence[str], notice: str) -> bytes:
-    """Draw both pictures with text around them.
-
-    Args:
-        panels: the pictures.
-        headline: the answer.
-        lines: sentences below it.
-        notice: what this is not.
-
-    Returns:
-        A PNG file's bytes.
-    """
+    """Draw both pictures below the headline and its lines, and above the notice: a PNG file's bytes."""
     pictures = [Image.fromarray(_enlarged(pixels)).convert("RGB") for pixels in (panels.image, panels.overlay)]
     width, height = pictures[0].size
     across = 2 * width + _GAP + 2 * _MARGIN

@@ -80,13 +80,7 @@ class _File:
 
 
 class _Worker:
-    """An actor: the network, loaded once, and the decoder's processes.
-
-    Args:
-        network: to load.
-        task: what is made of every file.
-        version: of the program that asks.
-    """
+    """An actor: the network, loaded once, and the decoder's processes. It works for its own version of the program."""
 
     def __init__(self, network: Network, task: Task, version: str) -> None:
         self._task = task
@@ -161,18 +155,9 @@ def predict_on_cluster(
     stop: Callable[[], bool] = never,
     on_finished: Callable[[], object] = lambda: None,
 ) -> Generator[Row]:
-    """Analyse files on the cluster that is connected; the rows are those of `detector.run.predict.predict_files`.
+    """Analyse files on the connected cluster, where every worker must find them under the same names.
 
-    Args:
-        files: what to analyse, see `detector.run.inputs`; a worker must find it under the same name.
-        network: that answers.
-        request: the question, and whether to explain.
-        results: folder to write to; with it each row is on the disk before it is yielded.
-        stop: asked again and again; once it says so, no further file is begun.
-        on_finished: called after each file, also after those that a resumed `results` passes over.
-
-    Yields:
-        One row a file in the order of the files.
+    Arguments and rows are those of `detector.run.predict.predict_files`, with a network to load in place of the engine.
 
     Raises:
         ClusterError: if no worker is left.

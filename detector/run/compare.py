@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from detector import words
 from detector.answers.pipeline import analyse
-from detector.errors import RejectedError, UnreadablePathError
+from detector.errors import RejectedError
+from detector.run.inputs import read_input
 from detector.run.pool import in_order
 from detector.run.progress import progress_bar
 
@@ -44,7 +45,7 @@ def traits_of_files(files: Iterable[Path], engine: Engine) -> FilesTraits:
 
     def look(path: Path) -> tuple[str, Traits | None] | str:
         try:
-            analysis = analyse(_bytes(path), engine)
+            analysis = analyse(read_input(str(path)).data, engine)
         except RejectedError:
             return words.LEFT_OUT_REJECTED
         except Exception:  # noqa: BLE001 - one file must not end the run
@@ -64,10 +65,3 @@ def traits_of_files(files: Iterable[Path], engine: Engine) -> FilesTraits:
                 found[seen[0]] = seen[1]
             bar.update()
     return FilesTraits(tuple(found.values()), dict(left_out), words.LEFT_OUT_FAILED in left_out)
-
-
-def _bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise UnreadablePathError(f"{path}: {error}") from error

@@ -65,14 +65,14 @@ def find_inputs(
 def find_files(paths: Sequence[Path], *, out: Path | None = None) -> Iterator[Path]:
     """Yield every regular file of the given files and folders once, folders recursively and in order.
 
-    Links to folders are not followed, since they can lead in circles; pipes and devices are named and passed over, and
-    so is what an earlier run has written to `out`.
+    Links to folders are not followed, since they can lead in circles. Pipes, devices and what an earlier run has
+    written to `out` are passed over with a warning.
     """
     return map(Path, find_inputs(paths, out=out))
 
 
 def _once(names: Iterable[str]) -> Iterator[str]:
-    """Pass each input once; what is no address, whatever way leads to it."""
+    """Pass each input once, whatever way a path leads to it."""
     seen = set()
     for name in names:
         # Path.resolve would make a link and its target one file

@@ -22,8 +22,8 @@ _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 _Todo = queue.SimpleQueue[tuple[Future[_Result], _Item] | None]
 
-# Two more than the cores, of six at most: while one waits for its decoder, others run. Of the largest images each needs
-# half a gigabyte.
+# Two more than the cores, of which six count at most: while one waits for its decoder, others run. The largest images
+# take half a gigabyte each.
 WORKERS = min(os.cpu_count() or 1, 6) + 2
 AHEAD = 2  # items a worker that may wait, begun or finished, for their turn
 _POLL = 0.1  # seconds between looks at whether to stop

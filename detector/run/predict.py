@@ -95,7 +95,7 @@ def predict_files(
 
     def work(file: Path | str) -> Done:
         name = str(file)
-        held = partial(results.holds, name) if results is not None else _holds_none
+        held = partial(results.holds, name) if results is not None else lambda _: False
         return answer_file(name, name, engine, task, held=held)
 
     with contextlib.closing(in_order(work, files, stop=stop)) as done:
@@ -105,12 +105,7 @@ def predict_files(
 def answer_file(name: str, place: str, engine: Engine, task: Task, *, held: Callable[[str | None], bool]) -> Done:
     """Everything about one file that needs no order. Whatever happens, the run goes on.
 
-    Args:
-        name: that stands in the row.
-        place: where it is read.
-        engine: the network.
-        task: what is made of it.
-        held: whether the row of a content, by its SHA-256, is there already.
+    The row says `name`; the file is read at `place`. `held` tells by the SHA-256 of a content whether it has its row.
     """
     sha256 = None
     try:
@@ -145,10 +140,6 @@ def written(done: Iterable[Done], results: Results | None, on_finished: Callable
         elif results is not None:
             results.pass_over(one.path, one.sha256)
         on_finished()
-
-
-def _holds_none(_sha256: str | None) -> bool:
-    return False
 
 
 def _as_dicom(told: Answer, data: bytes) -> Mapping[str, bytes] | None:

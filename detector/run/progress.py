@@ -32,9 +32,7 @@ class _Lines:
 def progress_bar(total: int | None, stream: TextIO | None = None) -> tqdm:
     """One redrawn line on a terminal, which goes at the end; a line now and then elsewhere.
 
-    Args:
-        total: number of files; None where nobody has counted them.
-        stream: where to; standard error where None.
+    The total is None where nobody has counted the files; without a stream, progress goes to standard error.
     """
     stream = stream or sys.stderr
     terminal = stream.isatty()

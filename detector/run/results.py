@@ -15,7 +15,7 @@ from detector.answers.answer import Question
 from detector.errors import OutputError
 from detector.report.maps import HEATMAP_ENDING, OVERLAY_ENDING, XRAY_ENDING, Maps
 from detector.report.rows import Row, read_row
-from detector.run.files import PARTIAL, LineLog, write_whole
+from detector.run.files import PARTIAL, LineLog, make_folder, write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -27,6 +27,7 @@ ROWS, TABLE, GALLERY = "results.jsonl", "results.parquet", "gallery.html"
 DICOM_ENDINGS = (".sr.dcm", ".sc.dcm", ".pr.dcm")  # see `detector.report.dicom`
 _ENDINGS = (OVERLAY_ENDING, HEATMAP_ENDING, XRAY_ENDING, *DICOM_ENDINGS)
 _LONGEST_STEM = 120  # bytes: with hash and ending it stays below every file system's 255
+_KEY_BYTES = 16  # of a hash that stands for a row: a tenth of what it stands for, and no two rows share one
 
 # What `json.dumps` writes, as far as it got: whole tokens, then at most one that is cut off.
 _JSON_BEGUN = re.compile(
@@ -47,9 +48,6 @@ class Request:
 
     question: Question
     explain: bool
-
-
-_KEY_BYTES = 16  # of a hash that stands for a row: a tenth of what it stands for, and no two rows share one
 
 
 class Results:
@@ -83,13 +81,12 @@ class Results:
         self._hashes: dict[str, tuple[str | None, ...]] = {}
         self._lacking: set[bytes] = set()
         self._owners: dict[str, str] = {}
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OutputError(f"{folder} cannot be made: {error}.") from error
+        make_folder(folder)
         self._log = LineLog(folder / ROWS)
         try:
-            self._repair()
+            last = self._log.unfinished()
+            if last and begins_a_row(last):  # what an interrupted write has left
+                self._log.cut(last)
             for row in self._rows(say=True):
                 self._learn(row)
             _clear_partial_files(folder)
@@ -131,10 +128,6 @@ class Results:
     def save_maps(self, row: Row, maps: Maps) -> Path:
         """Write ``NAME.overlay.png``, ``NAME.heatmap.npy`` (the image's rows and columns) and ``NAME.xray.jpg``.
 
-        Args:
-            row: of the image.
-            maps: what to write.
-
         Returns:
             Path of the overlay; no other answer gets the same.
 
@@ -148,11 +141,7 @@ class Results:
         return self.folder / (stem + OVERLAY_ENDING)
 
     def save_dicom(self, row: Row, files: Mapping[str, bytes]) -> None:
-        """Write ``NAME.sr.dcm``, ``NAME.sc.dcm`` and ``NAME.pr.dcm``.
-
-        Args:
-            row: of the image.
-            files: kind to bytes, see `detector.report.dicom`.
+        """Write ``NAME.sr.dcm``, ``NAME.sc.dcm`` and ``NAME.pr.dcm``, as `detector.report.dicom` makes them.
 
         Raises:
             OutputError: if they can't be written.
@@ -203,12 +192,6 @@ class Results:
             self._hashes[path] = (*self._hashes.get(path, ()), sha256)
         if row["saliency"] and row["saliency"]["overlay"]:
             self._owners[_name(row["saliency"]["overlay"])] = owner_of(row)
-
-    def _repair(self) -> None:
-        """Cut off a last line that an interrupted write left unfinished."""
-        last = self._log.unfinished()
-        if last and begins_a_row(last):
-            self._log.cut(last)
 
     def _key(self, path: str, sha256: str | None) -> bytes:
         question = self._request.question
