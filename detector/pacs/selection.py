@@ -14,17 +14,12 @@ if TYPE_CHECKING:
 
     from detector.read.source import SourceHeader
 
-MODALITIES = ("CR", "DX")
 _CHEST = ("CHEST", "THORAX", "LUNG")  # PS3.16 annex L, and the words that devices put around them
 _FRONTAL = ("PA", "AP")  # PS3.3 C.8.11.5.1.1; also "AP SUPINE" and the like
 
 
 def check_source(source: SourceHeader, excluded: Collection[str] = ()) -> None:
-    """Refuse an image that its header says is not for this network.
-
-    Args:
-        source: header of the image.
-        excluded: patient IDs that are left out.
+    """Reject an image that its header says is not for this network, or is of an excluded patient ID.
 
     Raises:
         RejectedError: one of its children that are imported here.

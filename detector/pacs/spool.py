@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from detector.errors import OutputError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Iterable, Mapping
     from pathlib import Path
 
 RECEIVED, ANALYSED, SENT, PASSED_OVER, FAILED = "received", "analysed", "sent", "passed over", "failed"
@@ -123,7 +123,8 @@ class Spool:
             OutputError: if it can't be written.
         """
         with self._lock:
-            if self._find(instance, sha256):
+            same = self._database.execute("SELECT 1 FROM images WHERE instance = ? AND sha256 = ?", (instance, sha256))
+            if same.fetchone() is not None:
                 return False
         try:
             if shutil.disk_usage(self.folder).free < self._least_free + len(data):
@@ -155,16 +156,13 @@ class Spool:
 
     def data(self, item: Item) -> bytes:
         """The image's file."""
-        return (self.folder / f"{self._sha256(item)}.dcm").read_bytes()
+        return self._file(item).read_bytes()
 
     def analysed(self, item: Item, results: Mapping[str, bytes]) -> None:
         """Keep an image's results and let go of the image."""
         for kind, result in results.items():
             self._write(f"{item.number}.{kind}.dcm", result)
-        self._set(item, ANALYSED)
-        (self.folder / f"{self._sha256(item)}.dcm").unlink(missing_ok=True)
-        self.audit("analysed", item.instance)
-        self._give_back(item)
+        self._enter(item, ANALYSED, [self._file(item)])
 
     def results(self, item: Item, kinds: Collection[str]) -> dict[str, bytes]:
         """The results of an image that is analysed."""
@@ -172,24 +170,15 @@ class Spool:
 
     def sent(self, item: Item, **about: str) -> None:
         """Note that the results have arrived, and let go of them."""
-        self._set(item, SENT)
-        for path in self.folder.glob(f"{item.number}.*.dcm"):
-            path.unlink(missing_ok=True)
-        self.audit("sent", item.instance, **about)
-        self._give_back(item)
+        self._enter(item, SENT, self.folder.glob(f"{item.number}.*.dcm"), **about)
 
     def passed_over(self, item: Item, reason: str) -> None:
         """Note why an image has no answer, and let go of it."""
-        self._set(item, PASSED_OVER, reason)
-        (self.folder / f"{self._sha256(item)}.dcm").unlink(missing_ok=True)
-        self.audit("passed over", item.instance, reason=reason)
-        self._give_back(item)
+        self._enter(item, PASSED_OVER, [self._file(item)], reason=reason)
 
     def failed(self, item: Item, reason: str) -> None:
         """Note that an image failed; its file stays for whoever looks into it."""
-        self._set(item, FAILED, reason)
-        self.audit("failed", item.instance, reason=reason)
-        self._give_back(item)
+        self._enter(item, FAILED, reason=reason)
 
     def retry(self, item: Item, pause: float) -> None:
         """Leave an image in its state for some seconds."""
@@ -197,11 +186,13 @@ class Spool:
             self._database.execute(
                 "UPDATE images SET attempts = attempts + 1, due = ? WHERE id = ?", (time.time() + pause, item.number)
             )
-        self._give_back(item)
+        self.release(item)
 
     def release(self, item: Item) -> None:
-        """Give an image back as it was."""
-        self._give_back(item)
+        """Give an image back, in the state that it has by now."""
+        with self._lock:
+            self._busy.discard(item.number)
+        self._notify()
 
     def counts(self) -> dict[str, int]:
         """How many images are in each state."""
@@ -220,26 +211,22 @@ class Spool:
             self._audit.write(line + "\n")
             self._audit.flush()
 
-    def _find(self, instance: str, sha256: str) -> bool:
-        found = self._database.execute("SELECT 1 FROM images WHERE instance = ? AND sha256 = ?", (instance, sha256))
-        return found.fetchone() is not None
-
-    def _sha256(self, item: Item) -> str:
+    def _file(self, item: Item) -> Path:
         with self._lock:
             (sha256,) = self._database.execute("SELECT sha256 FROM images WHERE id = ?", (item.number,)).fetchone()
-        return str(sha256)
+        return self.folder / f"{sha256}.dcm"
 
-    def _set(self, item: Item, state: str, reason: str | None = None) -> None:
+    def _enter(self, item: Item, state: str, done_with: Iterable[Path] = (), **about: str) -> None:
+        """Bring an image to a state on the disk, then let go of files, write the audit log and give the image back."""
         with self._lock:
             self._database.execute(
                 "UPDATE images SET state = ?, reason = ?, attempts = 0, due = 0 WHERE id = ?",
-                (state, reason, item.number),
+                (state, about.get("reason"), item.number),
             )
-
-    def _give_back(self, item: Item) -> None:
-        with self._lock:
-            self._busy.discard(item.number)
-        self._notify()
+        for path in done_with:
+            path.unlink(missing_ok=True)
+        self.audit(state, item.instance, **about)
+        self.release(item)
 
     def _notify(self) -> None:
         with self.change:

@@ -144,9 +144,11 @@ class Archive:
                 "BodyPartExamined": wanted.body_part,
                 "StationName": wanted.station,
             }
-            for series in self._pages("series", {name: value for name, value in filters.items() if value}):
+            for series in self._series({name: value for name, value in filters.items() if value}):
                 study, uid = _value(series, "0020000D"), _value(series, "0020000E")
-                for instance in self._instances(study, uid):
+                with _Trouble():
+                    instances = self._client.search_for_instances(study, uid, fields=_FIELDS, get_remaining=True)
+                for instance in instances:
                     found = Found(
                         study,
                         uid,
@@ -207,11 +209,8 @@ class Archive:
         if len(reply.get("FailedSOPSequence") or []):
             raise ArchiveError("The archive did not take every result.")
 
-    def _instances(self, study: str, series: str) -> Iterator[Mapping[str, Any]]:
-        with _Trouble():
-            yield from self._client.search_for_instances(study, series, fields=_FIELDS, get_remaining=True)
-
-    def _pages(self, _what: str, filters: Mapping[str, str]) -> Iterator[Mapping[str, Any]]:
+    def _series(self, filters: Mapping[str, str]) -> Iterator[Mapping[str, Any]]:
+        """Series that match, asked for page by page."""
         offset = 0
         while True:
             with _Trouble():
