@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from detector.model.preprocess import content_box, rank_standardise
 
@@ -64,21 +66,21 @@ def alike(fingerprints: np.ndarray, limit: float) -> list[Pair]:
     """
     best: dict[tuple[int, int], float] = {}
     for kind in range(fingerprints.shape[1]):
-        for pair in similar_pairs(np.ascontiguousarray(fingerprints[:, kind]), limit):
-            key = pair.first, pair.second
-            best[key] = max(pair.correlation, best.get(key, -1))
-    return sorted((Pair(*key, value) for key, value in best.items()), key=_order)
+        for key, correlation in similar_pairs(np.ascontiguousarray(fingerprints[:, kind]), limit).items():
+            best[key] = max(correlation, best.get(key, -1))
+    pairs = [Pair(*key, correlation) for key, correlation in best.items()]
+    return sorted(pairs, key=lambda pair: (-pair.correlation, pair.first, pair.second))
 
 
-def similar_pairs(fingerprints: np.ndarray, limit: float) -> list[Pair]:
-    """Every pair whose correlation reaches `limit`, the most alike first.
+def similar_pairs(fingerprints: np.ndarray, limit: float) -> dict[tuple[int, int], float]:
+    """Every pair whose correlation reaches `limit`: its indices, the smaller first, to the correlation.
 
     Args:
         fingerprints: (N, 1024) float32, one of the two that `fingerprints_of` gives.
         limit: in (0, 1].
     """
     leading, rest = _split(fingerprints)
-    pairs = []
+    pairs: dict[tuple[int, int], float] = {}
     for rows, columns, bound in _blocks(leading, rest):
         first, second = np.nonzero(bound >= limit)
         first, second = first + rows, second + columns
@@ -86,25 +88,18 @@ def similar_pairs(fingerprints: np.ndarray, limit: float) -> list[Pair]:
         first, second = first[ordered], second[ordered]
         correlation = np.einsum("ij,ij->i", fingerprints[first], fingerprints[second])
         near = correlation >= limit
-        found = zip(first[near].tolist(), second[near].tolist(), correlation[near].tolist(), strict=True)
-        pairs += [Pair(*pair) for pair in found]
-    return sorted(pairs, key=_order)
+        found = zip(first[near].tolist(), second[near].tolist(), strict=True)
+        pairs |= zip(found, correlation[near].tolist(), strict=True)
+    return pairs
 
 
 def joined(count: int, links: Iterable[tuple[int, int]]) -> np.ndarray:
     """Group number (count,) of each item, where linked items share a group: the smallest index in it."""
-    parent = list(range(count))
-
-    def root(item: int) -> int:
-        while parent[item] != item:
-            parent[item] = parent[parent[item]]
-            item = parent[item]
-        return item
-
-    for one, other in links:
-        low, high = sorted((root(one), root(other)))
-        parent[high] = low
-    return np.array([root(item) for item in range(count)], int)
+    one, other = np.array(list(links), int).reshape(-1, 2).T
+    graph = coo_array((np.ones(len(one), bool), (one, other)), (count, count))
+    _, groups = connected_components(graph, directed=False)
+    _, smallest = np.unique(groups, return_index=True)
+    return np.asarray(smallest[groups])
 
 
 def _fingerprint(unit: np.ndarray) -> np.ndarray:
@@ -114,10 +109,6 @@ def _fingerprint(unit: np.ndarray) -> np.ndarray:
     detail -= detail.mean()
     length = float(np.linalg.norm(detail))
     return (detail / length if length > _FLAT else np.zeros_like(detail)).ravel()
-
-
-def _order(pair: Pair) -> tuple[float, int, int]:
-    return -pair.correlation, pair.first, pair.second
 
 
 def _split(fingerprints: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -100,10 +100,10 @@ def _example(path: Path, folder: Path, label: str) -> Example:
 
 def _files(folder: Path) -> list[Path]:
     """Files below a folder, without hidden ones and those of folders of masks."""
-    return [path for path in sorted(folder.rglob("*")) if path.is_file() and not _hidden(path.relative_to(folder))]
 
+    def counts(path: Path) -> bool:
+        *folders, name = path.relative_to(folder).parts
+        masks = any(part.casefold() in _NO_PICTURES for part in folders)
+        return not masks and not any(part.startswith(".") for part in (*folders, name)) and path.is_file()
 
-def _hidden(path: Path) -> bool:
-    return any(part.startswith(".") for part in path.parts) or any(
-        part.casefold() in _NO_PICTURES for part in path.parts[:-1]
-    )
+    return [path for path in sorted(folder.rglob("*")) if counts(path)]

@@ -15,14 +15,7 @@ from detector.schema import BACTERIAL_PNEUMONIA, COVID19, NORMAL
 if TYPE_CHECKING:
     from pathlib import Path
 
-LABELS = (
-    NORMAL,
-    BACTERIAL_PNEUMONIA,
-    "viral_pneumonia",
-    "pneumonia_unspecified",
-    "other_pneumonia",
-    COVID19,
-)
+LABELS = (NORMAL, BACTERIAL_PNEUMONIA, "viral_pneumonia", "pneumonia_unspecified", "other_pneumonia", COVID19)
 PNEUMONIAS = (BACTERIAL_PNEUMONIA, "viral_pneumonia", "pneumonia_unspecified", "other_pneumonia")  # not of COVID-19
 SEVERAL = "several"  # hospitals of a collection of publications
 SPLITS = ("train", "val", "test")
@@ -87,18 +80,15 @@ def read_manifest(path: Path, *, split: str | None = None) -> list[Example]:
             reader = csv.DictReader(file)
             columns, rows = reader.fieldnames or (), list(reader)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        msg = f"The manifest {path} cannot be read: {error}."
-        raise ManifestError(msg) from error
+        raise ManifestError(f"The manifest {path} cannot be read: {error}.") from error
     missing = {"image", "label"} - set(columns)
     if missing:
-        msg = f"A manifest needs the columns image and label. {path} lacks {sorted(missing)}."
-        raise ManifestError(msg)
+        raise ManifestError(f"A manifest needs the columns image and label. {path} lacks {sorted(missing)}.")
     examples = [_example(row, line) for line, row in enumerate(rows, start=2)]
     if split is not None:
         examples = [example for example in examples if example.split == split]
     if not examples:
-        msg = f"{path} has no rows" + (f" of split {split!r}." if split else ".")
-        raise ManifestError(msg)
+        raise ManifestError(f"{path} has no rows" + (f" of split {split!r}." if split else "."))
     return examples
 
 
@@ -111,21 +101,17 @@ def read_image(path: Path) -> np.ndarray:
     try:
         encoded = np.frombuffer(path.read_bytes(), np.uint8)
     except OSError as error:
-        msg = f"The image {path} cannot be read: {error}."
-        raise ManifestError(msg) from error
+        raise ManifestError(f"The image {path} cannot be read: {error}.") from error
     image = cv2.imdecode(encoded, cv2.IMREAD_GRAYSCALE) if encoded.size else None
     if image is None:
-        msg = f"The image {path} cannot be decoded."
-        raise ManifestError(msg)
+        raise ManifestError(f"The image {path} cannot be decoded.")
     return image.astype(np.float32) / np.float32(255)
 
 
 def _example(row: dict[str, str], line: int) -> Example:
     if row["label"] not in LABELS:
-        msg = f"Line {line}: label must be one of {list(LABELS)}. Received {row['label']!r}."
-        raise ManifestError(msg)
+        raise ManifestError(f"Line {line}: label must be one of {list(LABELS)}. Received {row['label']!r}.")
     if not row["image"]:
-        msg = f"Line {line}: image must be a path. Received nothing."
-        raise ManifestError(msg)
+        raise ManifestError(f"Line {line}: image must be a path. Received nothing.")
     known = {name: row.get(name) or "" for name in Example.__dataclass_fields__}
     return Example(**{**known, "patient_group": known["patient_group"] or known["image"]})

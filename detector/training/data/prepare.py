@@ -35,10 +35,6 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 
 SIZE = 224  # pixels: what most of the collections' copies come at
-COLUMNS = (
-    "image", "label", "source", "split", "patient_group", "view", "age_group", "finding", "license",
-    "original_height", "original_width", "lung_mask", "lung_mask_drawn",
-)  # fmt: skip
 
 _JPEG_QUALITY = 90
 _SHARES = (("test", 0.13), ("val", 0.11))  # of the patient groups; the rest is for training
@@ -85,6 +81,9 @@ class Row:
     original_width: int
     lung_mask: str
     lung_mask_drawn: str = ""
+
+
+COLUMNS = tuple(Row.__dataclass_fields__)
 
 
 @dataclass(frozen=True)
@@ -168,9 +167,8 @@ def write_tfrecords(rows: Sequence[Row], out: Path) -> None:
             path = folder / f"{split}-{shard:05d}-of-{shards:05d}.tfrecord"
             with tf.io.TFRecordWriter(str(path)) as writer:
                 for row in chosen[shard::shards]:
-                    texts = (row.label, row.source, row.patient_group, row.view, row.age_group)
                     names = ("label", "source", "patient_group", "view", "age_group")
-                    values = {name: text.encode() for name, text in zip(names, texts, strict=True)}
+                    values = {name: getattr(row, name).encode() for name in names}
                     values["image"] = (out / row.image).read_bytes()
                     feature = {k: tf.train.Feature(bytes_list=tf.train.BytesList(value=[v])) for k, v in values.items()}
                     example = tf.train.Example(features=tf.train.Features(feature=feature))

@@ -10,7 +10,7 @@ import csv
 import re
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from detector.errors import ManifestError
 from detector.schema import BACTERIAL_PNEUMONIA, COVID19, NORMAL
@@ -74,6 +74,11 @@ class Inventory:
     found: list[Found] = field(default_factory=list)
     left_out: Counter[str] = field(default_factory=Counter)
 
+    def add(self, path: Path, folder: Path, label: str, source: str, **known: Any) -> None:
+        """Take a picture of a collection's folder; `known` are the attributes of `Found` that have a default here."""
+        name = path.relative_to(folder).as_posix()
+        self.found.append(Found(path, name, label, source, **{"patient": name} | known))
+
 
 def read_ieee8023(folder: Path) -> Inventory:
     """covid-chestxray-dataset (Cohen et al. 2020): ``metadata.csv`` beside ``images/``.
@@ -89,19 +94,15 @@ def read_ieee8023(folder: Path) -> Inventory:
         if reason or label is None or path is None:
             inventory.left_out[reason or ("no label for the finding" if label is None else "file missing")] += 1
             continue
-        found = Found(
-            path,
-            path.relative_to(folder).as_posix(),
-            label,
-            "ieee8023",
+        inventory.add(
+            path, folder, label, "ieee8023",
             patient=row["patientid"].strip() or path.name,
             view=_FRONTAL[row["view"].strip().casefold()],
             age_group=_age_group(row.get("age")) or ADULT,
             finding=row["finding"].strip(),
             license=(row.get("license") or "").strip(),
             lung_mask=masks.get(path.name) or masks.get(path.stem),
-        )
-        inventory.found.append(found)
+        )  # fmt: skip
     return inventory
 
 
@@ -118,12 +119,11 @@ def read_kaggle(folder: Path) -> Inventory:
             inventory.left_out["folder without a label"] += 1
             continue
         label = NORMAL if parent == "normal" else _kaggle_pneumonia(path.name)
-        name = path.relative_to(folder).as_posix()
-        inventory.found.append(
-            Found(
-                path, name, label, "kaggle", _kaggle_patient(path.stem, name),
-                view="AP", age_group=PAEDIATRIC, finding=label, license="CC BY 4.0",
-            )
+        patient = re.match(r"person\d+(?=_)|(?:NORMAL2-)?IM-\d+", path.stem, re.IGNORECASE)
+        known = {"patient": patient[0].casefold()} if patient else {}
+        inventory.add(
+            path, folder, label, "kaggle",
+            view="AP", age_group=PAEDIATRIC, finding=label, license="CC BY 4.0", **known,
         )  # fmt: skip
     return inventory
 
@@ -144,14 +144,11 @@ def read_raddb(folder: Path) -> Inventory:
         if label is None:
             inventory.left_out["no label for the finding"] += 1
             continue
-        name = path.relative_to(folder).as_posix()
         mask = path.parent.parent / "masks" / path.name
-        inventory.found.append(
-            Found(
-                path, name, label, "raddb", name,
-                age_group=PAEDIATRIC if label == "viral_pneumonia" else ADULT, finding=label,
-                license="see dataset card", lung_mask=mask if path.parent.name == "images" and mask.is_file() else None,
-            )
+        inventory.add(
+            path, folder, label, "raddb",
+            age_group=PAEDIATRIC if label == "viral_pneumonia" else ADULT, finding=label, license="see dataset card",
+            lung_mask=mask if path.parent.name == "images" and mask.is_file() else None,
         )  # fmt: skip
     return inventory
 
@@ -174,18 +171,14 @@ def read_nih(folder: Path) -> Inventory:
         if label is None or path is None:
             inventory.left_out["no label for the finding" if label is None else "file missing"] += 1
             continue
-        found = Found(
-            path,
-            path.relative_to(folder).as_posix(),
-            label,
-            "nih",
+        inventory.add(
+            path, folder, label, "nih",
             patient=row["Patient ID"],
             view=_FRONTAL.get((row.get("View Position") or "").strip().casefold(), ""),
             age_group=_age_group(row.get("Patient Age")),
             finding=row["Finding Labels"],
             license="NIH open",
-        )
-        inventory.found.append(found)
+        )  # fmt: skip
     return inventory
 
 
@@ -228,11 +221,6 @@ def _kaggle_pneumonia(name: str) -> str:
     if "bacteria" in lower:
         return BACTERIAL_PNEUMONIA
     return "viral_pneumonia" if "virus" in lower else "pneumonia_unspecified"
-
-
-def _kaggle_patient(stem: str, name: str) -> str:
-    found = re.match(r"(person\d+)_|((?:NORMAL2-)?IM-\d+)", stem, re.IGNORECASE)
-    return (found[1] or found[2]).casefold() if found else name
 
 
 def _age_group(text: str | None) -> str:
