@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 from scipy import stats
+
+if TYPE_CHECKING:
+    import numpy as np
 
 LEVEL = 0.95
 
@@ -17,6 +21,12 @@ def exact_interval(hits: int, n: int, *, level: float = LEVEL) -> tuple[float, f
     """
     interval = stats.binomtest(hits, n).proportion_ci(confidence_level=level, method="exact")
     return float(interval.low), float(interval.high)
+
+
+def exact_share(hits: np.ndarray) -> dict[str, float | int]:
+    """Share of hits (n,) bool with its exact interval, as JSON has it: ``value``, ``ci_low``, ``ci_high`` and ``n``."""
+    low, high = exact_interval(int(hits.sum()), len(hits))
+    return {"value": float(hits.mean()), "ci_low": low, "ci_high": high, "n": len(hits)}
 
 
 def likelihood_ratio_interval(hits: int, n: int, other_hits: int, other_n: int) -> tuple[float, float]:

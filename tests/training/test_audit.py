@@ -20,7 +20,7 @@ from detector.training.audit.contenders import (
     leave_one_source_pair_out,
     shipped_contenders,
 )
-from detector.training.audit.source_pairs import SourcePair, parted, source_pairs
+from detector.training.audit.leave_out import SourcePair, parted, source_pairs
 from detector.training.data.manifest import Example
 from tests.conftest import COMPOSITES, encode
 from tests.training.test_duplicates import made_up

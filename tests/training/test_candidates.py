@@ -12,8 +12,7 @@ from detector.schema import TASKS
 from detector.statistics import bootstrap as resampling
 from detector.training.audit import candidates, leave_out
 from detector.training.audit.candidates import CANDIDATES, compare_candidates, comparison_figures
-from detector.training.audit.leave_out import Trainings
-from detector.training.audit.source_pairs import SourcePair
+from detector.training.audit.leave_out import SourcePair, Trainings
 from detector.training.data.manifest import Example
 from detector.training.fit.classifier import FitConfig
 

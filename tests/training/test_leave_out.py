@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from detector.training.audit import leave_out
-from detector.training.audit.leave_out import Trainings, measure_left_out, protocol, summary
-from detector.training.audit.source_pairs import SourcePair
+from detector.training.audit.leave_out import SourcePair, Trainings, measure_left_out, protocol, summary
 from detector.training.data.manifest import Example
 from detector.training.fit.classifier import FitConfig
 

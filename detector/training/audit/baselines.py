@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache, partial
-from typing import TYPE_CHECKING, Any
+from functools import cache, lru_cache, partial
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -73,15 +73,14 @@ def standard_baselines(images: Path, prepare: Callable[[np.ndarray], NetworkInpu
         images: what the examples' paths are relative to.
         prepare: from (rows, columns) float32 in [0, 1] to the network's input; see `Engine.prepare`.
     """
-    found: dict[str, Fit] = {"source_and_age": lambda train: fit_logistic(train, _SourceAndAge(train))}
+    found: dict[str, Fit] = {"source_and_age": lambda train: fit_logistic(train, _source_and_age(train))}
     seen: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-        "": _at_one_size,
+        "": partial(cv2.resize, dsize=(_SIDE, _SIDE), interpolation=cv2.INTER_AREA),
         "_of_the_input": lambda image: prepare(image).pixels[..., 0],
     }
-    features = {"spectrum": spectrum_features, "border": border_features}
     for where, see in seen.items():
-        cached = _Cached(images, see, features)
-        found |= {f"{name}{where}": partial(fit_logistic, features=partial(cached, name)) for name in features}
+        features = _features_of(images, see)
+        found |= {f"{name}{where}": partial(fit_logistic, features=of) for name, of in features.items()}
     return found
 
 
@@ -110,11 +109,7 @@ def _log_odds(values: np.ndarray, outcome: np.ndarray) -> Callable[[np.ndarray],
     if outcome.all() or not outcome.any():
         return lambda found: np.zeros(len(found))
     model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=_STEPS)).fit(values, outcome)
-    return partial(_decided, model)
-
-
-def _decided(model: Any, found: np.ndarray) -> np.ndarray:
-    return np.asarray(model.decision_function(found))
+    return lambda found: np.asarray(model.decision_function(found))
 
 
 def spectrum_features(image: np.ndarray) -> np.ndarray:
@@ -168,40 +163,22 @@ def _spectrum_grid(shape: tuple[int, int]) -> _SpectrumGrid:
     return _SpectrumGrid(window, fine, cell, counts)
 
 
-class _SourceAndAge:
+def _source_and_age(train: Sequence[Example]) -> Features:
     """One-hot source × age group, of those that the training examples have."""
-
-    def __init__(self, train: Sequence[Example]) -> None:
-        self._known = sorted({(e.source, e.age_group) for e in train})
-
-    def __call__(self, examples: Sequence[Example]) -> np.ndarray:
-        return np.array([[float((e.source, e.age_group) == key) for key in self._known] for e in examples])
+    known = sorted({(e.source, e.age_group) for e in train})
+    return lambda examples: np.array([[float((e.source, e.age_group) == key) for key in known] for e in examples])
 
 
-class _Cached:
+def _features_of(images: Path, see: Callable[[np.ndarray], np.ndarray]) -> dict[str, Features]:
     """Features of pictures, each seen once: the same ones are asked for in many splits, and one look gives them all."""
 
-    def __init__(
-        self,
-        images: Path,
-        see: Callable[[np.ndarray], np.ndarray],
-        features: Mapping[str, Callable[[np.ndarray], np.ndarray]],
-    ) -> None:
-        self._images, self._see, self._features = images, see, features
-        self._known: dict[str, dict[str, np.ndarray]] = {}
+    @cache
+    def look(image: str) -> dict[str, np.ndarray]:
+        picture = see(read_image(images / image))
+        return {"spectrum": spectrum_features(picture), "border": border_features(picture)}
 
-    def __call__(self, feature: str, examples: Sequence[Example]) -> np.ndarray:
-        missing = [e.image for e in examples if e.image not in self._known]
+    def features(name: str, examples: Sequence[Example]) -> np.ndarray:
         with ThreadPoolExecutor(_THREADS) as pool:
-            self._known.update(zip(missing, pool.map(self._look, missing), strict=True))
-        return np.stack([self._known[e.image][feature] for e in examples])
+            return np.stack([seen[name] for seen in pool.map(look, [e.image for e in examples])])
 
-    def _look(self, name: str) -> dict[str, np.ndarray]:
-        picture = self._see(read_image(self._images / name))
-        return {feature: of(picture) for feature, of in self._features.items()}
-
-
-def _at_one_size(image: np.ndarray) -> np.ndarray:
-    if image.shape == (_SIDE, _SIDE):
-        return image
-    return cv2.resize(image, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
+    return {name: partial(features, name) for name in ("spectrum", "border")}

@@ -25,14 +25,14 @@ from detector.statistics.bootstrap import Resampling, Statistic
 from detector.training.data.manifest import PNEUMONIAS, is_adult_opacity
 from detector.training.fit.classifier import RANDOM, fit, load_inputs, predict_logits
 from detector.training.fit.lung_focus import EVIDENCE, lung_cells, misleading_surroundings, outside_share, with_evidence
+from detector.training.measure.cohort import truth_index
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     import keras
 
-    from detector.training.audit.leave_out import Trainings
-    from detector.training.audit.source_pairs import SourcePair
+    from detector.training.audit.leave_out import SourcePair, Trainings
     from detector.training.data.manifest import Example
 
 _LOG = logging.getLogger(__name__)
@@ -153,31 +153,21 @@ def comparison_figures(
     opacity = np.array([is_adult_opacity(e) for e in examples])
     sick_of_nih = (sources == "nih") & (opacity | (labels == NORMAL))
     others_of_ieee = (sources == "ieee8023") & (covid | np.isin(labels, PNEUMONIAS))
-    normal = probabilities_of(THREE_CLASS, logits[THREE_CLASS.name].astype(float))[:, THREE_CLASS.classes.index(NORMAL)]
     score = probabilities_of(BINARY, logits[BINARY.name].astype(float))[:, 0]
     against = covid | np.isin(labels, PNEUMONIAS)
-    three = np.isin(labels, THREE_CLASS.classes)
-    truth = np.array([THREE_CLASS.classes.index(label) for label in labels[three]], int)
-    chances = probabilities_of(THREE_CLASS, logits[THREE_CLASS.name][three].astype(float))
-    right = chances.argmax(axis=1) == truth
+    truth = truth_index(THREE_CLASS, labels)
+    chances = probabilities_of(THREE_CLASS, logits[THREE_CLASS.name].astype(float))
+    normal, right, three = chances[:, THREE_CLASS.classes.index(NORMAL)], chances.argmax(axis=1) == truth, truth >= 0
     return {
         "binary_auroc": Statistic(partial(merit.auroc, covid, score)),
-        "auroc_covid19_against_other_pneumonias": Statistic(
-            partial(merit.auroc, covid[against], score[against]), against
-        ),
-        "auroc_covid19_against_adult_opacities": Statistic(
-            partial(merit.auroc, covid[covid | opacity], score[covid | opacity]), covid | opacity
-        ),
-        "auroc_opacity_against_normal_nih": Statistic(
-            partial(merit.auroc, opacity[sick_of_nih], 1 - normal[sick_of_nih]), sick_of_nih
-        ),
-        "auroc_covid19_against_other_pneumonias_ieee8023": Statistic(
-            partial(merit.auroc, covid[others_of_ieee], score[others_of_ieee]), others_of_ieee
-        ),
-        "three_class_macro_auroc": Statistic(partial(merit.macro_auroc, truth, chances), three),
-        "three_class_accuracy": Statistic(partial(merit.share, right), three, share=True),
+        "auroc_covid19_against_other_pneumonias": Statistic.on(against, merit.auroc, covid, score),
+        "auroc_covid19_against_adult_opacities": Statistic.on(covid | opacity, merit.auroc, covid, score),
+        "auroc_opacity_against_normal_nih": Statistic.on(sick_of_nih, merit.auroc, opacity, 1 - normal),
+        "auroc_covid19_against_other_pneumonias_ieee8023": Statistic.on(others_of_ieee, merit.auroc, covid, score),
+        "three_class_macro_auroc": Statistic.on(three, merit.macro_auroc, truth, chances),
+        "three_class_accuracy": Statistic.on(three, merit.share, right, share=True),
         "binary_auroc_in_misleading_surroundings": Statistic(partial(merit.auroc, covid, misled)),
-        "evidence_in_lungs": Statistic(partial(merit.share, 1 - outside[covid]), covid),
+        "evidence_in_lungs": Statistic.on(covid, merit.share, 1 - outside),
     }
 
 
@@ -207,11 +197,8 @@ def _on_validation(examples: Sequence[Example], trainings: Trainings) -> dict[st
         predict_logits(network, misled)[BINARY.name][:, 0],
         _outside(network, inputs, fields),
     )
-    estimates = Resampling([e.patient_group for e in validation]).estimates(measured)
-    result = {
-        "weights": network.count_params(),
-        "validation": {name: asdict(estimate) for name, estimate in estimates.items()},
-    }
+    figures = Resampling([e.patient_group for e in validation]).records(measured)
+    result = {"weights": network.count_params(), "validation": figures}
     write_json(path, result)
     _LOG.info("%s: %s", trainings.out.name, result["validation"])
     return result

@@ -14,8 +14,9 @@ import numpy as np
 
 from detector.answers.likeness import EQUALISED, LARGEST, LEAST, Collections
 from detector.schema import COVID19, NORMAL
-from detector.statistics.intervals import exact_interval
+from detector.statistics.intervals import exact_share
 from detector.statistics.mixture import fourier_features, nearest_mixture
+from detector.training.measure.cohort import one_a_patient
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -104,7 +105,7 @@ class Batches:
     def __init__(self, collections: Collections, observed: Observed) -> None:
         self._collections = collections
         self._rng = np.random.default_rng(_SEED)
-        one = observed.only(_one_a_patient([e.patient_group for e in observed.examples], self._rng))
+        one = observed.only(one_a_patient([e.patient_group for e in observed.examples], self._rng))
         self._embedded = collections.embedded(one.features.astype(float))
         self._sources = np.array([example.source for example in one.examples])
         self._kinds = np.array([group_of(example) for example in one.examples])
@@ -115,13 +116,12 @@ class Batches:
         enough = max(_LEAST_OF_AN_ORIGIN, _ROOM * size)
         return [*(name for name, count in counts.items() if count >= enough), _MIX]
 
-    def ratios(self, origin: str, size: int, draws: int = DRAWS) -> np.ndarray:
-        """Ratios (draws,) of batches of one origin."""
+    def ratios(self, origin: str, size: int) -> np.ndarray:
+        """Ratios (DRAWS,) of batches of one origin."""
         members = np.flatnonzero((self._sources == origin) | (origin == _MIX))
         means = self._collections.means
-        return np.array(
-            [nearest_mixture(self._embedded[self._drawn(members, size)], means).ratio for _ in range(draws)]
-        )
+        batches = (self._embedded[self._drawn(members, size)] for _ in range(DRAWS))
+        return np.array([nearest_mixture(batch, means).ratio for batch in batches])
 
     def _drawn(self, members: np.ndarray, size: int) -> np.ndarray:
         """A batch whose kinds of findings have random shares in every other draw."""
@@ -164,13 +164,8 @@ def _flagged(collections: Collections, *observed: Observed, mixed: bool = True) 
         calls = {origin: batches.ratios(origin, size) > collections.limit(size) for origin in origins}
         if calls:
             calls["all"] = np.concatenate(list(calls.values()))
-        found[str(size)] = {origin: _share(hits) for origin, hits in calls.items()}
+        found[str(size)] = {origin: exact_share(hits) for origin, hits in calls.items()}
     return found
-
-
-def _share(hits: np.ndarray) -> dict[str, float | int]:
-    low, high = exact_interval(int(hits.sum()), len(hits))
-    return {"value": float(hits.mean()), "ci_low": low, "ci_high": high, "n": len(hits)}
 
 
 def _joined(parts: Sequence[Observed]) -> Observed:
@@ -205,11 +200,3 @@ def signs_of(train: Observed, manifest: Path) -> dict[str, tuple[float, ...]]:
 
 def _middle(values: np.ndarray) -> tuple[float, ...]:
     return tuple(float(value) for value in np.quantile(values, [0.05, 0.5, 0.95]))
-
-
-def _one_a_patient(groups: Sequence[str], rng: np.random.Generator) -> np.ndarray:
-    order = rng.permutation(len(groups))
-    _, first = np.unique(np.array(groups)[order], return_index=True)
-    chosen = np.zeros(len(groups), bool)
-    chosen[order[first]] = True
-    return chosen

@@ -22,12 +22,13 @@ from detector.schema import BINARY, COVID19, TASKS, THREE_CLASS
 from detector.statistics import merit
 from detector.statistics.bootstrap import Resampling, Statistic
 from detector.training.audit.baselines import Scores, standard_baselines
-from detector.training.audit.source_pairs import has_both, parted, source_pairs
+from detector.training.audit.leave_out import has_both, parted, source_pairs
 from detector.training.data.manifest import is_adult_opacity, read_image, read_manifest
 from detector.training.fit.lung_focus import misleading_surroundings
+from detector.training.measure.cohort import truth_index
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from detector.model.calibration import Calibration
@@ -54,6 +55,8 @@ _WORDS = {
     LUNGS_BLACKED_OUT: "A network trained on pictures whose lungs are blacked out, by a small protocol",
     SHIPPED_ON_BLACKED_OUT: "The shipped network where the lungs are blacked out",
 }
+_ABSENT_CLASS = "not defined: a class is absent"
+_WITHOUT_TRAINING = {LUNGS_BLACKED_OUT: "needs a network's training: ask for it with --batches"}
 NEAR = 0.05  # of the network's area under the curve: what VALIDITY calls too near
 _THE_NETWORK_AT_WORK = {SHIPPED, SHIPPED_IN_MISLEADING_SURROUNDINGS}  # it sees lungs, so that coming near is no fault
 MARGIN = 0.05  # of the picture's width, blacked out round the lungs
@@ -112,7 +115,7 @@ def audit(
         "near": NEAR,
         "splits": {split: compare(parts[split], contenders, engine.card.calibration) for split in _SPLITS},
         "leave_one_source_pair_out": left_out,
-        "not_run": _not_run(contenders),
+        "not_run": {name: reason for name, reason in _WITHOUT_TRAINING.items() if name not in contenders},
     }
     found["sentences"] = sentences(found)
     write_json(out / "audit.json", found)
@@ -122,14 +125,11 @@ def audit(
 def sentences(found: Mapping[str, Any]) -> list[str]:
     """The audit in plain words, for the page and the card."""
     overall = found["splits"]["test"]["overall"]
-    areas = {name: figure["binary_auroc"]["value"] for name, figure in overall["figures"].items()}
+    areas, near = _areas(overall), _near(overall)
     lines = [f"On the test split, binary, the network's AUROC is {areas[SHIPPED]:.3f}."]
     lines += [f"{words}: {areas[name]:.3f}." for name, words in _WORDS.items() if areas.get(name) is not None]
-    near = [_WORDS[name] for name in overall["too_near"]["binary_auroc"] or () if name in _WORDS]
     if near:
-        lines.append(
-            f"Within {NEAR} of the network, so that the test split proves nothing about the disease: {'; '.join(near)}."
-        )
+        lines.append(f"Within {NEAR} of the network, so that the test split proves nothing about the disease: {near}.")
     else:
         lines.append(f"None of these comes within {NEAR} of the network.")
     if areas.get(SHIPPED_IN_MISLEADING_SURROUNDINGS) is not None:
@@ -157,19 +157,14 @@ def _opacity_sentences(split: Mapping[str, Any]) -> list[str]:
     rows = split.get("adult_opacities")
     if rows is None:
         return []
-    areas = {name: figure["binary_auroc"]["value"] for name, figure in rows["figures"].items()}
-    near = [_WORDS[name] for name in rows["too_near"]["binary_auroc"] or () if name in _WORDS]
-    verdict = (
-        f"Within {NEAR} of it, so that these rows prove nothing about the disease: {'; '.join(near)}."
-        if near
-        else f"Nothing that sees no lung comes within {NEAR} of it."
+    line = (
+        "COVID-19 against adults with an opacity that is not COVID-19, nearly all of one hospital: the network's "
+        f"AUROC is {_areas(rows)[SHIPPED]:.3f}. "
     )
-    lines = [
-        (
-            "COVID-19 against adults with an opacity that is not COVID-19, nearly all of one hospital: the network's "
-            f"AUROC is {areas[SHIPPED]:.3f}. {verdict}"
-        )
-    ]
+    if near := _near(rows):
+        lines = [f"{line}Within {NEAR} of it, so that these rows prove nothing about the disease: {near}."]
+    else:
+        lines = [f"{line}Nothing that sees no lung comes within {NEAR} of it."]
     if called := split.get("adult_opacities_called_covid19"):
         plain, misled = (called[name] for name in (SHIPPED, SHIPPED_IN_MISLEADING_SURROUNDINGS))
         lines.append(
@@ -178,6 +173,16 @@ def _opacity_sentences(split: Mapping[str, Any]) -> list[str]:
             "COVID-19 picture."
         )
     return lines
+
+
+def _areas(rows: Mapping[str, Any]) -> dict[str, float | None]:
+    """Contender to its binary AUROC on some rows."""
+    return {name: figure["binary_auroc"]["value"] for name, figure in rows["figures"].items()}
+
+
+def _near(rows: Mapping[str, Any]) -> str:
+    """Those that see no lung and come near the network on some rows, in words."""
+    return "; ".join(_WORDS[name] for name in rows["too_near"]["binary_auroc"] or () if name in _WORDS)
 
 
 def _own_sources(results: Sequence[Mapping[str, Any]]) -> dict[str, list[float]]:
@@ -226,12 +231,11 @@ def _opacities_called(
     examples: Sequence[Example], scores: Mapping[str, Scores], opacities: np.ndarray, calibration: Calibration
 ) -> dict[str, Any]:
     resampling, measures = Resampling([e.patient_group for e in examples]), {}
-    for name in _THE_NETWORK_AT_WORK & scores.keys():
+    for name in sorted(_THE_NETWORK_AT_WORK & scores.keys()):
         probability = calibration.probabilities(BINARY, scores[name].covid19[:, None])[:, 0]
         called = probability >= calibration.operating_points[BALANCED].threshold
-        measures[name] = Statistic(partial(merit.share, called[opacities]), opacities, share=True)
-    found = {name: asdict(figure) for name, figure in sorted(resampling.estimates(measures).items())}
-    return {"adult_opacities_called_covid19": found} if found else {}
+        measures[name] = Statistic.on(opacities, merit.share, called, share=True)
+    return {"adult_opacities_called_covid19": resampling.records(measures)} if measures else {}
 
 
 def leave_one_source_pair_out(examples: Sequence[Example], fits: Mapping[str, Fit]) -> dict[str, Any]:
@@ -247,11 +251,8 @@ def leave_one_source_pair_out(examples: Sequence[Example], fits: Mapping[str, Fi
     for pair in source_pairs(examples):
         train, test = parted(examples, pair)
         covid = np.array([e.label == COVID19 for e in test])
-        resampling = Resampling([e.patient_group for e in test])
-        figures = {}
-        for name, fit in fits.items():
-            score = fit(train)(test).covid19
-            figures[name] = asdict(resampling.estimate(Statistic(partial(merit.auroc, covid, score))))
+        areas = {name: Statistic(partial(merit.auroc, covid, fit(train)(test).covid19)) for name, fit in fits.items()}
+        figures = Resampling([e.patient_group for e in test]).records(areas)
         counts = {"train": len(train), "positives": int(covid.sum()), "negatives": int((~covid).sum())}
         pairs[pair.name] = {**counts, "binary_auroc": figures}
     names = list(fits) if pairs else []
@@ -261,10 +262,22 @@ def leave_one_source_pair_out(examples: Sequence[Example], fits: Mapping[str, Fi
 
 def shipped_contenders(engine: Engine, images: Path) -> dict[str, Predictor]:
     """The shipped network on pictures as they are, blacked-out lungs, and lungs in misleading surroundings."""
+
+    def views(examples: Sequence[Example]) -> Iterator[NetworkInput]:
+        return (engine.prepare(read_image(images / example.image)) for example in examples)
+
+    def misled(examples: Sequence[Example]) -> Scores:
+        given = list(views(examples))
+        changed = misleading_surroundings(
+            np.stack([view.pixels for view in given]), np.stack([np.asarray(view.lung_field) for view in given]),
+            np.array([example.label == COVID19 for example in examples]), np.random.default_rng(_SEED),
+        )  # fmt: skip
+        return _scores(engine, (replace(view, pixels=pixels) for view, pixels in zip(given, changed, strict=True)))
+
     return {
-        SHIPPED: partial(_predict, engine=engine, images=images),
-        SHIPPED_ON_BLACKED_OUT: partial(_predict, engine=engine, images=images, change=blacked_out),
-        SHIPPED_IN_MISLEADING_SURROUNDINGS: partial(_predict_misled, engine=engine, images=images),
+        SHIPPED: lambda examples: _scores(engine, views(examples)),
+        SHIPPED_ON_BLACKED_OUT: lambda examples: _scores(engine, map(blacked_out, views(examples))),
+        SHIPPED_IN_MISLEADING_SURROUNDINGS: misled,
     }
 
 
@@ -291,25 +304,6 @@ def black_out(pixels: np.ndarray, lung_field: np.ndarray) -> np.ndarray:
     return changed
 
 
-def _predict(
-    examples: Sequence[Example],
-    *,
-    engine: Engine,
-    images: Path,
-    change: Callable[[NetworkInput], NetworkInput] = lambda view: view,
-) -> Scores:
-    return _scores(engine, (change(engine.prepare(read_image(images / example.image))) for example in examples))
-
-
-def _predict_misled(examples: Sequence[Example], *, engine: Engine, images: Path) -> Scores:
-    views = [engine.prepare(read_image(images / example.image)) for example in examples]
-    misled = misleading_surroundings(
-        np.stack([view.pixels for view in views]), np.stack([np.asarray(view.lung_field) for view in views]),
-        np.array([example.label == COVID19 for example in examples]), np.random.default_rng(_SEED),
-    )  # fmt: skip
-    return _scores(engine, (replace(v, pixels=pixels) for v, pixels in zip(views, misled, strict=True)))
-
-
 def _scores(engine: Engine, views: Iterable[NetworkInput]) -> Scores:
     logits = [engine(view).logits for view in views]
     return Scores.of_logits({task.name: np.array([one[task.name] for one in logits]) for task in TASKS})
@@ -318,19 +312,17 @@ def _scores(engine: Engine, views: Iterable[NetworkInput]) -> Scores:
 def _compared(examples: Sequence[Example], scores: Mapping[str, Scores], keep: np.ndarray) -> dict[str, Any]:
     kept = [e for e, wanted in zip(examples, keep, strict=True) if wanted]
     labels = np.array([e.label for e in kept])
-    three = np.isin(labels, THREE_CLASS.classes)
-    truth = np.array([THREE_CLASS.classes.index(label) for label in labels[three]], int)
+    truth = truth_index(THREE_CLASS, labels)
     resampling = Resampling([e.patient_group for e in kept])
     figures: dict[str, Any] = {}
     for name, score in scores.items():
-        covid, by_class = score.covid19[keep], score.three_class[keep][three]
         measures = {
-            "binary_auroc": Statistic(partial(merit.auroc, labels == COVID19, covid)),
-            "three_class_macro_auroc": Statistic(
-                partial(merit.macro_auroc, truth, by_class), three, undefined="not defined: a class is absent"
+            "binary_auroc": Statistic(partial(merit.auroc, labels == COVID19, score.covid19[keep])),
+            "three_class_macro_auroc": Statistic.on(
+                truth >= 0, merit.macro_auroc, truth, score.three_class[keep], undefined=_ABSENT_CLASS
             ),
         }
-        figures[name] = {key: asdict(figure) for key, figure in resampling.estimates(measures).items()}
+        figures[name] = resampling.records(measures)
     keys = ("binary_auroc", "three_class_macro_auroc")
     return {"figures": figures, "too_near": {key: _too_near(figures, key) for key in keys}}
 
@@ -342,8 +334,3 @@ def _too_near(figures: Mapping[str, Any], key: str) -> list[str] | None:
         return None
     rivals = {name: v[key]["value"] for name, v in figures.items() if name not in _THE_NETWORK_AT_WORK}
     return [name for name, value in rivals.items() if value is not None and value >= ours - NEAR]
-
-
-def _not_run(contenders: Mapping[str, Predictor]) -> dict[str, str]:
-    reasons = {LUNGS_BLACKED_OUT: "needs a network's training: ask for it with --batches"}
-    return {name: reason for name, reason in reasons.items() if name not in contenders}

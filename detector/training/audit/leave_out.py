@@ -11,6 +11,7 @@ import json
 import logging
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,7 +22,6 @@ from detector.schema import BINARY, COVID19
 from detector.statistics import merit
 from detector.statistics.bootstrap import Resampling, Statistic
 from detector.training.audit.baselines import Scores
-from detector.training.audit.source_pairs import parted
 from detector.training.fit.classifier import FitConfig, fit, load_inputs, predict_logits
 
 if TYPE_CHECKING:
@@ -32,13 +32,55 @@ if TYPE_CHECKING:
 
     from detector.schema import NetworkInput
     from detector.training.audit.baselines import Predictor
-    from detector.training.audit.source_pairs import SourcePair
     from detector.training.data.manifest import Example
     from detector.training.data.views import LungMasks
 
 _LOG = logging.getLogger(__name__)
 
+_FEWEST = 10  # images of each class that a source needs to be judged alone
 _MOST = 500  # pictures of one side that are measured: more would only take time
+
+
+@dataclass(frozen=True)
+class SourcePair:
+    """A positive and a negative source that are left out of training together, and tested on.
+
+    Attributes:
+        positive: its COVID-19 images are the positives.
+        negative: its other images are the negatives.
+    """
+
+    positive: str
+    negative: str
+
+    @property
+    def name(self) -> str:
+        """Both, for the record."""
+        return f"{self.positive} against {self.negative}"
+
+
+def source_pairs(examples: Sequence[Example]) -> list[SourcePair]:
+    """Pairs that leave both classes to train on, and have both to test on."""
+    sources = sorted({e.source for e in examples})
+    pairs = [SourcePair(*pair) for pair in product(sources, sources) if pair[0] != pair[1]]
+    return [pair for pair in pairs if all(has_both(part) for part in parted(examples, pair))]
+
+
+def parted(examples: Sequence[Example], pair: SourcePair) -> tuple[list[Example], list[Example]]:
+    """Training and test examples of a pair."""
+    train = [e for e in examples if e.source not in {pair.positive, pair.negative}]
+    test = [
+        e
+        for e in examples
+        if (e.source == pair.positive and e.label == COVID19) or (e.source == pair.negative and e.label != COVID19)
+    ]
+    return train, test
+
+
+def has_both(examples: Sequence[Example]) -> bool:
+    """Whether there are enough images of COVID-19 and of others to be judged by."""
+    positives = sum(e.label == COVID19 for e in examples)
+    return min(positives, len(examples) - positives) >= _FEWEST
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,13 +220,11 @@ def _likelihood_ratios(counts: Sequence[dict[str, int]]) -> dict[str, Any]:
 
 
 def _mean_ratio(logs: np.ndarray) -> dict[str, float | None]:
-    spread = 1.96 * logs.std(ddof=1) / np.sqrt(len(logs)) if len(logs) > 1 else None
-    low, high = (None, None) if spread is None else (np.exp(logs.mean() - spread), np.exp(logs.mean() + spread))
-    return {
-        "value": float(np.exp(logs.mean())),
-        "ci_low": None if low is None else float(low),
-        "ci_high": None if high is None else float(high),
-    }
+    found: dict[str, float | None] = {"value": float(np.exp(logs.mean())), "ci_low": None, "ci_high": None}
+    if len(logs) > 1:
+        spread = 1.96 * logs.std(ddof=1) / np.sqrt(len(logs))
+        found |= {"ci_low": float(np.exp(logs.mean() - spread)), "ci_high": float(np.exp(logs.mean() + spread))}
+    return found
 
 
 def _at(threshold: float, labels: np.ndarray, scores: np.ndarray) -> dict[str, Any]:

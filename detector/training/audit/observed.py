@@ -6,6 +6,7 @@ import logging
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from io import BytesIO
+from itertools import compress
 from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile
 
@@ -14,7 +15,7 @@ import numpy as np
 from detector.answers.pipeline import analyse_radiograph
 from detector.errors import ManifestError, RejectedError
 from detector.read.image_io import read_radiograph
-from detector.run.files import write_whole
+from detector.run.files import make_folder, write_whole
 from detector.schema import TASKS
 from detector.training.measure.cohort import Answers
 
@@ -51,7 +52,7 @@ class Observed:
     def only(self, keep: np.ndarray) -> Observed:
         """The images where `keep` (N,) is true."""
         return Observed(
-            tuple(example for example, kept in zip(self.examples, keep, strict=True) if kept),
+            tuple(compress(self.examples, keep)),
             {name: values[keep] for name, values in self.logits.items()},
             self.features[keep],
             {name: values[keep] for name, values in self.signs.items()},
@@ -131,5 +132,5 @@ def _write(path: Path, known: dict[str, dict[str, np.ndarray] | None], weights: 
     whether = [seen is not None for seen in known.values()]
     file = BytesIO()
     np.savez_compressed(file, weights=weights, images=list(known), seen=whether, **columns)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     write_whole(path, file.getvalue())

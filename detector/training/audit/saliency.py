@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 from dataclasses import asdict, dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -18,7 +17,6 @@ import numpy as np
 
 from detector.answers.answer import verdicts_of
 from detector.answers.evidence import rank_correlation, summarise, warning
-from detector.answers.pipeline import analyse
 from detector.errors import ManifestError, RejectedError
 from detector.model.gradcam import closed_form_cam, evidence_maps
 from detector.model.network import FEATURE_LAYER
@@ -28,6 +26,7 @@ from detector.statistics import merit
 from detector.statistics.bootstrap import Resampling, Statistic
 from detector.training.audit.randomise import randomise, stages_from_the_top, weights_restored
 from detector.training.measure.cohort import UNKNOWN
+from detector.training.measure.evaluate import each_analysed
 from detector.training.measure.saliency import (
     FRACTIONS,
     area_under,
@@ -42,7 +41,7 @@ from detector.training.report.plots import write_plots
 from detector.training.report.saliency_plots import saliency_plots
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from detector.model.engine import Engine
@@ -133,7 +132,8 @@ def audit_saliency(
         "curves": curves(rights, explained, engine),
     }
     found = {"headline": headline(found), **found}
-    _write(found, out)
+    write_json(out / RESULTS, found)
+    write_plots(saliency_plots(found), out / "plots")
     return found
 
 
@@ -148,13 +148,11 @@ def spread(examples: Sequence[Example], limit: int) -> list[Example]:
 def evenly(items: Sequence[Any], limit: int) -> list[Any]:
     """At most `limit` items, from the first to the last at equal distances."""
     count = min(limit, len(items))
-    return (
-        [items[i] for i in np.linspace(0, len(items) - 1, count).round().astype(int)] if count > 1 else [*items[:count]]
-    )
+    return [items[i] for i in np.linspace(0, len(items) - 1, count).round().astype(int)]
 
 
 def explain_all(
-    examples: Iterable[Example], images: Path, engine: Engine
+    examples: Sequence[Example], images: Path, engine: Engine
 ) -> tuple[list[Explained], list[tuple[str, str]]]:
     """Analyse every image as the app does; path and code of the refused ones beside them.
 
@@ -162,13 +160,9 @@ def explain_all(
         ManifestError: if an image does not exist.
     """
     explained, rejected = [], []
-    for number, example in enumerate(examples, start=1):
-        try:
-            analysis = analyse((images / example.image).read_bytes(), engine)
-        except OSError as error:
-            raise ManifestError(f"{images / example.image} cannot be read: {error}.") from error
-        except RejectedError as error:
-            rejected.append((example.image, error.code))
+    for example, analysis in each_analysed(examples, images, engine):
+        if isinstance(analysis, RejectedError):
+            rejected.append((example.image, analysis.code))
             continue
         decisions = {name: verdict.decision for name, verdict in verdicts_of(analysis).items()}
         given = engine.prepare(analysis.radiograph.grey)
@@ -176,8 +170,6 @@ def explain_all(
         explained.append(
             Explained(example, given.pixels, given.geometry, field, analysis.logits, analysis.cams, decisions)
         )
-        if number % 200 == 0:
-            _LOG.info("analysed %d images", number)
     return explained, rejected
 
 
@@ -193,7 +185,6 @@ _STATISTICS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
     "mostly_outside": merit.share,
     "faint": merit.share,
 }
-_SHARES = {"peak_in_lung", "mostly_outside", "faint"}  # of images
 
 
 def in_lung(rights: Mapping[Answer, Sequence[Explained]], engine: Engine) -> list[dict[str, Any]]:
@@ -205,11 +196,10 @@ def in_lung(rights: Mapping[Answer, Sequence[Explained]], engine: Engine) -> lis
         for source in ("all", *sorted({e.example.source or UNKNOWN for e in group})):
             index = [i for i, e in enumerate(group) if source in {"all", e.example.source or UNKNOWN}]
             measures = {
-                key: _statistic(np.array([measured[i][key] for i in index], float), of, share=key in _SHARES)
+                key: _statistic(np.array([measured[i][key] for i in index], float), of, share=of is merit.share)
                 for key, of in _STATISTICS.items()
             }
-            found = Resampling([group[i].example.patient_group for i in index]).estimates(measures)
-            figures = {key: asdict(figure) for key, figure in found.items()}
+            figures = Resampling([group[i].example.patient_group for i in index]).records(measures)
             rows.append({"task": task.name, "class": name, "source": source, "n": len(index), **figures})
     return rows
 
@@ -218,27 +208,26 @@ def _lung_figures(explained: Explained, cam: np.ndarray, full_scale: float) -> d
     """One image's figures, NaN where they are not defined."""
     field = explained.lung_field
     summary = summarise(cam, field, explained.geometry, full_scale=full_scale)
-    inside = np.nan if summary.in_lung_fraction is None else summary.in_lung_fraction
-    ceiling = grid_ceiling(field, cam.shape)
-    return {
+    inside, box = summary.in_lung_fraction, summary.lung_box_fraction
+    figures = {
         "in_lung_fraction": inside,
         "lung_area_fraction": summary.lung_area_fraction,
-        "lung_box_fraction": summary.lung_box_fraction,
-        "ratio": np.nan if summary.ratio is None else summary.ratio,
-        "ratio_to_box": inside / summary.lung_box_fraction if summary.lung_box_fraction else np.nan,
-        "grid_ceiling": np.nan if ceiling is None else ceiling,
-        "peak_in_lung": np.nan if summary.peak_in_lung is None else float(summary.peak_in_lung),
-        "mostly_outside": float(warning(summary) is not None),
-        "faint": float(summary.faint),
+        "lung_box_fraction": box,
+        "ratio": summary.ratio,
+        "ratio_to_box": inside / box if inside is not None and box else None,
+        "grid_ceiling": grid_ceiling(field, cam.shape),
+        "peak_in_lung": summary.peak_in_lung,
+        "mostly_outside": warning(summary) is not None,
+        "faint": summary.faint,
     }
+    return {name: np.nan if value is None else float(value) for name, value in figures.items()}
 
 
 def _statistic(
     values: np.ndarray, of: Callable[[np.ndarray, np.ndarray], np.ndarray], *, share: bool = False
 ) -> Statistic:
     """A figure of a group of images (N,); those that don't define it, whose value is NaN, are left out."""
-    defined = np.isfinite(values)
-    return Statistic(partial(of, values[defined]), defined, share=share)
+    return Statistic.on(np.isfinite(values), of, values, share=share)
 
 
 def mean_of(values: np.ndarray, patients: Sequence[str]) -> dict[str, Any]:
@@ -262,7 +251,8 @@ def randomisation(chosen: Sequence[Explained], engine: Engine, *, seeds: int = S
         Map's name to its steps, each with ``signed`` and ``absolute`` correlation (mean over seeds, interval over
         patients) and ``by_seed``, the signed mean over images of each seed.
     """
-    stages, view = stages_from_the_top(engine.network), _features_of(engine.network)
+    stages = stages_from_the_top(engine.network)
+    view = keras.Model(engine.network.input, engine.network.get_layer(FEATURE_LAYER).output)  # weights of the time
     pixels = np.stack([e.pixels for e in chosen])
     features = view.predict(pixels, batch_size=_AT_ONCE, verbose=0)
     decided = [int(np.argmax(e.logits[THREE_CLASS.name])) for e in chosen]
@@ -287,11 +277,6 @@ def randomisation(chosen: Sequence[Explained], engine: Engine, *, seeds: int = S
         "seeds": seeds,
         "maps": {name: _steps(found[k], names, patients) for k, name in enumerate(before)},
     }
-
-
-def _features_of(network: keras.Model) -> keras.Model:
-    """The network up to the features that maps are made of, with the weights that it has at the time."""
-    return keras.Model(network.input, network.get_layer(FEATURE_LAYER).output)
 
 
 def _maps_of_all(features: np.ndarray, network: Any, decided: Sequence[int]) -> dict[str, np.ndarray]:
@@ -367,10 +352,8 @@ def donors(cohort: Sequence[Explained], answer: Answer) -> list[Explained]:
 
 def _is_decided(explained: Explained, task: Task) -> bool:
     """Whether the decision is the truth, which for the binary task may be that it is not COVID-19."""
-    truth = explained.example.label
-    if task is BINARY and truth != COVID19:
-        truth = NOT_COVID19
-    return explained.decisions[task.name] == truth
+    is_other = task is BINARY and explained.example.label != COVID19
+    return explained.decisions[task.name] == (NOT_COVID19 if is_other else explained.example.label)
 
 
 def _picture_maps(
@@ -382,11 +365,7 @@ def _picture_maps(
 
 
 def picture_curves(
-    pixels: np.ndarray,
-    donor: np.ndarray,
-    maps: Mapping[str, np.ndarray],
-    engine: Engine,
-    answer: Answer,
+    pixels: np.ndarray, donor: np.ndarray, maps: Mapping[str, np.ndarray], engine: Engine, answer: Answer
 ) -> Curves:
     """Deletion and insertion of one picture by several maps.
 
@@ -466,8 +445,3 @@ def _taken(rights: Mapping[Answer, Sequence[Explained]], limit: int) -> list[Exp
     if not groups:
         return evenly(rights[BINARY, COVID19], limit)
     return [e for group in groups for e in evenly(group, limit // len(groups))]
-
-
-def _write(found: Mapping[str, Any], out: Path) -> None:
-    write_json(out / RESULTS, found)
-    write_plots(saliency_plots(found), out / "plots")

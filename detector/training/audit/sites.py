@@ -13,8 +13,9 @@ import numpy as np
 
 from detector.model.calibration import BALANCED, SENSITIVE, probabilities_of
 from detector.schema import BINARY, COVID19
-from detector.statistics.intervals import exact_interval
+from detector.statistics.intervals import exact_share
 from detector.training.fit.site import COVERAGE, asked_threshold, fit_task, left_out_sets
+from detector.training.measure.cohort import one_a_patient
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -98,14 +99,14 @@ def audit_external(answers: Answers, card: ModelCard) -> dict[str, Any]:
     return {
         "own": EXTERNAL.own,
         "patients": dict(zip(BINARY.classes, map(len, members), strict=True)),
-        "one_by_one": {name: _exact(hits) for name, hits in figures.items()},
+        "one_by_one": {name: exact_share(hits) for name, hits in figures.items()},
     }
 
 
 def _cohort(answers: Answers, card: ModelCard, cohort: SiteCohort, sizes: Sequence[int]) -> dict[str, Any]:
     rng = np.random.default_rng(_SEED)
     logits, members = _members(answers, card, cohort, rng)
-    found: dict[str, Any] = {"patients": {"covid19": len(members[0]), "not_covid19": len(members[1])}}
+    found: dict[str, Any] = {"patients": dict(zip(BINARY.classes, map(len, members), strict=True))}
     for size in sizes:
         if min(map(len, members)) < size + _LEAST_LEFT:
             found[str(size)] = {"reason": f"{min(map(len, members))} patients of one class are too few"}
@@ -122,7 +123,7 @@ def _members(
     labels, sources = answers.labels, np.array([example.source for example in answers.examples])
     positive = (labels == COVID19) & np.isin(sources, cohort.positives)
     negative = (labels != COVID19) & np.isin(sources, cohort.negatives)
-    first = _one_a_patient(np.array(answers.groups), positive | negative, rng)
+    first = one_a_patient(answers.groups, rng, positive | negative)
     logits = answers.logits[BINARY.name] / card.calibration.temperatures[BINARY.name]
     return logits, [np.flatnonzero(first & group) for group in (positive, negative)]
 
@@ -137,8 +138,7 @@ def _draw(
     positive = np.repeat([True, False], counts)
     task = fit_task(BINARY, np.repeat([0, 1], size), logits[chosen], coverage=COVERAGE, measured=False)
     own = probabilities_of(BINARY, logits[rest])
-    limits = np.array([task.quantiles[name] for name in BINARY.classes])
-    sets = 1 - own <= limits
+    sets = task.prediction_sets(BINARY, own)
     single = sets.sum(axis=1) == 1
     holds = np.where(positive, sets[:, 0], sets[:, 1])
     here = task.probabilities(BINARY, logits[rest])[:, 0]
@@ -165,20 +165,6 @@ def _in_the_band(logits: np.ndarray, card: ModelCard) -> np.ndarray:
     distance = np.abs(logits[:, 0] - np.log(threshold / (1 - threshold)))
     inside: np.ndarray = distance < card.calibration.bands[BINARY.name]
     return inside
-
-
-def _exact(hits: np.ndarray) -> dict[str, float | int]:
-    low, high = exact_interval(int(hits.sum()), len(hits))
-    return {"value": float(hits.mean()), "ci_low": low, "ci_high": high, "n": len(hits)}
-
-
-def _one_a_patient(groups: np.ndarray, keep: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """One picture of each patient, at random, (N,) bool."""
-    order = rng.permutation(np.flatnonzero(keep))
-    _, first = np.unique(groups[order], return_index=True)
-    chosen = np.zeros(len(groups), bool)
-    chosen[order[first]] = True
-    return chosen
 
 
 def _summary(values: Sequence[float]) -> dict[str, float]:

@@ -16,14 +16,7 @@ import numpy as np
 from detector import words
 from detector.answers.answer import decide_all
 from detector.errors import ManifestError, ModelError
-from detector.model.calibration import (
-    BALANCED,
-    Calibration,
-    fit_band,
-    fit_operating_points,
-    fit_temperature,
-    margins,
-)
+from detector.model.calibration import BALANCED, Calibration, fit_band, fit_operating_points, fit_temperature, margins
 from detector.model.card import DEFAULT_MODEL, GATE, LUNG_MODEL, ModelCard, load_card, read_card
 from detector.model.engine import Engine
 from detector.model.network import load_network
@@ -32,18 +25,10 @@ from detector.paths import MODELS
 from detector.run.files import make_folder, write_json, write_whole
 from detector.schema import BINARY, COVID19, NOT_COVID19, TASKS, THREE_CLASS
 from detector.training.audit.candidates import compare_candidates
-from detector.training.audit.leave_out import Trainings, protocol
-from detector.training.audit.source_pairs import SourcePair, source_pairs
+from detector.training.audit.leave_out import SourcePair, Trainings, protocol, source_pairs
 from detector.training.data.manifest import read_manifest
 from detector.training.data.views import LungMasks, find_lung_masks
-from detector.training.fit.classifier import (
-    IMAGENET,
-    RANDOM,
-    FitConfig,
-    fit,
-    hospital_findings,
-    make_repeatable,
-)
+from detector.training.fit.classifier import IMAGENET, RANDOM, FitConfig, fit, hospital_findings, make_repeatable
 from detector.training.fit.convert import convert
 from detector.training.fit.gate import (
     PER_CHANGE,
@@ -104,7 +89,8 @@ def train_classifier(manifest: Path, images: Path, out: Path, settings: dict[str
     """
     make_repeatable()
     train, validation = (read_manifest(manifest, split=split) for split in ("train", "val"))
-    _check_classes(validation)
+    if missing := set(THREE_CLASS.classes) - {example.label for example in validation}:
+        raise ManifestError(f"The validation split has no images labelled {sorted(missing)}.")
     make_folder(out)
     config = FitConfig(**settings)
     pedigree = _pedigree(config)  # of the files as they are now: hours later they may be others
@@ -152,7 +138,8 @@ def measure_card(card: ModelCard, manifest: Path, images: Path, folder: Path) ->
 def train_lungs(manifest: Path, images: Path, out: Path, settings: dict[str, Any], *, resume: bool) -> None:
     """Train the lung segmentation and write ``lungs.*``; a run takes minutes, so none resumes.
 
-    The test split's masks are left out of the training and measured, by source and age group.
+    The test split's masks are left out of the training and measured, by source and age group. So is every mask by a
+    network of half the length that saw none of its patient.
 
     Raises:
         ManifestError: if no row has a mask of the whole lung.
@@ -162,39 +149,18 @@ def train_lungs(manifest: Path, images: Path, out: Path, settings: dict[str, Any
     examples = read_manifest(manifest)
     make_folder(out)
     config = LungFitConfig(**settings)
-    network = fit_lungs([e for e in examples if e.split != "test"], images, config)
+    train, test = ([e for e in examples if (e.split == "test") is held_out] for held_out in (False, True))
+    network = fit_lungs(train, images, config)
     network.compile()  # leaves the optimizer's state out of the file
     network.save(out / f"{LUNG_MODEL}.keras")
-    measure_lungs(network, examples, images, config, out, cross_validated=True)
-
-
-def measure_lungs(
-    network: keras.Model,
-    examples: Sequence[Example],
-    images: Path,
-    config: LungFitConfig,
-    out: Path,
-    *,
-    cross_validated: bool,
-) -> None:
-    """Measure lung fields that were trained, and write ``lungs.tflite`` and ``lungs.json`` beside them.
-
-    Args:
-        network: of ``lungs.keras`` in `out`.
-        examples: of all splits.
-        images: folder that their paths are relative to.
-        config: of the training, and of those of half its length that cross-validation makes.
-        out: folder.
-        cross_validated: whether every mask is measured, by networks that saw none of its patient, too.
-    """
-    train, test = ([e for e in examples if (e.split == "test") is held_out] for held_out in (False, True))
-    settings = asdict(config)
+    described = asdict(config)
     if config.initial != RANDOM:
-        settings["initial"] = [_earlier(Path(config.initial))]
-    dice = {"test": measure_dice(network, test, images)}
-    if cross_validated:
-        short = replace(config, batches=max(1, config.batches // 2))
-        dice["cross_validated"] = {"batches": short.batches} | cross_validated_dice(examples, images, short)
+        described["initial"] = [_earlier(Path(config.initial))]
+    short = replace(config, batches=max(1, config.batches // 2))
+    dice = {
+        "test": measure_dice(network, test, images),
+        "cross_validated": {"batches": short.batches} | cross_validated_dice(examples, images, short),
+    }
     card = {
         "name": LUNG_MODEL,
         "version": VERSION,
@@ -203,7 +169,7 @@ def measure_lungs(
         "preprocessing": LUNG_PREPROCESSING_ID,
         "weights": network.count_params(),
         "definition": "the whole lung, with what lies behind the heart and the diaphragm",
-        "training": {"config": settings, "images": len(with_masks(train)), "keras": keras.__version__},
+        "training": {"config": described, "images": len(with_masks(train)), "keras": keras.__version__},
         "dice": dice,
         "visible_lung_covered": asdict(measure_cover(network, examples, images)),
         "licence": LICENCE,
@@ -342,10 +308,7 @@ def calibrate(answers: Answers) -> Calibration:
 def _bands(answers: Answers, calibration: Calibration) -> dict[str, float]:
     decided = decide_all(answers.logits, calibration)
     agree = ~decided[BINARY.name].disagrees
-    truth = {
-        BINARY.name: np.where(answers.labels == COVID19, COVID19, NOT_COVID19),
-        THREE_CLASS.name: answers.labels,
-    }
+    truth = {BINARY.name: np.where(answers.labels == COVID19, COVID19, NOT_COVID19), THREE_CLASS.name: answers.labels}
     groups, bands = hospital_findings(answers.examples), {}
     for task in TASKS:
         found = decided[task.name]
@@ -354,13 +317,6 @@ def _bands(answers: Answers, calibration: Calibration) -> dict[str, float]:
         margin, wrong = margins(task, found.probabilities, threshold), found.forced != truth[task.name]
         bands[task.name] = fit_band(margin[counted], wrong[counted], groups[counted])
     return bands
-
-
-def _check_classes(validation: Sequence[Example]) -> None:
-    """Calibration needs every class; say so before a training and not after it."""
-    missing = set(THREE_CLASS.classes) - {example.label for example in validation}
-    if missing:
-        raise ManifestError(f"The validation split has no images labelled {sorted(missing)}.")
 
 
 def _pedigree(config: FitConfig) -> dict[str, Any]:

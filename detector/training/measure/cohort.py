@@ -10,6 +10,8 @@ import numpy as np
 from detector.schema import BINARY, COVID19
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from detector.schema import Task
     from detector.training.data.manifest import Example
 
@@ -65,3 +67,12 @@ def truth_index(task: Task, labels: np.ndarray) -> np.ndarray:
     if task is BINARY:
         return np.where(labels == COVID19, 0, 1)
     return np.array([task.classes.index(label) if label in task.classes else -1 for label in labels], int)
+
+
+def one_a_patient(groups: Sequence[str], rng: np.random.Generator, keep: np.ndarray | None = None) -> np.ndarray:
+    """One image of each patient, at random, (N,) bool; of those where `keep` (N,) is true."""
+    order = rng.permutation(len(groups) if keep is None else np.flatnonzero(keep))
+    _, first = np.unique(np.asarray(groups)[order], return_index=True)
+    chosen = np.zeros(len(groups), bool)
+    chosen[order[first]] = True
+    return chosen

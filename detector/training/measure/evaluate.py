@@ -35,7 +35,7 @@ from detector.training.report.page import report_page
 from detector.training.report.plots import evaluation_plots, write_plots
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from detector.answers.pipeline import Analysis
@@ -110,19 +110,13 @@ def answer_all(examples: Sequence[Example], images: Path, engine: Engine) -> Ans
         ManifestError: if an image does not exist.
     """
     analysed, outputs, rejected, rejected_examples = [], [], [], []
-    began = time.monotonic()
-    for number, example in enumerate(examples, start=1):
-        try:
-            outputs.append(_kept(analyse((images / example.image).read_bytes(), engine)))
-            analysed.append(example)
-        except OSError as error:
-            raise ManifestError(f"{images / example.image} cannot be read: {error}.") from error
-        except RejectedError as error:
-            rejected.append((example.image, error.code))
+    for example, found in each_analysed(examples, images, engine):
+        if isinstance(found, RejectedError):
+            rejected.append((example.image, found.code))
             rejected_examples.append(example)
-        if number % _PROGRESS_EVERY == 0:
-            left = (time.monotonic() - began) / number * (len(examples) - number)
-            _LOG.info("analysed %d of %d images, %.0f s left", number, len(examples), left)
+        else:
+            outputs.append(_kept(found))
+            analysed.append(example)
     return Answers(
         tuple(analysed),
         {t.name: np.array([logits[t.name] for logits, _ in outputs], float).reshape(-1, t.logits) for t in TASKS},
@@ -130,6 +124,29 @@ def answer_all(examples: Sequence[Example], images: Path, engine: Engine) -> Ans
         tuple(rejected),
         tuple(rejected_examples),
     )
+
+
+def each_analysed(
+    examples: Sequence[Example], images: Path, engine: Engine
+) -> Iterator[tuple[Example, Analysis | RejectedError]]:
+    """Yield each image with its analysis as the app makes it, or with why it was refused.
+
+    Raises:
+        ManifestError: if an image does not exist.
+    """
+    began = time.monotonic()
+    for number, example in enumerate(examples, start=1):
+        found: Analysis | RejectedError
+        try:
+            found = analyse((images / example.image).read_bytes(), engine)
+        except OSError as error:
+            raise ManifestError(f"{images / example.image} cannot be read: {error}.") from error
+        except RejectedError as error:
+            found = error
+        yield example, found
+        if number % _PROGRESS_EVERY == 0:
+            left = (time.monotonic() - began) / number * (len(examples) - number)
+            _LOG.info("analysed %d of %d images, %.0f s left", number, len(examples), left)
 
 
 def _kept(analysis: Analysis) -> tuple[dict[str, np.ndarray], dict[str, float]]:
