@@ -24,7 +24,6 @@ from detector.training.measure.curves import (
     treat_all_benefit,
 )
 from detector.training.measure.figures import confusion
-from detector.training.report.colours import BLUE, CLEAR, GREEN, GREY, ORANGE, faint
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -37,6 +36,8 @@ if TYPE_CHECKING:
     from detector.statistics.bootstrap import Curve
     from detector.training.measure.cohort import Answers
 
+ORANGE, BLUE, GREEN, GREY = "#D55E00", "#0072B2", "#009E73", "#6B7280"
+CLEAR = "rgba(0,0,0,0)"  # a background that a dark page can restyle
 LABEL_NAMES = {
     COVID19: "COVID-19",
     NOT_COVID19: "not COVID-19",
@@ -206,15 +207,8 @@ def training_plot(rows: Sequence[Mapping[str, float]]) -> go.Figure:
                 x=list(steps), y=_rounded(values), name=name, yaxis=axis, mode="lines+markers",
                 line={"color": colour, "dash": dash, "width": 2},
             )  # fmt: skip
-    figure.update_layout(
-        yaxis2={
-            "title": {"text": "loss, nats"},
-            "overlaying": "y",
-            "side": "right",
-            "rangemode": "tozero",
-            "showgrid": False,
-        }
-    )
+    right = {"overlaying": "y", "side": "right"}
+    figure.update_layout(yaxis2={"title": {"text": "loss, nats"}, **right, "rangemode": "tozero", "showgrid": False})
     note = f"{len(rows)} checkpoints; areas and worst log-loss on validation"
     _dressed(figure, "Training", note, "batches", "area under the ROC curve")
     return figure.update_layout(margin={"r": 72})
@@ -273,6 +267,12 @@ def _add_curve(figure: go.Figure, curve: Curve, name: str, colour: str, dash: st
 
 def _add_line(figure: go.Figure, x: list[float], y: list[float], name: str) -> None:
     figure.add_scatter(x=x, y=y, mode="lines", name=name, line={"color": GREY, "dash": "longdash", "width": 1})
+
+
+def faint(colour: str) -> str:
+    """The same colour for a band behind its line."""
+    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    return f"rgba({red},{green},{blue},0.18)"
 
 
 def percent(share: float) -> str:

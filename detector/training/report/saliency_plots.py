@@ -7,15 +7,14 @@ from typing import TYPE_CHECKING, Any
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from detector.schema import BACTERIAL_PNEUMONIA, BINARY, COVID19, NORMAL, THREE_CLASS
-from detector.training.report.colours import BLUE, CLEAR, GREEN, GREY, ORANGE, faint
+from detector.schema import BINARY, THREE_CLASS
+from detector.training.report.plots import BLUE, CLEAR, GREEN, GREY, LABEL_NAMES, ORANGE, faint
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 _ROW_HEIGHT, _FRAME_HEIGHT, _CURVE_HEIGHT = 26, 190, 420  # pixels
 
-_CLASSES = {COVID19: "COVID-19", NORMAL: "normal", BACTERIAL_PNEUMONIA: "bacterial pneumonia"}
 _TASKS = {BINARY.name: "binary", THREE_CLASS.name: "three-class"}
 _MAPS = {
     "saliency": ("this map", ORANGE, "solid"),
@@ -84,7 +83,7 @@ def randomisation_plot(randomisation: Mapping[str, Any]) -> go.Figure:
 
 def curve_plot(rows: Sequence[Mapping[str, Any]], way: str, filled_with: str) -> go.Figure:
     """Mean probability of the decided class while parts are taken out or put in, in the order of a map."""
-    titles = [f"{_TASKS[row['task']]}: {_CLASSES[row['class']]} (n = {row['n']})" for row in rows]
+    titles = [f"{_TASKS[row['task']]}: {LABEL_NAMES[row['class']]} (n = {row['n']})" for row in rows]
     figure = make_subplots(1, max(1, len(rows)), shared_yaxes=True, subplot_titles=titles, horizontal_spacing=0.03)
     for column, row in enumerate(rows, start=1):
         for name, (words, colour, dash) in _MAPS.items():
@@ -104,7 +103,7 @@ def _columns(estimates: Sequence[Mapping[str, Any]]) -> dict[str, list[float | N
 
 
 def _name(row: Mapping[str, Any]) -> str:
-    return f"{_CLASSES[row['class']]} ({_TASKS[row['task']]}), {row['source']}, n = {row['n']}"
+    return f"{LABEL_NAMES[row['class']]} ({_TASKS[row['task']]}), {row['source']}, n = {row['n']}"
 
 
 def _add_points(

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
 from detector import words
-from detector.errors import OutputError
-from detector.run.files import write_whole
+from detector.run.files import make_folder, write_whole
 from detector.schema import NOTICE, TASKS
 from detector.training.fit.site import allows
 
@@ -35,10 +34,7 @@ def write_site(site: Site, card: ModelCard, path: Path) -> tuple[Path, Path]:
         OutputError: if they can't be written.
     """
     report = path.with_suffix(".html")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{path.parent} cannot be made: {error}.") from error
+    make_folder(path.parent)
     write_whole(path, site.to_json().encode())
     write_whole(report, site_report(site, card).encode())
     return path, report
