@@ -208,7 +208,7 @@ class TestCrossValidatedDice:
 
     def test_no_patient_is_measured_by_a_network_that_saw_him(self, images, seen):
         rows = [Example("a.png", "normal", patient_group=p, lung_mask_whole="left.png") for p in "abcdea"]
-        found = cross_validated_dice(rows, images, LungFitConfig(), folds=2)["all"]
+        found = cross_validated_dice(rows, images, LungFitConfig())["all"]
         assert found["n"] == 6
         assert found["value"] == pytest.approx(1, abs=1e-4)
         assert len(seen) == 2

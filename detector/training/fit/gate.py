@@ -109,13 +109,9 @@ def fit_gate(train: Seen, validation: Seen, *, seed: int, strange: Mapping[str, 
     tails = [np.quantile(odds[frontal & (validation.sources == s)], _REFUSED) for s in _sources(validation)]
     made = {str(view): odds[validation.views == view] for view in np.unique(validation.views[~frontal])}
     far = [np.quantile(found, 1 - _PASSED) for found in (made | dict(strange)).values()]
-    refuse = _between(float(min(tails)), float(max(far)))
+    frontal_end, strange_end = float(min(tails)), float(max(far))
+    refuse = min(frontal_end, (frontal_end + strange_end) / 2)  # where they overlap, no frontal picture is refused
     return replace(gate, refuse_below=refuse, warn_below=max(refuse, float(np.quantile(odds[frontal], _WARNED))))
-
-
-def _between(frontal: float, strange: float) -> float:
-    """Halfway between the two tails; where they overlap, no frontal picture is refused for it."""
-    return min(frontal, (frontal + strange) / 2)
 
 
 def _sources(seen: Seen) -> np.ndarray:
@@ -286,10 +282,8 @@ def _linear(features: np.ndarray, truth: np.ndarray, *, classes: int, seed: int)
     model.fit(features, truth, sample_weight=weights)
     kernel, bias = np.zeros((features.shape[1], classes)), np.full(classes, _NEVER)
     if len(model.classes_) == 2:  # one row of coefficients: the second class against the first
-        kernel[:, model.classes_], bias[model.classes_] = (
-            np.stack([-model.coef_[0], model.coef_[0]], axis=1) / 2,
-            (np.array([-0.5, 0.5]) * model.intercept_[0]),
-        )
+        sides = np.array([-0.5, 0.5])
+        kernel[:, model.classes_], bias[model.classes_] = np.outer(model.coef_[0], sides), sides * model.intercept_[0]
     else:
         kernel[:, model.classes_], bias[model.classes_] = model.coef_.T, model.intercept_
     return kernel.astype(np.float32), bias.astype(np.float32)

@@ -46,7 +46,13 @@ def load_imagenet_weights(network: keras.Model) -> int:
         ImageNetWeightsError: if the file is missing or another.
     """
     taken = 0
-    with np.load(BytesIO(_contents()), allow_pickle=False) as arrays:
+    try:
+        data = _PATH.read_bytes()
+    except OSError as error:
+        raise ImageNetWeightsError(f"{_PATH} cannot be read: {error}.") from error
+    if (found := hashlib.sha256(data).hexdigest()) != _SHA256:
+        raise ImageNetWeightsError(f"{_PATH.name} must have the SHA-256 {_SHA256}. Received {found}.")
+    with np.load(BytesIO(data), allow_pickle=False) as arrays:
         for layer in network.layers:
             names = [f"{layer.name}/{place}" for place in range(len(layer.weights))]
             if not names or not all(name in arrays for name in names):
@@ -56,13 +62,3 @@ def load_imagenet_weights(network: keras.Model) -> int:
                 layer.set_weights(values)
                 taken += 1
     return taken
-
-
-def _contents() -> bytes:
-    try:
-        data = _PATH.read_bytes()
-    except OSError as error:
-        raise ImageNetWeightsError(f"{_PATH} cannot be read: {error}.") from error
-    if (found := hashlib.sha256(data).hexdigest()) != _SHA256:
-        raise ImageNetWeightsError(f"{_PATH.name} must have the SHA-256 {_SHA256}. Received {found}.")
-    return data

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 
-_FOLDS = 2
+_FOLDS = 2  # parts that the patients are dealt into
 _SMOOTH = 1.0  # pixels: a picture without lungs has a Dice of one with an empty answer, not 0/0
 _NOT_JUDGED = 127 / 255  # in a mask of the whole lung
 _THREADS = 2
@@ -173,24 +173,21 @@ def measure_dice(network: keras.Model, examples: Sequence[Example], images: Path
     return _by_group(kept, np.array([dice_of(network, example, images) for example in kept]))
 
 
-def cross_validated_dice(
-    examples: Sequence[Example], images: Path, config: LungFitConfig, *, folds: int = _FOLDS
-) -> dict[str, Any]:
+def cross_validated_dice(examples: Sequence[Example], images: Path, config: LungFitConfig) -> dict[str, Any]:
     """`measure_dice` where each picture is measured by a network that saw no picture of its patient.
 
     Args:
         examples: all that have a mask.
         images: folder that their paths are relative to.
         config: of each fold's training.
-        folds: parts that the patients are dealt into.
     """
     examples = with_masks(examples)
     patients = sorted({e.patient_group for e in examples})
-    if len(patients) < folds:  # nothing to learn from
+    if len(patients) < _FOLDS:  # nothing to learn from
         return _by_group([], np.zeros(0))
-    fold_of = dict(zip(np.random.default_rng(config.seed).permutation(patients), cycle(range(folds)), strict=False))
+    fold_of = dict(zip(np.random.default_rng(config.seed).permutation(patients), cycle(range(_FOLDS)), strict=False))
     scores = np.zeros(len(examples))
-    for fold in range(folds):
+    for fold in range(_FOLDS):
         network = fit_lungs([e for e in examples if fold_of[e.patient_group] != fold], images, config)
         for number, example in enumerate(examples):
             if fold_of[example.patient_group] == fold:

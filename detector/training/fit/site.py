@@ -22,11 +22,12 @@ from detector.answers.pipeline import analyse
 from detector.answers.site import LARGEST_RATIO, Figure, Site, SiteTask
 from detector.errors import RejectedError
 from detector.model.calibration import BALANCED, SENSITIVE, SPECIFIC, probabilities_of
-from detector.schema import BACTERIAL_PNEUMONIA, BINARY, COVID19, NORMAL, NOT_COVID19, TASKS, OperatingPoint
+from detector.schema import BINARY, COVID19, TASKS, OperatingPoint
 from detector.statistics.bootstrap import Resampling, Statistic
 from detector.statistics.conformal import conformal_quantile
-from detector.statistics.intervals import exact_interval, likelihood_ratio_interval, more_to_halve
+from detector.statistics.intervals import exact_share, likelihood_ratio_interval, more_to_halve
 from detector.statistics.merit import auroc
+from detector.training.measure.cohort import truth_index
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,9 +44,6 @@ COVERAGE = 0.90
 _ASKED = 0.95  # sensitivity of the sensitive point, specificity of the specific one
 _READERS = 4
 _NORMAL_QUANTILE = 1.959964  # of 0.975
-
-#: A three-class question is asked of these labels alone; the other pneumonias are none of its classes.
-_CLASS_OF = {name: name for name in (NORMAL, BACTERIAL_PNEUMONIA, COVID19)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,13 +62,8 @@ class SiteCases:
 
     def of(self, task: Task) -> tuple[np.ndarray, np.ndarray]:
         """Index of the true class (n,) and calibrated logits (n, task.logits) of the cases that a task is asked of."""
-        if task is BINARY:
-            classes = np.where(self.labels == COVID19, COVID19, NOT_COVID19)
-        else:
-            classes = np.array([_CLASS_OF.get(label, "") for label in self.labels])
-        keep = np.isin(classes, task.classes)
-        truth = np.array([task.classes.index(name) for name in classes[keep]], int)
-        return truth, self.logits[task.name][keep]
+        truth = truth_index(task, self.labels)
+        return truth[truth >= 0], self.logits[task.name][truth >= 0]
 
 
 def collect(examples: Sequence[Example], images: Path, engine: Engine) -> SiteCases:
@@ -248,24 +241,20 @@ def _figures(
     sets = left_out_sets(truth, own, coverage)
     single = sets.sum(axis=1) == 1
     named = np.where(single, sets.argmax(axis=1), -1)
-    figures = {
-        "coverage": _share(int(sets[np.arange(n), truth].sum()), n),
-        "answered": _share(int(single.sum()), n),
-    }
+    figures = {"coverage": _share(sets[np.arange(n), truth]), "answered": _share(single)}
     for k, name in enumerate(task.classes):
         members = truth == k
-        figures[f"coverage_{name}"] = _share(int(sets[members, k].sum()), int(members.sum()))
-        figures[f"recall_{name}"] = _share(int((named[members] == k).sum()), int(members.sum()))
+        figures[f"coverage_{name}"] = _share(sets[members, k])
+        figures[f"recall_{name}"] = _share(named[members] == k)
     figures |= _fitted(task, truth, logits)
     if task is BINARY:
         positive = truth == 0
         for side, k in (("positive", 0), ("negative", 1)):
-            hits = int((named[positive] == k).sum()), int((named[~positive] == k).sum())
-            figures[f"likelihood_ratio_{side}"] = _ratio(hits[0], int(positive.sum()), hits[1], int((~positive).sum()))
+            figures[f"likelihood_ratio_{side}"] = _ratio(named[positive] == k, named[~positive] == k)
         for name, point in _operating_points(positive, here[:, 0]).items():
             called = here[:, 0] >= point.threshold
-            figures[f"{name}_sensitivity"] = _share(int(called[positive].sum()), int(positive.sum()))
-            figures[f"{name}_specificity"] = _share(int((~called[~positive]).sum()), int((~positive).sum()))
+            figures[f"{name}_sensitivity"] = _share(called[positive])
+            figures[f"{name}_specificity"] = _share(~called[~positive])
     return figures
 
 
@@ -301,21 +290,19 @@ def _fitted(task: Task, truth: np.ndarray, logits: np.ndarray) -> dict[str, Figu
         for (name, value), e in zip(values.items(), errors, strict=True)
     }
     positive = truth == 0
-    area = Resampling([str(i) for i in range(n)]).estimates(
-        {"auroc": Statistic(partial(auroc, positive, logits[:, 0]))}
-    )
-    estimate = area["auroc"]
+    estimate = Resampling([str(i) for i in range(n)]).estimate(Statistic(partial(auroc, positive, logits[:, 0])))
     return {**found, "auroc": Figure(estimate.value or 0.0, estimate.ci_low, estimate.ci_high, n)}
 
 
-def _share(hits: int, n: int) -> Figure:
-    return Figure(hits / n, *exact_interval(hits, n), n)
+def _share(hits: np.ndarray) -> Figure:
+    return Figure(**exact_share(hits))
 
 
-def _ratio(hits: int, n: int, other_hits: int, other_n: int) -> Figure:
-    low, high = likelihood_ratio_interval(hits, n, other_hits, other_n)
-    value = (hits / n) / (other_hits / other_n) if other_hits else LARGEST_RATIO
-    return Figure(value, low, min(high, LARGEST_RATIO), n + other_n)
+def _ratio(hits: np.ndarray, others: np.ndarray) -> Figure:
+    """How often the one (n,) bool over how often the other (m,) bool."""
+    low, high = likelihood_ratio_interval(int(hits.sum()), len(hits), int(others.sum()), len(others))
+    value = float(hits.mean() / others.mean()) if others.any() else LARGEST_RATIO
+    return Figure(value, low, min(high, LARGEST_RATIO), len(hits) + len(others))
 
 
 def allows(figure: Figure, what: str) -> str:
