@@ -25,7 +25,7 @@ from detector.model.calibration import BALANCED, SENSITIVE, SPECIFIC, probabilit
 from detector.schema import BINARY, COVID19, TASKS, OperatingPoint
 from detector.statistics.bootstrap import Resampling, Statistic
 from detector.statistics.conformal import conformal_quantile
-from detector.statistics.intervals import exact_share, likelihood_ratio_interval, more_to_halve
+from detector.statistics.intervals import exact_interval, likelihood_ratio_interval, more_to_halve
 from detector.statistics.merit import auroc
 from detector.training.measure.cohort import truth_index
 
@@ -295,7 +295,7 @@ def _fitted(task: Task, truth: np.ndarray, logits: np.ndarray) -> dict[str, Figu
 
 
 def _share(hits: np.ndarray) -> Figure:
-    return Figure(**exact_share(hits))
+    return Figure(float(hits.mean()), *exact_interval(int(hits.sum()), len(hits)), len(hits))
 
 
 def _ratio(hits: np.ndarray, others: np.ndarray) -> Figure:
