@@ -14,7 +14,6 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
-from starlette.datastructures import Headers
 
 from detector.ui import streamlit_private
 
@@ -119,7 +118,7 @@ class Guard:
         if session is None or not self._is_active(session):
             await self._pass_on(scope, receive, send)
             return
-        length = Headers(scope=scope).get("content-length", "")
+        length = _header(scope, b"content-length")
         if not length.isdigit():
             await _refuse(send, 411, "An upload says how long it is.")
         elif not self._budget.has_room(session, int(length)):
@@ -166,14 +165,17 @@ async def opened_in_browser(_app: Any) -> AsyncIterator[None]:
 
 def _is_from_elsewhere(scope: _Message) -> bool:
     """Whether a page of another origin asks; what is no browser names none."""
-    headers = Headers(scope=scope)
-    origin = headers.get("origin", "")
-    return bool(origin) and origin.rpartition("/")[2] != headers.get("host", "")
+    origin = _header(scope, b"origin")
+    return bool(origin) and origin.rpartition("/")[2] != _header(scope, b"host")
 
 
 def _session_of_upload(scope: _Message) -> str | None:
     _, is_upload, place = scope["path"].partition(_UPLOADS)
     return place.partition("/")[0] if is_upload and scope["method"] == "PUT" else None
+
+
+def _header(scope: _Message, name: bytes) -> str:
+    return next((value.decode("latin-1") for key, value in scope["headers"] if key == name), "")
 
 
 def _with_headers(send: _Send) -> _Send:
