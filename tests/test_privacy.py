@@ -3,6 +3,7 @@
 import logging
 import tomllib
 from dataclasses import dataclass, field
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 
@@ -107,7 +108,6 @@ class Server:
 
     active: set = field(default_factory=set)
     closed: list = field(default_factory=list)
-    forgotten: list = field(default_factory=list)
 
 
 @pytest.fixture
@@ -118,9 +118,9 @@ def server():
 @pytest.fixture
 def sweeper(server, monkeypatch):
     monkeypatch.setattr("detector.ui.privacy.time.monotonic", lambda: 0.0)
-    sweeper = Sweeper(server.active.__contains__, server.closed.append, seconds=60)
+    sweeper = Sweeper(server.active.__contains__, seconds=60)
     for session in ("one", "two"):
-        sweeper.watch(session, lambda session=session: server.forgotten.append(session))
+        sweeper.watch(session, partial(server.closed.append, session))
     return sweeper
 
 
@@ -137,7 +137,7 @@ def test_session_without_a_browser_is_closed_once_after_its_time(server, sweeper
     assert server.closed == []
     sweeper.sweep(160.1)
     sweeper.sweep(1000)
-    assert server.closed == server.forgotten == ["two"]
+    assert server.closed == ["two"]
 
 
 def test_session_that_comes_back_in_time_starts_again(server, sweeper):

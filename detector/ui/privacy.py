@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import threading
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 import streamlit as st
@@ -28,11 +29,10 @@ def guard() -> None:
     """Protect the session that calls: to be called on every run of the page, before anything is uploaded."""
     streamlit_private.keep_uploads_in_memory()
     memory.keep_little()
-    name = streamlit_private.session_id()
-    if name is not None:
-        # The page's own memory of the session, let go of by name: Streamlit may hold on to an ended session's state.
+    held = streamlit_private.server_session()
+    if held is not None:
         session = st.session_state.setdefault("session", Session())
-        _sweeper().watch(name, session.forget)
+        _sweeper().watch(held.id, partial(_close, session, held))
 
 
 class Sweeper:
@@ -40,21 +40,20 @@ class Sweeper:
 
     Args:
         is_active: whether the session of an identifier has a browser.
-        close: forgets a session with all that it holds.
         seconds: time to live.
     """
 
-    def __init__(self, is_active: Callable[[str], bool], close: Callable[[str], None], seconds: float) -> None:
-        self._is_active, self._close, self._seconds = is_active, close, seconds
+    def __init__(self, is_active: Callable[[str], bool], seconds: float) -> None:
+        self._is_active, self._seconds = is_active, seconds
         self._last_seen: dict[str, float] = {}
-        self._forget: dict[str, Callable[[], None]] = {}
+        self._close: dict[str, Callable[[], None]] = {}
         self._lock = threading.Lock()
 
-    def watch(self, session_id: str, forget: Callable[[], None]) -> None:
-        """Look after a session until it has ended; `forget` is then called, too."""
+    def watch(self, session_id: str, close: Callable[[], None]) -> None:
+        """Look after a session until it has ended, and call `close` then."""
         with self._lock:
             self._last_seen[session_id] = time.monotonic()
-            self._forget[session_id] = forget
+            self._close[session_id] = close
 
     def sweep(self, now: float) -> None:
         """Close the sessions whose time has run out at `now`, in seconds of the monotonic clock."""
@@ -66,10 +65,9 @@ class Sweeper:
             self._last_seen |= dict.fromkeys(active, now)
             for session_id in ended:
                 del self._last_seen[session_id]
-            forget = {session_id: self._forget.pop(session_id) for session_id in ended}
-        for session_id in ended:
-            forget[session_id]()
-            self._close(session_id)
+            to_close = [self._close.pop(session_id) for session_id in ended]
+        for close in to_close:
+            close()
 
     def run(self) -> None:
         """Sweep for ever."""
@@ -81,13 +79,14 @@ class Sweeper:
 
 @st.cache_resource(show_spinner=False)
 def _sweeper() -> Sweeper:
-    sweeper = Sweeper(streamlit_private.is_active, _close, st.get_option(_TTL_OPTION))
+    sweeper = Sweeper(streamlit_private.is_active, st.get_option(_TTL_OPTION))
     threading.Thread(target=sweeper.run, name="sweeper", daemon=True).start()
     return sweeper
 
 
-def _close(session_id: str) -> None:
-    streamlit_private.close_session(session_id, then=_collect)
+def _close(session: Session, held: streamlit_private.ServerSession) -> None:
+    session.forget()  # by name: Streamlit may hold on to an ended session's state
+    streamlit_private.close_session(held, then=_collect)
 
 
 def _collect() -> None:

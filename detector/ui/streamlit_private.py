@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from streamlit.runtime.app_session import AppSession
 
+    ServerSession = AppSession
+
 SEEN = ("1.67.0",)
 
 #: Names of the server: what breaks without them.
@@ -118,6 +120,13 @@ def session_id() -> str | None:
     return context.session_id if context is not None and runtime.exists() else None
 
 
+def server_session() -> ServerSession | None:
+    """What the server holds of the session that this run of the page belongs to; None where no server runs it."""
+    name = session_id()
+    held = None if name is None else runtime.get_instance()._session_mgr.get_session_info(name)  # noqa: SLF001
+    return None if held is None else held.session
+
+
 def uploads(identifiers: Sequence[str]) -> dict[str, UploadedFileRec]:
     """The session's uploads as the server holds them, by identifier; what it no longer holds is left out."""
     context = get_script_run_ctx(suppress_warning=True)
@@ -156,27 +165,30 @@ def is_active(session: str) -> bool:
     return runtime.exists() and runtime.get_instance().is_active_session(session)
 
 
-def close_session(session: str, then: Callable[[], None]) -> None:
-    """Close a session that has no browser and forget all that it holds; `then` is called when that is done."""
+def close_session(session: ServerSession, then: Callable[[], None]) -> None:
+    """Close a session that has no browser and forget all that it holds; `then` is called when that is done.
+
+    Streamlit's own list of sessions without a browser may have dropped it by then, and left it as it was: it keeps 128
+    of them, each for as long as it may come back.
+    """
     if not runtime.exists():  # the server has gone, and its sessions with it
         return
     server = runtime.get_instance()
 
     def close() -> None:
-        if server.is_active_session(session):  # it has come back in the meantime
+        if server.is_active_session(session.id):  # it has come back in the meantime
             return
-        held = server._session_mgr.get_session_info(session)  # noqa: SLF001
-        server.close_session(session)
+        server.close_session(session.id)
+        session.shutdown()  # does nothing the second time
         server.media_file_mgr.remove_orphaned_files()  # closing marks what was downloaded; the second time removes it
-        if held is not None:
-            _empty(held.session)
+        _empty(session)
         then()
 
     # Streamlit wants it on its own thread and gives no public way there; a test in the browser holds it to that.
     server._get_async_objs().eventloop.call_soon_threadsafe(close)  # noqa: SLF001
 
 
-def _empty(session: AppSession) -> None:
+def _empty(session: ServerSession) -> None:
     """Take from an ended session what its page was drawn from.
 
     The server's loop goes on holding the session that it served last, and with it the arguments of its fragments, the

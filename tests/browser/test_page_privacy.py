@@ -13,6 +13,7 @@ import pytest
 from playwright.sync_api import expect
 
 from detector import words
+from tests.benchmarks.reader import Reader
 from tests.browser.conftest import served, settle
 from tests.conftest import encode, make_dicom
 
@@ -140,10 +141,7 @@ def test_whole_session_leaves_nothing_behind_and_speaks_to_nobody(tab, watched, 
     assert min(held.values()) >= 1, held
 
     tab.goto("about:blank")  # the browser leaves
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and any(now_held(events()).values()):
-        time.sleep(1)
-    assert not any(now_held(events()).values()), now_held(events())
+    assert_nothing_is_held(events, seconds=120)
 
     seen = events()
     outward = [
@@ -157,6 +155,24 @@ def test_whole_session_leaves_nothing_behind_and_speaks_to_nobody(tab, watched, 
     for text in (log(), *said):
         assert MARK not in text
         assert "Traceback" not in text
+
+
+def test_page_that_is_closed_right_after_its_answer_leaves_nothing_behind(watched, composite_pixels):
+    address, events, _ = watched
+    for number in range(3):
+        reader = Reader(address)
+        _, answer = reader.upload(f"{number}.png", encode(composite_pixels[4 + number :]))
+        assert answer.is_of(f"{number}.png")
+        reader.close()
+    assert_nothing_is_held(events, seconds=30)
+
+
+def assert_nothing_is_held(events, seconds):
+    """Wait until the server has let go of everything."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline and any(now_held(events()).values()):
+        time.sleep(1)
+    assert not any(now_held(events()).values()), now_held(events())
 
 
 def now_held(events):
