@@ -51,6 +51,8 @@ def damaged():
         yield placed.replace(b"1234567 ", f"{MARK}  ".encode()).replace(b"1234567", f"{MARK} ".encode())
     for representation in (b"DS", b"US", b"SQ", b"UN", b"ZZ", b"FD", b"AT"):
         yield whole.replace(b"\x10\x00\x10\x00PN", b"\x10\x00\x10\x00" + representation)
+    yield whole.replace(b"\x02\x00\x10\x00UI\x14\x00", b"\x02\x00\x10\x00UI\xff\x02")  # up to behind the names
+    yield whole.replace(b"1.2.840.10008.1.2.1\0", MARK.encode().ljust(20, b"\0"))
 
 
 def error_of(data):
@@ -61,7 +63,7 @@ def error_of(data):
     return ""
 
 
-@pytest.mark.parametrize("number", range(22))
+@pytest.mark.parametrize("number", range(24))
 def test_no_error_quotes_the_file(number, caplog):
     data = list(damaged())[number]
     with caplog.at_level(logging.DEBUG):
@@ -71,7 +73,7 @@ def test_no_error_quotes_the_file(number, caplog):
 
 
 def test_every_damage_is_tried():
-    assert len(list(damaged())) == 22
+    assert len(list(damaged())) == 24
 
 
 @pytest.mark.parametrize("form", ["jsonl", "csv", "table"])

@@ -214,6 +214,8 @@ def _check_transfer_syntax(data: bytes) -> None:
         syntax = UID(str(meta.get("TransferSyntaxUID", "")))
     if not syntax:
         raise UnreadableError("The file meta information has no transfer syntax.")
+    if not syntax.is_valid:  # and not quoted: a damaged length makes it out of what follows, names included
+        raise UnsupportedTransferSyntaxError("(0002,0010) Transfer Syntax UID is no UID.")
     if syntax not in DECODED_SYNTAXES:
         raise UnsupportedTransferSyntaxError(f"Transfer syntax {syntax} ({syntax.name}) is not decoded.")
 
