@@ -123,8 +123,9 @@ def session_id() -> str | None:
 def server_session() -> ServerSession | None:
     """What the server holds of the session that this run of the page belongs to; None where no server runs it."""
     name = session_id()
-    held = None if name is None else runtime.get_instance()._session_mgr.get_session_info(name)  # noqa: SLF001
-    return None if held is None else held.session
+    sessions = None if name is None else getattr(runtime.get_instance(), "_session_mgr", None)  # an AppTest has none
+    held = sessions and sessions.get_session_info(name)
+    return held.session if held else None
 
 
 def uploads(identifiers: Sequence[str]) -> dict[str, UploadedFileRec]:
