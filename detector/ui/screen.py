@@ -74,9 +74,11 @@ def evidence_layer(heatmap: np.ndarray, full_scale: float) -> np.ndarray:
 
     Laid over a grey picture it gives what `overlay.blend` gives at full opacity.
     """
-    strength = np.clip(heatmap / np.float32(full_scale), -1, 1)[..., np.newaxis]
-    colour = np.where(strength > 0, FOR_COLOUR[::-1], AGAINST_COLOUR[::-1])
-    layer: np.ndarray = np.rint(np.concatenate([colour, np.abs(strength)], axis=-1) * 255).astype(np.uint8)
+    strength = np.rint(255 * np.clip(heatmap / np.float32(full_scale), -1, 1)).astype(np.int16)
+    colours = np.rint(255 * np.stack([AGAINST_COLOUR[::-1], FOR_COLOUR[::-1]])).astype(np.uint8)
+    layer = np.empty((*heatmap.shape, 4), np.uint8)
+    layer[..., :3] = colours[(heatmap > 0).astype(np.intp)]
+    layer[..., 3] = np.abs(strength)
     return layer
 
 
@@ -224,8 +226,9 @@ def _size(image: np.ndarray, longer_side: int) -> tuple[int, int]:
 def _smooth(outline: np.ndarray) -> np.ndarray:
     """(n, 2) points of a closed outline, each the mean of its neighbourhood."""
     reach = min(_SMOOTHED, len(outline)) // 2
-    shifted = [np.roll(outline, shift, axis=0) for shift in range(-reach, reach + 1)]
-    smooth: np.ndarray = np.mean(shifted, axis=0)[:: max(1, reach)]
+    centres = np.arange(0, len(outline), max(1, reach))
+    neighbours = centres[:, np.newaxis] + np.arange(-reach, reach + 1)
+    smooth: np.ndarray = outline[neighbours % len(outline)].mean(axis=1)
     return smooth
 
 

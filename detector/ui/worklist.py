@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from detector.ui.sources import Source
 
 _STATE = "worklist_parts"  # key of the component, and of what the browser tells
-_SHEET = 25  # thumbnails a message: one that has not changed is sent as its hash
+_SHEET = 50  # thumbnails a message: one that has not changed is sent as its hash
 
 
 def _read(name: str) -> str:
