@@ -671,20 +671,21 @@ LIKENESS_LEFT_OUT = "Left out of the summary, called different (batches of 50): 
 
 SITES_TITLE = "What a calibration of your own gives"
 SITES_LINES = {
-    "coverage": "{cohort}: sets that hold the truth",
-    "coverage_covid19": "{cohort}: sets of COVID-19 that hold the truth",
-    "coverage_not_covid19": "{cohort}: sets of the others that hold the truth",
-    "answered": "{cohort}: single answers",
-    "sensitivity_before": "{cohort}: sensitivity before",
-    "sensitivity_reached": "{cohort}: sensitivity after",
+    "coverage": "Sets that hold the truth",
+    "coverage_covid19": "Sets of COVID-19 that hold the truth",
+    "coverage_not_covid19": "Sets of the others that hold the truth",
+    "answered": "Single answers",
+    "sensitivity_before": "Sensitivity before",
+    "sensitivity_reached": "Sensitivity after",
 }
 SITES_AFTER = {"coverage", "sensitivity_reached"}
-SITES_AXIS = "Share of X-rays; 95 % of 200 draws, or the exact interval"
+SITES_AXIS = "Share of X-rays, 95 % intervals"
 SITES_NOTE = (
     "Prediction sets promise to hold the truth in 0.90, the sensitive point to find 0.95. 200 times, 50 X-rays of each "
     "class were drawn by patient to calibrate on, and the rest were measured. The network has learnt from these "
     "collections, though not from these patients. It has never seen Hannover and Actualmed, but they have too few "
-    "normals to calibrate on, so there each patient was answered by a calibration on all others."
+    "normals to calibrate on, so there each patient was answered by a calibration on all others. The intervals hold "
+    "95 % of the draws; those of Hannover and Actualmed are exact."
 )
 
 # Blind read

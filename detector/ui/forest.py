@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,9 @@ if TYPE_CHECKING:
     from detector.ui.palette import Palette
 
 CHANCE = 0.5  # of an AUROC
-_ROW, _AROUND = 34, 64  # pixels
+_ROW, _TEXT_LINE, _AROUND = 28, 16, 54  # pixels
+_ABOVE = 9  # pixels from a line up to its words: beside it, on a phone, they would take the plot's room
+_CHARACTERS = 32  # of a label in a line, so that the figures fit behind it on a phone
 
 
 @dataclass(frozen=True)
@@ -59,28 +62,36 @@ def forest_chart(lines: Sequence[Line], palette: Palette, *, bars: bool = False)
     if bars:
         lengths = [value - CHANCE for value in values]
         trace = go.Bar(
-            x=lengths, base=CHANCE, y=labels, orientation="h", marker_color=colours, error_x=ends, width=0.55,
+            x=lengths, base=CHANCE, y=labels, orientation="h", marker_color=colours, error_x=ends, width=0.3,
             hoverinfo="skip",
         )  # fmt: skip
     else:
         marker = {"size": 11, "color": colours, "symbol": "square"}
         trace = go.Scatter(x=values, y=labels, mode="markers", marker=marker, error_x=ends, hoverinfo="skip")
     figure = go.Figure(trace)
-    for line, colour in zip(lines, colours, strict=True):
-        figure.add_annotation(
-            x=1.01, xref="paper", y=line.label, text=line.text, showarrow=False, xanchor="left",
-            font={"size": 13, "color": colour},
+    wrapped = [textwrap.wrap(label, _CHARACTERS) for label in labels]
+    for line, colour, parts in zip(lines, colours, wrapped, strict=True):
+        for text, at, side, ink in (("<br>".join(parts), 0, "left", palette.ink), (line.text, 1, "right", colour)):
+            figure.add_annotation(
+                x=at, xref="paper", xanchor=side, y=line.label, yanchor="bottom", yshift=_ABOVE, borderpad=0,
+                text=text, align="left", showarrow=False, font={"size": 12, "color": ink},
+            )  # fmt: skip
+    height = _ROW + _TEXT_LINE * max(map(len, wrapped))
+    for row in range(len(lines)):  # chance, but for where words stand
+        figure.add_shape(
+            type="line", x0=CHANCE, x1=CHANCE, y0=row - 0.2, y1=row + 0.45,
+            line={"color": palette.quiet_ink, "width": 1.5, "dash": "dot"},
         )  # fmt: skip
-    figure.add_vline(x=CHANCE, line={"color": palette.quiet_ink, "width": 1.5, "dash": "dot"})
     lowest = min([*(line.low for line in lines), CHANCE - 0.05])
     figure.update_xaxes(
-        range=[max(0.0, lowest), 1.0], gridcolor=palette.line, fixedrange=True, tickformat=".1f",
+        range=[max(0.0, lowest), 1.0], showgrid=False, showline=True, linecolor=palette.line,
+        fixedrange=True, tickformat=".1f",
         title=words.AUROC_AXIS, title_font={"size": 12, "color": palette.quiet_ink},
         tickfont={"size": 12, "color": palette.quiet_ink},
     )  # fmt: skip
-    figure.update_yaxes(autorange="reversed", automargin=True, fixedrange=True, ticksuffix="  ", showgrid=False)
+    figure.update_yaxes(autorange="reversed", showticklabels=False, fixedrange=True, showgrid=False)
     return dressed(figure, palette).update_layout(
-        height=_AROUND + _ROW * len(lines), margin={"l": 4, "r": 190, "t": 10, "b": 44}, showlegend=False
+        height=_AROUND + height * len(lines), margin={"l": 4, "r": 14, "t": 10, "b": 44}, showlegend=False
     )
 
 

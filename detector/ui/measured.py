@@ -192,15 +192,17 @@ def audit_lines(folder: Path = EVALUATION) -> list[Line]:
     return list(filter(None, found))
 
 
-def calibration_lines(folder: Path = EVALUATION) -> list[Line]:
+def calibration_lines(folder: Path = EVALUATION) -> dict[str, list[Line]]:
     """What a hospital's own calibration gives, drawn many times from each cohort: coverage, sensitivity, answers."""
-    found = []
+    found = {}
     for cohort, figures in (read_json(folder / "sites.json") or {}).get("cohorts", {}).items():
         part = figures.get(_HOSPITAL) or figures.get("one_by_one") or {}
-        for name, label in words.SITES_LINES.items():
-            tone = "main" if name in words.SITES_AFTER else "quiet"
-            found.append(_line(label.format(cohort=cohort), part.get(name), tone, counted=False))
-    return list(filter(None, found))
+        lines = [
+            _line(label, part.get(name), "main" if name in words.SITES_AFTER else "quiet", counted=False)
+            for name, label in words.SITES_LINES.items()
+        ]
+        found[cohort] = list(filter(None, lines))
+    return found
 
 
 def compared(folder: Path = EVALUATION) -> list[str]:

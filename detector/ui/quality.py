@@ -106,14 +106,17 @@ def _render_sources() -> None:
 
 
 def _render_hospitals() -> None:
-    lines = measured.calibration_lines()
-    if not lines:
+    cohorts = measured.calibration_lines()
+    if not cohorts:
         return
     st.subheader(words.SITES_TITLE, anchor=False)
-    figure = forest_chart(lines, palette())
-    figure.layout.shapes = ()  # half is chance for an area under a curve, and says nothing of a share
-    figure.update_xaxes(title_text=words.SITES_AXIS)
-    render_chart(figure, key="forest_hospitals", alt=forest_alt(lines))
+    for place, (cohort, lines) in zip(st.columns(len(cohorts), gap="large"), cohorts.items(), strict=True):
+        figure = forest_chart(lines, palette())
+        figure.layout.shapes = ()  # half is chance for an area under a curve, and says nothing of a share
+        figure.update_xaxes(title_text=words.SITES_AXIS)
+        with place:
+            st.markdown(f"**{escaped(cohort)}**")
+            render_chart(figure, key=f"forest_{cohort}", alt=f"{cohort}: {forest_alt(lines)}")
     st.caption(" ".join([words.SITES_NOTE, *map(escaped, measured.compared())]))
 
 

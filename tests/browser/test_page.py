@@ -237,6 +237,26 @@ def test_second_page_speaks_in_words_and_not_in_keys(page):
         assert main.locator("code").count() == 0
 
 
+def test_no_word_of_a_forest_plot_is_cut_off_or_covered_on_a_phone(page):
+    page.goto(page.url.rstrip("/") + "/how-good")
+    page.set_viewport_size({"width": 390, "height": 844})
+    plot = page.locator("[class*=forest_headline] .js-plotly-plot")
+    expect(plot.locator(".annotation-text").first).to_be_visible()
+    page.wait_for_timeout(500)  # until the chart has its new width
+    frame = plot.bounding_box()
+    boxes = [one.bounding_box() for one in plot.locator(".annotation-text").all()]
+    assert len(boxes) >= 6
+    for box in boxes:
+        assert frame["x"] <= box["x"]
+        assert box["x"] + box["width"] <= frame["x"] + frame["width"] + 1
+    rows = {}
+    for box in boxes:
+        rows.setdefault(round(box["y"] + box["height"]), []).append((box["x"], box["x"] + box["width"]))
+    for row in rows.values():
+        (_, end), (begin, _) = sorted(row)
+        assert end < begin
+
+
 def test_nothing_is_wider_than_the_window(page):
     def widths():
         for width in (1440, 390):
