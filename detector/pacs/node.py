@@ -54,6 +54,7 @@ _ASSOCIATIONS = 16  # at once, each with one image in memory
 _SLACK = 2**20  # bytes of protocol around an image
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 900.0  # seconds between attempts to send
 _NETWORK_SECONDS = 30.0
+_SENDERS = 2  # associations at once: one waits for the archive more than it sends
 _ATTEMPTS = 3  # to analyse an image over which something fails unexpectedly
 _RESULT_CLASSES = (
     Comprehensive3DSRStorage, SecondaryCaptureImageStorage, GrayscaleSoftcopyPresentationStateStorage,
@@ -151,7 +152,7 @@ class Node:
         self._stopping = threading.Event()
         self._taken: dict[Association, int] = {}
         self._threads = [threading.Thread(target=self._analyse_all, daemon=True) for _ in range(settings.workers)]
-        self._threads.append(threading.Thread(target=self._send_all, daemon=True))
+        self._threads += [threading.Thread(target=self._send_all, daemon=True) for _ in range(_SENDERS)]
         self._server: Any = None
         self.port = settings.port
 
