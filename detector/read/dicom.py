@@ -291,7 +291,8 @@ def _check_compressed_size(dataset: FileDataset, rows: int, columns: int) -> Non
         raise UnsupportedTransferSyntaxError(
             f"Transfer syntax {syntax} ({syntax.name}) is decoded with 8 bits alone, not with {bits} ({stored} stored)."
         )
-    if bits is None or allocated != (8 if bits <= 8 else 16):  # GDCM believes the data set, whatever the frame holds
+    # GDCM believes the data set, whatever the frame holds, and a frame of more bits ends it.
+    if bits is None or bits > allocated or allocated != (8 if bits <= 8 else 16):
         raise UnreadableError(f"(0028,0100) Bits Allocated is {allocated}. The compressed frame has {bits} bits.")
 
 

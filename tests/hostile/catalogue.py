@@ -178,6 +178,9 @@ CATALOGUE = (
                 JPEGExtended12Bit)),
     refused("unreadable", "29", "lossless_of_fewer_bits.dcm",
             lambda: make.encapsulated(make.compressed(JPEGLosslessSV1, make.chest()), JPEGLosslessSV1)),
+    refused("unreadable", "29", "lossless_of_17_bits.dcm",
+            lambda: make.encapsulated(
+                make.compressed(JPEGLosslessSV1).replace(b"\0\x0b\x10", b"\0\x0b\x11", 1), JPEGLosslessSV1)),
     refused("unreadable", "27", "lossless_of_other_rows.dcm",
             lambda: make.encapsulated(
                 make.compressed(JPEGLosslessSV1), JPEGLosslessSV1, like=make.chest_12_bit()[:400])),
