@@ -129,7 +129,7 @@ class Spool:
         try:
             if shutil.disk_usage(self.folder).free < self._least_free + len(data):
                 raise NoRoomError(f"Less than {self._least_free} bytes would be left in {self.folder}.")
-            self._write(f"{sha256}.dcm", data)
+            self._write({f"{sha256}.dcm": data})
             with self._lock, contextlib.suppress(sqlite3.IntegrityError):  # the same from two senders at once
                 self._database.execute(
                     "INSERT INTO images (instance, sha256, state, received) VALUES (?, ?, ?, ?)",
@@ -160,8 +160,7 @@ class Spool:
 
     def analysed(self, item: Item, results: Mapping[str, bytes]) -> None:
         """Keep an image's results and let go of the image."""
-        for kind, result in results.items():
-            self._write(f"{item.number}.{kind}.dcm", result)
+        self._write({f"{item.number}.{kind}.dcm": result for kind, result in results.items()})
         self._enter(item, ANALYSED, [self._file(item)])
 
     def results(self, item: Item, kinds: Collection[str]) -> dict[str, bytes]:
@@ -232,20 +231,21 @@ class Spool:
         with self.change:
             self.change.notify_all()
 
-    def _write(self, name: str, data: bytes) -> None:
-        """Write a file so that a crash leaves all of it or none."""
-        partial = self.folder / f"{name}.{threading.get_ident()}.partial"
-        try:
-            with partial.open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(self.folder / name)
-            _sync_folder(self.folder)
-        except OSError:
-            with contextlib.suppress(OSError):
-                partial.unlink(missing_ok=True)
-            raise
+    def _write(self, files: Mapping[str, bytes]) -> None:
+        """Write files so that a crash leaves all of each or none."""
+        for name, data in files.items():
+            partial = self.folder / f"{name}.{threading.get_ident()}.partial"
+            try:
+                with partial.open("wb") as file:
+                    file.write(data)
+                    file.flush()
+                    os.fsync(file.fileno())
+                partial.replace(self.folder / name)
+            except OSError:
+                with contextlib.suppress(OSError):
+                    partial.unlink(missing_ok=True)
+                raise
+        _sync_folder(self.folder)
 
 
 def _sync_folder(folder: Path) -> None:
