@@ -28,6 +28,9 @@ RUN /opt/detector/bin/python -P -c "import detector.cli.main, detector.report.di
 
 FROM python:3.12-slim
 COPY --from=build /opt/detector /opt/detector
+# The base image brings the standard library without its bytecode.
+RUN python -m compileall -q -x '/(test|idlelib|lib2to3|tkinter|turtledemo|ensurepip|pydoc_data|site-packages)/' \
+    "$(python -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')"
 # The root file system is read-only: what a program wants to keep for a while goes to /tmp, which is in memory.
 ENV PATH=/opt/detector/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 HOME=/tmp DETECTOR_CACHE=/tmp/detector
 USER 10001:10001

@@ -40,13 +40,17 @@ class Environment:
         run([self.program("python"), "-m", "pip", "--quiet", "--disable-pip-version-check", *arguments])
 
 
+#: Of the environment: what a user's shell or a container's build does not have.
+_NOT_KEPT = {"PYTHONPATH", "VIRTUAL_ENV", "PYTHONDONTWRITEBYTECODE"}
+
+
 def run(command, *, cwd=None, status=0, **environment):
     """Run a command outside the checkout, so that nothing of it is imported; returns its standard output.
 
     Raises:
         RuntimeError: with what it said, if it ends with another status.
     """
-    kept = {name: value for name, value in os.environ.items() if name not in {"PYTHONPATH", "VIRTUAL_ENV"}}
+    kept = {name: value for name, value in os.environ.items() if name not in _NOT_KEPT}
     done = subprocess.run(
         [str(part) for part in command],
         cwd=cwd or Path(sys.prefix), env=kept | environment, capture_output=True, text=True, check=False, timeout=600,
