@@ -42,7 +42,7 @@ def add(commands: common.Commands) -> None:
         "--allow", type=_allowed, action="append", default=[], metavar="AET[@ADDRESS]", help="who may send (everyone)"
     )
     parser.add_argument("--exclude", type=Path, metavar="FILE", help="patient IDs to leave out, one a line")
-    parser.add_argument("--workers", type=int, default=2, metavar="N", help="images analysed at once (2)")
+    parser.add_argument("--workers", type=int, default=3, metavar="N", help="images analysed at once (3)")
     parser.add_argument("--tls", nargs=3, type=Path, metavar=("CERT", "KEY", "CA"), help="PEM files; both ways")
     parser.add_argument(
         "--research-only-confirmed", action="store_true", help="results may go to another computer, for research alone"

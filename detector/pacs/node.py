@@ -116,7 +116,7 @@ class Settings:
     question: Question
     allowed: tuple[Allowed, ...] = ()
     excluded: Path | None = None
-    workers: int = 2
+    workers: int = 3
     server_tls: ssl.SSLContext | None = field(default=None, repr=False)
     client_tls: ssl.SSLContext | None = field(default=None, repr=False)
 
