@@ -56,8 +56,7 @@ def read_picture_header(data: bytes) -> PictureHeader:
         return _read_png(data)
     if data.startswith(_JPEG_SIGNATURE):
         return _read_jpeg(data)
-    msg = f"The file is neither PNG, JPEG nor DICOM. It begins with {data[:8]!r}."
-    raise UnsupportedFormatError(msg)
+    raise UnsupportedFormatError("The file is neither PNG, JPEG nor DICOM.")  # its first bytes may be somebody's name
 
 
 def _read_png(data: bytes) -> PictureHeader:
@@ -68,9 +67,9 @@ def _read_png(data: bytes) -> PictureHeader:
         end = position + 12 + int.from_bytes(data[position : position + 4], "big")
         kind = data[position + 4 : position + 8]
         if end > len(data):
-            raise UnreadableError(f"The PNG ends inside its {kind!r} chunk.")
+            raise UnreadableError("The PNG ends inside a chunk.")
         if zlib.crc32(data[position + 4 : end - 4]) != int.from_bytes(data[end - 4 : end], "big"):
-            raise UnreadableError(f"The checksum of the PNG's {kind!r} chunk is wrong.")
+            raise UnreadableError("The checksum of one of the PNG's chunks is wrong.")
         if not kinds:
             header = data[position + 8 : end - 4]
             if kind != b"IHDR" or len(header) != 13:
