@@ -7,11 +7,14 @@ COPY requirements-serve.lock ./
 RUN /opt/detector/bin/pip install --no-cache-dir --no-compile --require-hashes -r requirements-serve.lock
 COPY . .
 RUN /opt/detector/bin/pip install --no-cache-dir --no-compile --no-deps .
-# What serves nothing here: what Streamlit asks for to show data frames and maps, of which the page has none; tests,
-# headers, maps of scripts; the parts of LiteRT and GDCM that talk to graphics processors or are there twice. pip goes last.
+# What serves nothing here: what Streamlit asks for to show data frames, maps and diagrams, of which the page has none; tests,
+# headers, maps of scripts; Plotly's script, of which Streamlit has its own; Pillow's AVIF; the parts of LiteRT and GDCM that
+# talk to graphics processors or are there twice. pip goes last.
 RUN /opt/detector/bin/pip uninstall --quiet --yes pandas pyarrow altair pydeck && \
     cd /opt/detector/lib/python3.*/site-packages && rm -rf /opt/detector/share \
-    plotly/labextension plotly/package_data/widgetbundle.js \
+    plotly/labextension plotly/package_data/*.js PIL/_avif.*.so pillow.libs/libavif-*.so* \
+    streamlit/static/static/js/DeckGlJsonChart.*.js streamlit/static/static/js/EChartsChart.*.js \
+    streamlit/static/static/js/elk-*.js \
     ai_edge_litert/tools ai_edge_litert/vendors ai_edge_litert/libLiteRtWebGpuAccelerator.so && \
     find . -depth \( -type d -name tests -o -name '*.map' -o -name '*.pyi' -o -name '*.pxd' -o -name '*.pyx' \
     -o -path './_gdcm/libgdcm*.so.*.*.*' -o -path './_gdcm/libgdcm*.so' \) -exec rm -rf {} + && \
