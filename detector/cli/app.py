@@ -49,7 +49,8 @@ def server_command(*, port: int, light: bool = False, browser: bool = True, addr
     before both, so that neither can put the page on a network or have it send statistics.
     """
     settings = tomllib.loads((PAGE_SETTINGS / "config.toml").read_text(encoding="utf-8"))
-    settings["theme"]["base"] = str(PAGE_SETTINGS / ("light.toml" if light else "dark.toml"))
+    theme = PAGE_SETTINGS / ("light.toml" if light else "dark.toml")
+    settings["theme"] = tomllib.loads(theme.read_text(encoding="utf-8"))["theme"]  # a base alone gives way to a folder
     settings["server"] |= {"address": address, "port": port, "headless": not browser}
     flags = [f"--{name}={value}" for name, value in _flat(settings)]
     return [sys.executable, "-m", "streamlit", "run", str(PAGE), *flags]
