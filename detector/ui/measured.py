@@ -201,7 +201,8 @@ def calibration_lines(folder: Path = EVALUATION) -> dict[str, list[Line]]:
             _line(label, part.get(name), "main" if name in words.SITES_AFTER else "quiet", counted=False)
             for name, label in words.SITES_LINES.items()
         ]
-        found[cohort] = list(filter(None, lines))
+        if any(lines):
+            found[cohort] = list(filter(None, lines))
     return found
 
 

@@ -166,3 +166,12 @@ def test_empty_folder_has_nothing_to_show(tmp_path):
 def test_shipped_files_fill_both_tables():
     assert measured.original_table() is not None
     assert measured.source_table()[words.COLUMN_SOURCE][0] == words.ALL_SOURCES
+
+
+def test_a_cohort_without_a_figure_has_no_chart(tmp_path):
+    figure = {"value": 0.9, "ci_low": 0.8, "ci_high": 0.95}
+    cohorts = {"a": {"50": {"coverage": figure}}, "b": {"50": {}}, "c": {}}
+    (tmp_path / "sites.json").write_text(json.dumps({"cohorts": cohorts}))
+    assert {name: [line.value for line in lines] for name, lines in measured.calibration_lines(tmp_path).items()} == {
+        "a": [0.9]
+    }
