@@ -37,10 +37,10 @@ PICTURES = 60
 
 @pytest.fixture(scope="module")
 def nodes():
-    """A cluster of a node without cores, where drivers connect, and two of one core each."""
+    """A cluster of a node without cores, where drivers connect, and two of one core each, at other addresses."""
     found = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
-    for _ in range(2):
-        found.add_node(num_cpus=1)
+    for number in (2, 3):
+        found.add_node(num_cpus=1, node_ip_address=f"127.0.0.{number}")
     found.wait_for_nodes()
     yield found
     found.shutdown()
@@ -71,10 +71,23 @@ def told(row):
     return json.dumps({key: value for key, value in row.items() if key not in {"analysed_at", "versions"}})
 
 
+#: The command, connected through the node without cores: of several on one computer Ray takes any, even one that ended;
+#: and a node that ends takes the drivers with it that are connected through it.
+_AT_THE_HEAD = """
+import functools, sys
+import ray
+ray.init = functools.partial(ray.init, _node_ip_address="127.0.0.1")
+from detector.cli.main import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
 def command(nodes, folder, *options):
-    program = [sys.executable, "-m", "detector", "predict", folder, "--format", "jsonl", "--engine", "ray"]
-    address = ["--ray-address", nodes.address] if nodes is not None else []
-    return list(map(str, [*program, *address, *options]))
+    program, address = ["-m", "detector"], []
+    if nodes is not None:
+        program, address = ["-c", _AT_THE_HEAD], ["--ray-address", nodes.address]
+    asked = ["predict", folder, "--format", "jsonl", "--engine", "ray"]
+    return list(map(str, [sys.executable, *program, *asked, *address, *options]))
 
 
 class Run:
@@ -268,8 +281,9 @@ def test_a_node_that_is_added_works_and_one_that_is_lost_is_not_missed(nodes, fo
     first, second = sorted(nodes.worker_nodes, key=lambda node: node.node_id)
     nodes.remove_node(first, allow_graceful=False)
     run = Run(nodes, folder, "--out", tmp_path)
-    until(lambda: len(workers()) == 1)
-    nodes.add_node(num_cpus=1)
+    until(lambda: len(workers()) == 1 or run.poll() is not None)
+    assert run.poll() is None, run.finish()
+    nodes.add_node(num_cpus=1, node_ip_address="127.0.0.4")
     until(lambda: len(workers()) == 2 or run.poll() is not None)
     assert run.poll() is None, "the added node came too late to work"
     nodes.remove_node(second, allow_graceful=False)
