@@ -1,10 +1,12 @@
 """Cases of the page without a network."""
 
+import threading
 import time
 
 import numpy as np
 import pytest
 
+from detector.ui.analyst import Analyst
 from detector.ui.cases import Case
 from detector.ui.shelf import Picture, Shelf
 from tests.answers.conftest import make_analysis
@@ -21,6 +23,26 @@ def quick_runs(monkeypatch):
     """
     monkeypatch.setattr("streamlit.runtime.scriptrunner.script_runner._clean_problem_modules", lambda: None)
     monkeypatch.setattr("streamlit.components.v2.manifest_scanner.scan_component_manifests", list)
+
+
+@pytest.fixture(autouse=True)
+def no_work_left_over(monkeypatch):
+    """What a test's page has begun ends with the test: the next one may count the passes of the same network."""
+    analysts = []
+    begin = Analyst.__init__
+
+    def noted(self):
+        begin(self)
+        analysts.append(self)
+
+    monkeypatch.setattr(Analyst, "__init__", noted)
+    yield
+    for analyst in analysts:
+        analyst.forget()
+    for thread in threading.enumerate():
+        if thread.name == "analyst":
+            thread.join(60)
+            assert not thread.is_alive(), "an analysis does not end"
 
 
 @pytest.fixture
