@@ -1,7 +1,7 @@
 """Take what commands have written into models/: a trained classifier, and whatever was measured of it.
 
     python -m scripts.ship_results --run RUN --audit RUN --saliency RUN --external RUN --hospitals RUN
-        --candidates RUN --longer RUN
+        --candidates RUN --longer RUN --lung-dice RUN
 
 Each part may be left out. With other weights goes whatever was measured of those before, and measures of any but those
 shipped are refused; nothing is written before everything has been looked at. What the audit of the maps, the external
@@ -41,10 +41,11 @@ _MEASURED = {
     "saliency": ("saliency.json", "plots"),
     "candidates": ("candidates.json",),
     "longer": ("candidates.json",),
+    "lung_dice": ("lung_dice.json",),
     "hospitals": ("sites.json", "compare.json", SUMMARY),
 }
 _RENAMED = {"external": {"metrics.json": "external_test.json"}, "longer": {"candidates.json": "longer_candidates.json"}}
-_OF_NO_WEIGHTS = {"candidates.json", "likelihood_ratios.json", "lungs.json"}  # or beside others
+_OF_NO_WEIGHTS = {"candidates.json", "likelihood_ratios.json", "lungs.json", "lung_dice.json"}  # or beside others
 _HOSPITALS = ("sites", "compare")
 _EXTERNAL = ("counts", "sensitivities", "adult_opacities", "within_one_hospital")  # of the external test, for the card
 _BESIDE_THE_CARD = {SUMMARY}  # what the program needs to answer; the rest is read for the second page
@@ -153,7 +154,7 @@ def main() -> None:
     """Read the command line and take the parts that it names."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     for part in ("run", *_MEASURED):
-        parser.add_argument(f"--{part}", type=Path, metavar="DIR")
+        parser.add_argument(f"--{part.replace('_', '-')}", type=Path, metavar="DIR")
     ship({part: folder for part, folder in vars(parser.parse_args()).items() if folder})
     pin_cards()
 

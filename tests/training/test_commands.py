@@ -273,7 +273,6 @@ class TestTrainLungs:
         assert trained_on == [f"{number}.png" for number in range(6)]
         assert card["training"]["images"] == 1  # of the six only the first has a mask
         assert card["dice"]["test"]["all"]["n"] == 3
-        assert card["dice"]["cross_validated"]["all"]["n"] == 4
         assert card["visible_lung_covered"]["value"] is None
 
     def test_the_card_describes_weights_that_can_be_loaded(self, without_test, tmp_path, trained_on):

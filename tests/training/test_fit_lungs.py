@@ -9,6 +9,8 @@ import pytest
 from detector.errors import ManifestError
 from detector.schema import Geometry
 from detector.statistics import bootstrap as resampling
+from detector.training.audit import lung_dice
+from detector.training.audit.lung_dice import cross_validated_dice
 from detector.training.data import augmentation
 from detector.training.data.manifest import Example
 from detector.training.fit import lungs as module
@@ -16,7 +18,6 @@ from detector.training.fit.lungs import (
     LungFitConfig,
     Masked,
     augmented_pair,
-    cross_validated_dice,
     dice,
     fit_lungs,
     mask_on_input,
@@ -202,19 +203,24 @@ class TestCrossValidatedDice:
             patients.append([e.patient_group for e in examples])
             return LeftHalf()
 
-        monkeypatch.setattr(module, "fit_lungs", fit_lungs)
+        monkeypatch.setattr(lung_dice, "fit_lungs", fit_lungs)
         monkeypatch.setattr(resampling, "RESAMPLES", 5)
         return patients
 
     def test_no_patient_is_measured_by_a_network_that_saw_him(self, images, seen):
         rows = [Example("a.png", "normal", patient_group=p, lung_mask_whole="left.png") for p in "abcdea"]
-        found = cross_validated_dice(rows, images, LungFitConfig())["all"]
+        found = cross_validated_dice(rows, images, LungFitConfig())["dice"]["all"]
         assert found["n"] == 6
         assert found["value"] == pytest.approx(1, abs=1e-4)
         assert len(seen) == 2
         held = [set("abcde") - set(patients) for patients in seen]
         assert sorted(held[0] | held[1]) == list("abcde")
         assert not held[0] & held[1]
+
+    def test_one_patient_alone_is_too_few(self, images, seen):
+        with pytest.raises(ManifestError, match="Masks of 2 patients"):
+            cross_validated_dice([Example("a.png", "normal", lung_mask_whole="left.png")], images, LungFitConfig())
+        assert seen == []
 
 
 class TestFitLungs:

@@ -12,7 +12,6 @@ import logging
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -39,7 +38,6 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 
-_FOLDS = 2  # parts that the patients are dealt into
 _SMOOTH = 1.0  # pixels: a picture without lungs has a Dice of one with an empty answer, not 0/0
 _NOT_JUDGED = 127 / 255  # in a mask of the whole lung
 _THREADS = 2
@@ -170,29 +168,7 @@ def measure_dice(network: keras.Model, examples: Sequence[Example], images: Path
     What the mask does not judge takes no part, and of what the network finds the largest parts count, as in the app.
     """
     kept = [e for e in examples if e.lung_mask_whole]
-    return _by_group(kept, np.array([dice_of(network, example, images) for example in kept]))
-
-
-def cross_validated_dice(examples: Sequence[Example], images: Path, config: LungFitConfig) -> dict[str, Any]:
-    """`measure_dice` where each picture is measured by a network that saw no picture of its patient.
-
-    Args:
-        examples: all that have a mask.
-        images: folder that their paths are relative to.
-        config: of each fold's training.
-    """
-    examples = with_masks(examples)
-    patients = sorted({e.patient_group for e in examples})
-    if len(patients) < _FOLDS:  # nothing to learn from
-        return _by_group([], np.zeros(0))
-    fold_of = dict(zip(np.random.default_rng(config.seed).permutation(patients), cycle(range(_FOLDS)), strict=False))
-    scores = np.zeros(len(examples))
-    for fold in range(_FOLDS):
-        network = fit_lungs([e for e in examples if fold_of[e.patient_group] != fold], images, config)
-        for number, example in enumerate(examples):
-            if fold_of[example.patient_group] == fold:
-                scores[number] = dice_of(network, example, images)
-    return _by_group(examples, scores)
+    return dice_by_group(kept, np.array([dice_of(network, example, images) for example in kept]))
 
 
 def measure_cover(network: keras.Model, examples: Sequence[Example], images: Path) -> Estimate:
@@ -245,7 +221,8 @@ def _answer(network: keras.Model, pixels: np.ndarray) -> np.ndarray:
     return largest_parts(np.asarray(network.predict_on_batch(pixels[np.newaxis]))[0, ..., 0] > 0)
 
 
-def _by_group(examples: Sequence[Example], scores: np.ndarray) -> dict[str, Any]:
+def dice_by_group(examples: Sequence[Example], scores: np.ndarray) -> dict[str, Any]:
+    """Mean of each example's score (N,), over all and by source and age group, with intervals over patients."""
     groups = np.array([f"{e.source}, {e.age_group or 'age not known'}" for e in examples])
     chosen = {"all": np.arange(len(examples))} | {str(g): np.flatnonzero(groups == g) for g in np.unique(groups)}
     return {name: asdict(_mean(scores[kept], [examples[i] for i in kept.tolist()])) for name, kept in chosen.items()}
