@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from detector.schema import in_unit_range
+from detector.model.levels import counts_of, quantiles, share_below
 
 if TYPE_CHECKING:
     from detector.schema import NetworkOutput, Radiograph
 
 _SAMPLED = 224  # least number of lines and columns from which the tone is taken
-_LEVELS = 64  # bins of the distribution of grey values
+_EVEN = np.arange(1, 64) / 64  # grey values that split a uniform distribution into equal parts
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,11 +46,8 @@ class Traits:
 def traits_of(radiograph: Radiograph, output: NetworkOutput) -> Traits:
     """The traits of an image that the network has seen."""
     step_down, step_right = (max(1, side // _SAMPLED) for side in radiograph.grey.shape)
-    sampled = in_unit_range(radiograph.grey[::step_down, ::step_right])
-    low, middle, high = np.quantile(sampled, [0.05, 0.5, 0.95])
-    counts, _ = np.histogram(sampled, bins=_LEVELS, range=(0, 1))
-    reached = np.cumsum(counts) / counts.sum()
-    even = np.arange(1, _LEVELS + 1) / _LEVELS
+    counts = counts_of(radiograph.grey[::step_down, ::step_right])
+    low, middle, high = quantiles(counts, (0.05, 0.5, 0.95))
     return Traits(
         features=output.pooled_features,
         view=radiograph.view_position or "",
@@ -58,5 +55,5 @@ def traits_of(radiograph: Radiograph, output: NetworkOutput) -> Traits:
         longer_side=max(radiograph.rows, radiograph.columns),
         grey=float(middle),
         spread=float(high - low),
-        unevenness=float(np.abs(reached - even).max()),
+        unevenness=float(np.abs(share_below(counts, _EVEN) - _EVEN).max()),
     )

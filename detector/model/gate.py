@@ -29,7 +29,8 @@ from detector.errors import (
     TurnedError,
 )
 from detector.model.card import GATE
-from detector.schema import Correction, in_unit_range
+from detector.model.levels import counts_of, quantiles, share_below
+from detector.schema import Correction
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -60,7 +61,7 @@ _ERRORS: dict[str, type[NotAChestXrayError]] = {
 }
 
 _SIDE_VIEWS = frozenset({"LL", "RL", "LATERAL"})  # (0018,5101), PS3.3 C.8.11.5
-_SATURATED = 1 / 255  # within one 8-bit step of an end of the range
+_SATURATED = 1.001 / 255  # within one 8-bit step of an end of the range
 _SATURATED_SHARE = 0.5  # of all pixels: half a picture at one end shows no lung
 _LEAST_CONTRAST = 0.02  # between the 2nd and 98th percentile: five of 255 grey levels
 _LOW_CONTRAST = 0.12  # thirty grey levels; radiographs in use have more than a hundred
@@ -249,17 +250,17 @@ def check_image(radiograph: Radiograph) -> tuple[str, ...]:
     if radiograph.view_position in _SIDE_VIEWS:
         raise SideViewError(f"(0018,5101) View Position is {radiograph.view_position!r}.")
     sides = radiograph.rows, radiograph.columns
-    stored = radiograph.grey[:: _step(sides[0]), :: _step(sides[1])]
-    low, high = np.percentile(stored, [2, 98]) / (255 if stored.dtype == np.uint8 else 1)  # 8 bits are sorted faster
-    sample = in_unit_range(stored)
+    counts = counts_of(radiograph.grey[:: _step(sides[0]), :: _step(sides[1])])
+    low, high = quantiles(counts, (0.02, 0.98))
     if high - low < _LEAST_CONTRAST:
         raise NoContrastError(f"The pixels' 2nd and 98th percentile are {low:.3f} and {high:.3f}.")
     warnings = []
     if high - low < _LOW_CONTRAST:
         warnings.append(words.LOW_CONTRAST_WARNING)
-    if np.count_nonzero(sample <= _SATURATED) > _SATURATED_SHARE * sample.size:
+    black, white = share_below(counts, np.array([_SATURATED, 1 - _SATURATED]))
+    if black > _SATURATED_SHARE:
         warnings.append(words.BLACK_WARNING)
-    if np.count_nonzero(sample >= 1 - _SATURATED) > _SATURATED_SHARE * sample.size:
+    if 1 - white > _SATURATED_SHARE:
         warnings.append(words.WHITE_WARNING)
     if max(sides) > _LARGEST_ASPECT * min(sides):
         warnings.append(words.LONG_WARNING)

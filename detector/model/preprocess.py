@@ -20,6 +20,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from detector.model.levels import counts_of, levels_of
 from detector.schema import Geometry, NetworkInput
 
 PREPROCESSING_ID = "trim-equal-area224-gauss1.4-lungs160-rank-v3"
@@ -33,7 +34,6 @@ _FLAT_LEVELS = 10  # a line whose grey values span no more of the picture's leve
 _FLAT_SHARE = 0.08  # of the levels, if a picture has few of them
 _GRAIN = 3  # pixels of the median filter that removes single specks from a border
 _SAMPLED = 448  # least number of lines from which a picture's tone and borders are taken
-_CODES = 1 << 16  # grey levels that are distinguished in pictures of more than 8 bits
 _TRIM_LIMIT = 0.3  # of a side: more than that is a failed exposure, not a border
 _LEAST_LUNG = 0.05  # of the picture: less means that the lungs were not found, and nothing is cropped
 _ISLAND = 0.1  # of the larger lung's pixels: a smaller part is not a lung
@@ -307,21 +307,16 @@ def _tone(grey: np.ndarray) -> _Tone:
     down, across = (max(1, side // _SAMPLED) for side in grey.shape)
     sample = grey[::down, ::across]
     box = content_box(sample)
-    counts = np.bincount(_codes(box.cut(sample)).ravel(), minlength=256 if grey.dtype == np.uint8 else _CODES)
+    counts = counts_of(box.cut(sample))
     curve = (np.cumsum(counts) - counts / 2) / counts.sum()  # mid-ranks: pixels of one level share one value
     top, bottom = (round(line * WORKING_SIZE / sample.shape[0]) for line in (box.top, box.top + box.height))
     left, right = (round(line * WORKING_SIZE / sample.shape[1]) for line in (box.left, box.left + box.width))
     return _Tone(curve.astype(np.float32), Box(top, left, max(1, bottom - top), max(1, right - left)))
 
 
-def _codes(grey: np.ndarray) -> np.ndarray:
-    """Indices of grey values on a tone curve."""
-    return grey if grey.dtype == np.uint8 else (grey * np.float32(_CODES - 1)).astype(np.intp)
-
-
 def _along(curve: np.ndarray, grey: np.ndarray) -> np.ndarray:
     """Grey values -> float32 along a tone curve."""
-    return cv2.LUT(grey, curve) if grey.dtype == np.uint8 else np.take(curve, _codes(grey), mode="clip")
+    return cv2.LUT(grey, curve) if grey.dtype == np.uint8 else np.take(curve, levels_of(grey), mode="clip")
 
 
 def _shortened(grey: np.ndarray, curve: np.ndarray) -> np.ndarray:
