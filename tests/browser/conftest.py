@@ -17,6 +17,11 @@ from tests.conftest import ROOT, encode, make_dicom, program
 _CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 CHROMIUM = next(filter(None, map(shutil.which, _CHROMIUM)), None)
 _PATIENCE = 120_000  # milliseconds: nothing here is a matter of speed
+_STILL = """
+addEventListener("DOMContentLoaded", () => document.head.append(Object.assign(document.createElement("style"), {
+    textContent: "*, *::before, *::after { animation: none !important; transition: none !important; }",
+})));
+"""  # a third of what the browser draws, where nobody sees it
 _REFUSED = "http://127.0.0.1:9"  # nothing listens on the discard port: as good as no network
 
 
@@ -110,6 +115,7 @@ def window(chromium):
     """One profile for all tabs: what one has fetched and compiled of Streamlit the next need not."""
     context = chromium.new_context(viewport={"width": 1440, "height": 1000})
     context.set_default_timeout(_PATIENCE)
+    context.add_init_script(_STILL)
     yield context
     context.close()
 

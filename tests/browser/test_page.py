@@ -24,6 +24,14 @@ _ON_BODY = """
 """
 
 
+@pytest.fixture
+def second_page(tab, server):
+    """The page of the network's figures, opened by its address."""
+    tab.goto(f"{server}/how-good")
+    expect(tab.get_by_role("tab", name=words.TABS[0])).to_be_visible()
+    return tab
+
+
 def test_example_is_drawn_without_a_click(page):
     assert bars(page).keys() == {"COVID-19", "Not COVID-19"}
     assert sum(bars(page).values()) == pytest.approx(1)
@@ -225,9 +233,8 @@ def test_way_to_the_other_page_shows_that_it_has_the_focus(page):
     assert style == ["solid", "2px"]
 
 
-def test_second_page_speaks_in_words_and_not_in_keys(page):
-    page.get_by_role("link", name=words.PAGE_QUALITY).click()
-    main = page.get_by_test_id("stMain")
+def test_second_page_speaks_in_words_and_not_in_keys(second_page):
+    page, main = second_page, second_page.get_by_test_id("stMain")
     for name in words.TABS:
         page.get_by_role("tab", name=name).click()
         expect(page.get_by_role("tabpanel", name=name)).to_be_visible()
@@ -237,8 +244,8 @@ def test_second_page_speaks_in_words_and_not_in_keys(page):
         assert main.locator("code").count() == 0
 
 
-def test_no_word_of_a_forest_plot_is_cut_off_or_covered_on_a_phone(page):
-    page.goto(page.url.rstrip("/") + "/how-good")
+def test_no_word_of_a_forest_plot_is_cut_off_or_covered_on_a_phone(second_page):
+    page = second_page
     page.set_viewport_size({"width": 390, "height": 844})
     plot = page.locator("[class*=forest_headline] .js-plotly-plot")
     expect(plot.locator(".annotation-text").first).to_be_visible()
