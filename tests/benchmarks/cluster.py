@@ -98,7 +98,7 @@ def _timed(rows, began, images):
         at.append(time.perf_counter() - began)
         if number % min(_SAMPLED_EVERY, max(count // 10, 1)) == 0:
             memory.append(proportional("self") / _MEGABYTE)  # Ray's own processes are its children
-            actors = [resident(pid) / _MEGABYTE for pid in _actors()] or actors  # they end with the last row
+            actors = [resident(pid) / _MEGABYTE for pid in ray_workers()] or actors  # they end with the last row
     if len(at) != count:
         raise RuntimeError(f"{count - len(at)} of {count} rows are missing")
     warm = int(_WARM * count)
@@ -119,8 +119,8 @@ def _as_on(cores):
     os.environ["RAY_OVERRIDE_RESOURCES"] = json.dumps({"CPU": cores})
 
 
-def _actors():
-    """Processes of the workers; Ray names them after their class."""
+def ray_workers():
+    """Process identifiers of every worker on this computer; Ray names them after their class."""
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:

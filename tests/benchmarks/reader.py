@@ -82,7 +82,7 @@ class Reader:
         self._address, self._http = address, requests.Session()
         self._http.get(f"{address}/_stcore/health", timeout=_PATIENCE).raise_for_status()
         self._http.headers["X-Xsrftoken"] = self._http.cookies["_streamlit_xsrf"]
-        self._socket = connect(
+        connection = connect(
             f"{address.replace('http', 'ws')}/_stcore/stream",
             origin=address,
             subprotocols=["streamlit"],
@@ -90,6 +90,8 @@ class Reader:
             max_size=None,
             open_timeout=_PATIENCE,
         )
+        self._opened = contextlib.ExitStack()
+        self._socket = self._opened.enter_context(connection)
         self._session = None
         self.opened = self._run(BackMsg())
 
@@ -117,7 +119,7 @@ class Reader:
     def close(self):
         """Leave."""
         with contextlib.suppress(OSError):
-            self._socket.close()
+            self._opened.close()
         self._http.close()
 
     def _run(self, message):

@@ -1,5 +1,6 @@
 """The work over a cluster of two nodes on this computer: the same rows, whatever is killed on the way."""
 
+import contextlib
 import json
 import os
 import signal
@@ -24,6 +25,7 @@ from detector.run.cluster import Network, cluster, predict_on_cluster
 from detector.run.inputs import find_inputs
 from detector.run.predict import predict_files
 from detector.run.results import Request
+from tests.benchmarks.cluster import ray_workers
 from tests.conftest import ROOT, encode, make_dicom
 from tests.hostile import make
 
@@ -142,12 +144,9 @@ def is_ours(pid):
 def workers():
     """Processes of the workers that the tests' nodes have."""
     found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            if path.read_bytes().startswith(b"ray::_Worker") and is_ours(int(path.parent.name)):
-                found.append(int(path.parent.name))
-        except (OSError, ValueError):
-            pass  # it ended while we looked
+    for pid in ray_workers():
+        with contextlib.suppress(OSError, ValueError):  # it ended while we looked
+            found += [pid] if is_ours(pid) else []
     return found
 
 

@@ -36,7 +36,7 @@ def card():
 @pytest.fixture(scope="module")
 def entry(engine, composite_pixels):
     """A DICOM file that names a patient, in a file that does too."""
-    data = make_dicom(composite_pixels, PatientName=PATIENT, PatientID="4711")
+    data = make_dicom(composite_pixels, PatientName=PATIENT, PatientID="ID-4711")
     case = analysed("ab" * 32, data, engine, shelf=Shelf(), read=lambda: data)
     return Entry(3, Source("id", f"{PATIENT}.dcm", lambda: data), case, case.answer(Question()))
 
@@ -116,7 +116,7 @@ def test_printed_list_says_what_was_asked_and_when(entry, card):
 
 def test_no_export_names_the_patient_or_the_file(entry, seen, card):
     written = every_export(entry, seen, card, named=False)
-    for secret in (PATIENT, "4711", "Doe", ".dcm"):
+    for secret in (PATIENT, "ID-4711", "Doe", ".dcm"):
         assert secret not in written
 
 
