@@ -490,10 +490,16 @@ REJECTED_NOTE = (
 CANDIDATES_TITLE = "The networks that were compared"
 CANDIDATES_NOTE = (
     "Each was trained for {batches} batches of the same pictures in the same order, so all are far from their best; "
-    "measured on the validation split, and, after a second training without them, on a pair of collections: the "
-    "COVID-19 images of one against the other images of the other. In misleading surroundings: what lies around the "
-    "lungs comes from a picture with the other answer, so a network that relies on it is wrong. 95 % intervals over "
-    "patients."
+    "measured on the validation split. In misleading surroundings: what lies around the lungs comes from a picture "
+    "with the other answer, so a network that relies on it is wrong. 95 % intervals over patients."
+)
+CANDIDATES_SEEDS = (
+    "Figures that a dot divides are those of trainings that differ in their seed alone: what differs less than they "
+    "do is chance."
+)
+CANDIDATES_PAIRS = (
+    "After a second training without them, a pair of collections: the COVID-19 images of one against the other images "
+    "of the other."
 )
 COLUMN_CANDIDATE = "Network"
 CANDIDATE_LEFT_OUT = "AUROC where left out: {pair}"

@@ -112,9 +112,14 @@ def _validation_columns(entries: Sequence[Mapping[str, Any]], titles: Mapping[st
     return {title: [" · ".join(in_words(run.get(name)) for run in of) for of in runs] for name, title in titles.items()}
 
 
-def candidate_batches(folder: Path = EVALUATION) -> int:
-    """Batches of each training of `candidate_table`."""
-    return int((read_json(folder / "candidates.json") or {})["protocol"]["batches"])
+def candidate_note(folder: Path = EVALUATION) -> str:
+    """What the figures of `candidate_table` are."""
+    found = read_json(folder / "candidates.json") or {}
+    entries = found["candidates"].values()
+    notes = [words.CANDIDATES_NOTE.format(batches=found["protocol"]["batches"])]
+    notes += [words.CANDIDATES_SEEDS] if any(entry.get("other_seeds") for entry in entries) else []
+    notes += [words.CANDIDATES_PAIRS] if any(entry.get("left_out") for entry in entries) else []
+    return " ".join(notes)
 
 
 def reasons(folder: Path = EVALUATION) -> list[str]:

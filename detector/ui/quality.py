@@ -126,7 +126,7 @@ def _render_candidates() -> None:
         return
     st.subheader(words.CANDIDATES_TITLE, anchor=False)
     render_table(table, title=words.CANDIDATES_TITLE)
-    st.caption(words.CANDIDATES_NOTE.format(batches=measured.candidate_batches()))
+    st.caption(measured.candidate_note())
 
 
 def _render_audit() -> None:

@@ -146,7 +146,19 @@ def test_candidates_have_a_row_each_and_every_pair_a_column(folder):
     assert table[title] == ["0.600 (0.500 to 0.700)", words.NOT_DEFINED]
     own = words.CANDIDATE_OWN_SOURCE.format(pair="p against q")
     assert table[own] == ["0.500 (0.400 to 0.600)", words.NOT_DEFINED]
-    assert measured.candidate_batches(folder) == 300
+    note = measured.candidate_note(folder)
+    assert "300 batches" in note
+    assert words.CANDIDATES_PAIRS in note
+    assert words.CANDIDATES_SEEDS not in note
+
+
+def test_figures_of_further_seeds_follow_the_first(folder):
+    seeds = {"1": {"binary_auroc": estimate(0.8)}}
+    entries = {"a": {"words": "One", "validation": {"binary_auroc": estimate(0.9)}, "other_seeds": seeds}}
+    (folder / "candidates.json").write_text(json.dumps({"protocol": {"batches": 300}, "candidates": entries}))
+    (told,) = measured.candidate_table(folder)[words.CANDIDATE_MEASURES["binary_auroc"]]
+    assert told == "0.900 (0.800 to 1.000) · 0.800 (0.700 to 0.900)"
+    assert words.CANDIDATES_SEEDS in measured.candidate_note(folder)
 
 
 def test_empty_folder_has_nothing_to_show(tmp_path):
