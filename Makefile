@@ -21,10 +21,10 @@ app: $(VENV)/.run  ## install what serving needs and open the page
 demo-pacs: $(VENV)/.dev  ## a hospital in small: Orthanc, the node, the page; sends an X-ray and shows the report's arrival
 	$(BIN)/python -m scripts.demo_pacs
 
-test: $(VENV)/.dev  ## install what testing needs and run the tests, in two processes (12 minutes)
+test: $(VENV)/.dev  ## install what testing needs and run the tests, in two processes (9 minutes)
 	$(ONE_THREAD) $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
-test-systems: $(VENV)/.dev  ## test with other systems: the wheel, the container's steps, Orthanc (12 minutes)
+test-systems: $(VENV)/.dev  ## test with other systems and whole sessions: the wheel, Orthanc, Ray (12 minutes)
 	$(BIN)/python -m pytest -m systems -n $(WORKERS) --dist loadfile $(ARGS)
 
 lint: $(VENV)/.dev  ## check style and types

@@ -14,7 +14,7 @@ from tests.browser.conftest import served
 from tests.browser.hands import drop
 from tests.conftest import COMPOSITES, encode
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.systems]  # a whole session, the better part of a minute
 
 CASES = 20
 RELOADED_AT = 9

@@ -11,7 +11,7 @@ from detector import words
 from tests.browser.conftest import settle, started
 from tests.hostile.catalogue import CATALOGUE, GOOD, NO_FRONTAL_CHEST, TURNED_OR_INVERTED
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.systems]  # a whole session, the better part of a minute
 
 _PATIENCE = 300_000  # milliseconds
 _SLACK = 50  # MB that the allocator may keep; the files alone have 90, and what they hold is a hundred times as much
