@@ -494,8 +494,8 @@ CANDIDATES_NOTE = (
     "with the other answer, so a network that relies on it is wrong. 95 % intervals over patients."
 )
 CANDIDATES_SEEDS = (
-    "Figures that a dot divides are those of trainings that differ in their seed alone: what differs less than they "
-    "do is chance."
+    "Figures below each other are those of trainings that differ in their seed alone: what differs less than they do "
+    "is chance."
 )
 CANDIDATES_PAIRS = (
     "After a second training without them, a pair of collections: the COVID-19 images of one against the other images "

@@ -107,9 +107,9 @@ def candidate_table(folder: Path = EVALUATION) -> dict[str, list[str]] | None:
 
 
 def _validation_columns(entries: Sequence[Mapping[str, Any]], titles: Mapping[str, str]) -> dict[str, list[str]]:
-    """A column a figure; figures of further seeds of a training follow its own."""
+    """A column a figure; figures of further seeds of a training stand below its own."""
     runs = [[entry["validation"], *entry.get("other_seeds", {}).values()] for entry in entries]
-    return {title: [" · ".join(in_words(run.get(name)) for run in of) for of in runs] for name, title in titles.items()}
+    return {title: ["\n".join(in_words(run.get(name)) for run in of) for of in runs] for name, title in titles.items()}
 
 
 def candidate_note(folder: Path = EVALUATION) -> str:

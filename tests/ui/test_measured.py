@@ -157,7 +157,7 @@ def test_figures_of_further_seeds_follow_the_first(folder):
     entries = {"a": {"words": "One", "validation": {"binary_auroc": estimate(0.9)}, "other_seeds": seeds}}
     (folder / "candidates.json").write_text(json.dumps({"protocol": {"batches": 300}, "candidates": entries}))
     (told,) = measured.candidate_table(folder)[words.CANDIDATE_MEASURES["binary_auroc"]]
-    assert told == "0.900 (0.800 to 1.000) · 0.800 (0.700 to 0.900)"
+    assert told == "0.900 (0.800 to 1.000)\n0.800 (0.700 to 0.900)"
     assert words.CANDIDATES_SEEDS in measured.candidate_note(folder)
 
 
