@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import ssl
 import subprocess
 import threading
@@ -297,7 +298,7 @@ def test_no_log_names_a_patient(start, answers, caplog):
     heard = caplog.text + (spool.folder / "audit.jsonl").read_text()
     assert "passed over" in heard
     assert "Secret" not in heard
-    assert "ID-4711" not in heard
+    assert not re.search(r"(?<![\d.])4711", heard)  # a random identifier may hold these digits
 
 
 def test_what_is_claimed_is_not_claimed_twice(tmp_path):

@@ -1,5 +1,6 @@
 """DICOM results: what they say, whom they belong to, and where their contours lie."""
 
+import re
 import warnings
 from dataclasses import replace
 from io import BytesIO
@@ -278,7 +279,7 @@ def test_no_library_warns_with_a_patients_name(files, told, caplog, capsys):
         results(files, told, "patient")
     heard = " ".join([*(str(w.message) for w in said), caplog.text, *capsys.readouterr()])
     assert "Müller" not in heard
-    assert "ID-4711" not in heard
+    assert not re.search(r"(?<![\d.])4711", heard)  # a random identifier may hold these digits
 
 
 def test_a_source_survives_the_pipe(files):
